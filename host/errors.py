@@ -1,0 +1,44 @@
+"""The errors that pleinair raises for what a user can mend.
+
+Each carries one sentence that names the thing, the value and what is allowed. The command line prints
+that sentence and ends with status 2; a library caller catches :class:`PleinairError`. What *we* did
+wrong is never one of these: it raises Python's own exceptions, loudly.
+"""
+
+from __future__ import annotations
+
+
+class PleinairError(Exception):
+    """Base of every error that a user can mend; ``str(error)`` is one line."""
+
+
+class OptionError(PleinairError):
+    """An option or setting has a value outside what is allowed; raised by whoever parses it."""
+
+
+class ImageError(PleinairError):
+    """An image cannot be used: unreadable, truncated, too small or too large."""
+
+
+class ModelError(PleinairError):
+    """A model folder or file is missing, damaged, hostile, or not what was asked for."""
+
+
+class ContractError(ModelError):
+    """A network breaks the integer contract; the message names the layer and the number."""
+
+
+class EngineError(PleinairError):
+    """An inference engine is missing, or does not compute the reference's pixels on this machine."""
+
+
+class CameraError(PleinairError):
+    """A camera, folder of frames or video cannot be opened, or has no frame to give."""
+
+
+class OutputError(PleinairError):
+    """A result cannot be written: no such folder, not writable, no space left."""
+
+
+class TrainingError(PleinairError):
+    """Training cannot start or go on: photos, painting, loss network or checkpoint do not serve."""

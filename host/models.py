@@ -1,0 +1,122 @@
+"""Model folders: ``models/STYLE/`` with a card and, for each width, the network in its three forms.
+
+``card.json`` (``"format": "pleinair-model-card"``) names style and painting, licence, margin, and under
+``networks`` for each number of bits the files with their SHA-256, the architecture, how it was trained and
+the losses it reached. Files: ``network-8bit.npz`` (what painters read), ``qonnx-8bit.onnx`` (what hardware
+is compiled from), ``cpu-8bit.onnx`` (for ONNX Runtime alone, without pleinair).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from host.errors import ModelError
+from host.network import MAX_FILE_BYTES, IntegerNetwork, parse
+
+CARD = "card.json"
+CARD_FORMAT = "pleinair-model-card"
+#: Role in the folder and file name for a width.
+FILES = {"network": "network-{bits}bit.npz", "qonnx": "qonnx-{bits}bit.onnx", "cpu": "cpu-{bits}bit.onnx"}
+_MAX_CARD = 1 << 20
+_MAX_MARGIN = 512
+
+
+@dataclass(frozen=True)
+class Model:
+    """A style at one width, ready to paint with. ``margin`` in pixels; ``card`` as parsed."""
+
+    style: str
+    bits: int
+    margin: int
+    network: IntegerNetwork
+    folder: Path
+    card: dict[str, Any]
+
+
+def model_folders() -> list[Path]:
+    """Where styles are looked for: $PLEINAIR_MODELS, the checkout's models/, the installed package's."""
+    here = Path(__file__).resolve().parent
+    found = [here.parent / "models", here / "models"]
+    if os.environ.get("PLEINAIR_MODELS"):
+        found.insert(0, Path(os.environ["PLEINAIR_MODELS"]))
+    return [folder for folder in found if folder.is_dir()]
+
+
+def styles() -> dict[str, Path]:
+    """The styles there are, by name."""
+    found: dict[str, Path] = {}
+    for folder in model_folders():
+        for card in sorted(folder.glob(f"*/{CARD}")):
+            found.setdefault(card.parent.name, card.parent)
+    return found
+
+
+def find_style(name: str) -> Path:
+    """The folder of a style given by name or as a folder. Raises ModelError that lists what there is."""
+    known = styles()
+    if name in known:
+        return known[name]
+    folder = Path(name)
+    if folder.is_dir():
+        if (folder / CARD).is_file():
+            return folder
+        raise ModelError(f"--style {name}: the folder has no {CARD}")
+    raise ModelError(f"--style {name!r}: unknown; there are {', '.join(known) or 'none'} (or give a model's folder)")
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """A model folder's card, checked. Raises ModelError."""
+    path = folder / CARD
+    try:
+        if path.stat().st_size > _MAX_CARD:
+            raise ModelError(f"card {path}: larger than {_MAX_CARD >> 20} MiB")
+        card = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"card {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"card {path}: damaged ({error})") from error
+    if not isinstance(card, dict) or card.get("format") != CARD_FORMAT or card.get("version") != 1:
+        raise ModelError(f"card {path}: not a version 1 {CARD_FORMAT}")
+    margin = card.get("margin")
+    if not isinstance(margin, int) or isinstance(margin, bool) or not 0 <= margin <= _MAX_MARGIN:
+        raise ModelError(f"card {path}: margin {margin!r}, allowed are 0 to {_MAX_MARGIN}")
+    networks = card.get("networks")
+    if not isinstance(networks, dict) or not all(isinstance(v, dict) for v in networks.values()):
+        raise ModelError(f"card {path}: names no networks")
+    return card
+
+
+def read_file(folder: Path, card: dict[str, Any], bits: int, role: str) -> bytes:
+    """One file of a model, its hash checked against the card's. Raises ModelError."""
+    path = folder / FILES[role].format(bits=bits)
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ModelError(f"model {path}: larger than {MAX_FILE_BYTES >> 20} MiB")
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"model {path}: {error.strerror}") from error
+    files = card["networks"][str(bits)].get("sha256")
+    wanted = files.get(role) if isinstance(files, dict) else None
+    found = hashlib.sha256(data).hexdigest()
+    if found != wanted:
+        raise ModelError(f"model {path}: damaged or exchanged, its SHA-256 is {found[:12]}..., not the card's")
+    return data
+
+
+def load_model(style: str, bits: int) -> Model:
+    """A style's network at ``bits``. Raises ModelError (unknown style, width it does not have, damage)."""
+    folder = find_style(style)
+    card = read_card(folder)
+    if str(bits) not in card["networks"]:
+        has = ", ".join(sorted(card["networks"], key=str))
+        raise ModelError(f"--bits {bits}: style {folder.name} has {has}")
+    path = folder / FILES["network"].format(bits=bits)
+    network = parse(read_file(folder, card, bits, "network"), str(path))
+    if network.bits != bits:
+        raise ModelError(f"model {path}: a {network.bits}-bit network, the card says {bits}")
+    return Model(folder.name, bits, card["margin"], network, folder, card)

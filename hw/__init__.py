@@ -1,0 +1,1 @@
+"""An integer network in, an accelerator out (FINN+, our RTL blocks)."""

@@ -1,0 +1,1 @@
+"""What only a Raspberry Pi has (picamera2, heat, service)."""

@@ -1,0 +1,72 @@
+"""Random integer networks that keep the contract, for every test that compares engines."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from host.network import Convolution, IntegerNetwork, Layer, Residual, Upsample, validate
+from host.reference import convolve, requantise, run_layer
+
+
+def random_convolution(
+    rng: np.random.Generator, x: np.ndarray, name: str, outputs: int, kernel: int, stride: int,
+    weight_bits: int, input_high: int, out_bits: int, signed: bool = False,
+) -> Convolution:  # fmt: skip
+    """Weights over the narrow range, as large as the bound allows; shifts and biases that use the output's
+    range on ``x`` (int64 [I, H, W]), so that values stay lively to the last layer."""
+    greatest = (1 << (weight_bits - 1)) - 1
+    weight = rng.integers(-greatest, greatest + 1, (outputs, x.shape[0], kernel, kernel))
+    wide = max(weight_bits, out_bits) > 8
+    budget = ((1 << 47) if wide else (1 << 24)) * 0.7 / input_high
+    for o in range(outputs):
+        total = np.abs(weight[o]).sum()
+        if total > budget:
+            weight[o] = np.trunc(weight[o] * (budget / total))
+    weight = weight.astype(np.int16 if weight_bits > 8 else np.int8)
+    zero = np.zeros(outputs, np.int64)
+    bare = Convolution(name, weight, zero, zero, stride, weight_bits, out_bits, signed)
+    accumulator = convolve(x, bare)
+    span = 1 << out_bits
+    spread = np.maximum(accumulator.std((1, 2)), 1)
+    shift = np.clip(np.round(np.log2(4 * spread / span)), 1, 40).astype(np.int64)
+    middle = 0 if signed else span // 3
+    bias = (middle << shift) - np.round(accumulator.mean((1, 2))).astype(np.int64)
+    limit = int(0.25 * ((1 << 47) if wide else (1 << 24)))
+    bias = np.clip(bias, -limit, limit)
+    return Convolution(name, weight, bias, shift, stride, weight_bits, out_bits, signed)
+
+
+def random_network(seed: int, width: int = 8, blocks: int = 2, bits: int = 8, kernel: int = 9) -> IntegerNetwork:
+    """A transform network of Johnson's form with random integers."""
+    rng = np.random.default_rng(seed)
+    ends, w = max(8, bits), width
+    x = rng.integers(0, 256, (3, 32, 32)).astype(np.int64)
+    layers: list[Layer] = []
+
+    def conv(name: str, outputs: int, k: int = 3, stride: int = 1, signed: bool = False) -> Convolution:
+        last = name == "leave"
+        high = 255 if name == "enter" else (1 << bits) - 1
+        weights = ends if name in ("enter", "leave") else bits
+        return random_convolution(rng, x, name, outputs, k, stride, weights, high, 8 if last else bits, signed)
+
+    def add(layer: Layer) -> None:
+        nonlocal x
+        layers.append(layer)
+        x = run_layer(x, layer, bits)
+
+    add(conv("enter", w, kernel))
+    add(conv("down1", 2 * w, stride=2))
+    add(conv("down2", 4 * w, stride=2))
+    for b in range(1, blocks + 1):
+        trunk = x
+        first = conv(f"block{b}.conv1", 4 * w)
+        x = requantise(convolve(trunk, first), first)
+        second = conv(f"block{b}.conv2", 4 * w, signed=True)
+        x = trunk
+        add(Residual((first, second)))
+    add(Upsample())
+    add(conv("up1", 2 * w))
+    add(Upsample())
+    add(conv("up2", w))
+    add(conv("leave", 3, kernel))
+    return validate(IntegerNetwork(bits, tuple(layers)))

@@ -1,0 +1,69 @@
+"""Perceptual losses, one class each (Johnson et al. 2016, section 3.2)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Features = dict[str, Tensor]
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    r"""Gram matrices :math:`F F^T / (c h w)` of features [N, C, H, W], float [N, C, C] (equation 3)."""
+    n, c, h, w = features.shape
+    flat = features.reshape(n, c, h * w)
+    return flat @ flat.transpose(1, 2) / (c * h * w)
+
+
+class ContentLoss(nn.Module):
+    """Mean squared difference of one layer's features: what is in the picture (equation 2)."""
+
+    def __init__(self, layer: str) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, painted: Features, photo: Features) -> Tensor:
+        """Scalar; both arguments hold ``layer`` as float [N, C, H, W] of equal shape."""
+        return F.mse_loss(painted[self.layer], photo[self.layer])
+
+
+class StyleLoss(nn.Module):
+    """Sum over layers of the mean squared difference of Gram matrices to the painting's (equation 4).
+
+    The mean over the C x C entries, not the squared Frobenius norm of the paper: a constant per layer.
+
+    ``balanced`` divides each layer by the mean square of the painting's own Gram matrix there and multiplies
+    by the layers' average of it: every layer then counts by its *relative* error. Unbalanced, VGG-16's relu4_3,
+    which holds the large strokes, weighs 1e-5 of the rest, and flat areas fill with fine hatching.
+    """
+
+    def __init__(self, painting: Features, layers: tuple[str, ...], *, balanced: bool = False) -> None:
+        """``painting``: features of one image, [1, C, H, W] each."""
+        super().__init__()
+        self.layers = layers
+        grams = {layer: gram_matrix(painting[layer]) for layer in layers}
+        powers = {layer: float(gram.square().mean()) for layer, gram in grams.items()}
+        mean_power = sum(powers.values()) / len(powers)
+        self.weights = {layer: mean_power / max(powers[layer], 1e-30) if balanced else 1.0 for layer in layers}
+        for layer in layers:
+            self.register_buffer(f"gram_{layer}", grams[layer], persistent=False)
+
+    def forward(self, painted: Features) -> Tensor:
+        """Scalar, averaged over the batch."""
+        total = torch.zeros((), device=next(self.buffers()).device)
+        for layer in self.layers:
+            target: Tensor = getattr(self, f"gram_{layer}")
+            gram = gram_matrix(painted[layer])
+            total = total + self.weights[layer] * F.mse_loss(gram, target.expand_as(gram))
+        return total
+
+
+class TotalVariationLoss(nn.Module):
+    """Mean squared difference of neighbouring pixels over their range 0..1: quiet surfaces."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Scalar from float [N, 3, H, W] in 0..255."""
+        x = pixels / 256
+        horizontal = (x[..., 1:] - x[..., :-1]).square().mean()
+        return horizontal + (x[..., 1:, :] - x[..., :-1, :]).square().mean()

@@ -1,0 +1,56 @@
+"""``pleinair train``: the stages of a run one after the other, with progress, interruptible at any moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from host.errors import OptionError, OutputError
+from host.network import BITS
+from training.trainer import Progress as Step
+from training.trainer import Run, Settings
+
+
+def train_session(out: Path, bits: int, device: str, **options: Any) -> None:
+    """Train up to the asked width (32: the float network). Raises PleinairError's kinds for what a user can mend."""
+    if bits not in (*BITS, 32):
+        raise OptionError(f"--bits {bits}: choose from 4, 8, 16, 32")
+    if options["precision"] not in ("float32", "bfloat16"):
+        raise OptionError(f"--precision {options['precision']!r}: choose from float32, bfloat16")
+    if options["crop"] % 4:
+        raise OptionError(f"--crop {options['crop']}: must be a multiple of 4")
+    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+        raise OptionError(f"--device {device!r}: choose cpu, or cuda where there is one")
+    console = Console(stderr=True)
+    try:
+        run = Run(out, Settings(**options), device)
+    except OSError as error:
+        raise OutputError(f"--out {out}: {error.strerror}") from error
+    for name, why in run.photos.skipped.items():
+        console.print(f"skipped {name}: {why}", highlight=False, markup=False)
+    console.print(f"{len(run.photos.files)} photos, {len(run.photos.kept_apart)} kept apart; run in {out}")
+    columns = (
+        TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[losses]}"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console) as bars:
+        tasks: dict[str, Any] = {}
+
+        def report(step: Step) -> None:
+            if step.stage not in tasks:
+                tasks[step.stage] = bars.add_task(step.stage, total=step.steps, losses="")
+            bars.update(
+                tasks[step.stage], completed=step.step,
+                losses=f"content {step.content:,.0f} style {step.style:,.0f} {step.seconds_per_step:.2f} s a step",
+            )  # fmt: skip
+
+        run.train_parent(report)
+        run.train_plain(report)
+        if bits != 32:
+            run.train_quantised(bits, report)
+    finished = "plain" if bits == 32 else f"{bits}bit"
+    console.print(f"done: {run.checkpoint(finished)}; next: pleinair export {out} --out models/NAME")

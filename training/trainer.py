@@ -1,0 +1,363 @@
+"""One training run: a painting and photos to a transform network, in three stages that build on each other.
+
+``parent``   float, instance norm: finds the style;
+``plain``    float, the parent's statistics frozen at their averages: learns to do without the norm;
+``quantised`` (``8bit`` ...): the plain network folded into Brevitas, weights, biases, activations as integers.
+
+A run is a folder: ``run.json`` (settings and hashes), ``losses.csv``, ``previews/``, one ``STAGE.pt`` for each
+finished stage and ``progress.pt`` for the one in progress. A run that was interrupted goes on from its last
+checkpoint to the same losses: batches depend only on seed, stage and step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from host.errors import TrainingError
+from host.images import read_image, write_bytes, write_image
+from training.architecture import Architecture
+from training.loss_network import CONTENT_LAYER, STYLE_LAYERS, LossNetwork, parse_loss_network
+from training.losses import ContentLoss, StyleLoss, TotalVariationLoss
+from training.photos import Photos, load_painting
+from training.transform_net import TransformNet
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides what a run computes. Sizes in pixels; weights multiply the losses' sums.
+
+    ``margin`` is the reflected border that is painted and cropped before the loss, in training as at work.
+    """
+
+    style: str
+    content: str
+    loss_network: str
+    width: int = 16
+    blocks: int = 3
+    kernel: int = 9
+    crop: int = 224
+    batch: int = 3
+    style_size: int = 512
+    content_weight: float = 1.0
+    style_weight: float = 1.0
+    balanced: bool = True
+    variation_weight: float = 2e5
+    margin: int = 24
+    hold_out: int = 14
+    parent_steps: int = 2000
+    plain_steps: int = 3000
+    quantised_steps: int = 600
+    parent_rate: float = 2e-3
+    plain_rate: float = 1e-3
+    quantised_rate: float = 2e-4
+    precision: str = "float32"
+    seed: int = 1
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network's shape."""
+        return Architecture(self.width, self.blocks, self.kernel)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a run says of itself after each step; losses are weighted sums' terms, averaged over 20 steps."""
+
+    stage: str
+    step: int
+    steps: int
+    content: float
+    style: float
+    seconds_per_step: float
+
+
+Report = Callable[[Progress], None]
+_CLIP = 1e5
+_FREEZE_BATCHES = 24
+_CHECKPOINT_SECONDS = 120.0
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors and plain values to ``path``, whole or not at all. Raises OutputError."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what save_checkpoint wrote, without unpickling code. Raises TrainingError."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise TrainingError(f"checkpoint {path}: no such file") from error
+    except Exception as error:  # torch raises a dozen kinds for a damaged archive
+        raise TrainingError(f"checkpoint {path}: damaged ({type(error).__name__})") from error
+    if not isinstance(state, dict):
+        raise TrainingError(f"checkpoint {path}: not a checkpoint of this program")
+    return state
+
+
+def learning_rate(peak: float, step: int, steps: int) -> float:
+    """Linear rise over the first twentieth, then a cosine down to a hundredth of ``peak``."""
+    rise = max(1, steps // 20)
+    if step < rise:
+        return peak * (step + 1) / rise
+    along = (step - rise) / max(1, steps - rise)
+    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * along)))
+
+
+def to_tensor(crops: np.ndarray, device: torch.device) -> Tensor:
+    """uint8 [N, H, W, 3] to float [N, 3, H, W] in 0..255, channels last in memory."""
+    return torch.from_numpy(crops).to(device).permute(0, 3, 1, 2).float()
+
+
+class Run:
+    """A training run in its folder; construct, then :meth:`train` a stage at a time."""
+
+    def __init__(self, folder: Path, settings: Settings, device: str = "cpu") -> None:
+        """Open or create the run. Raises TrainingError when the folder holds a run of other settings."""
+        self.folder, self.settings, self.device = folder, settings, torch.device(device)
+        kind, weights = parse_loss_network(settings.loss_network)
+        self.photos = Photos(Path(settings.content), settings.crop, settings.batch, settings.seed, settings.hold_out)
+        compute = torch.bfloat16 if settings.precision == "bfloat16" else torch.float32
+        layers = (*STYLE_LAYERS[kind], CONTENT_LAYER[kind])
+        self.loss_network = LossNetwork(kind, weights, layers, compute).to(self.device)
+        self.content_layer = CONTENT_LAYER[kind]
+        painting = load_painting(Path(settings.style), settings.style_size)
+        with torch.no_grad():
+            features = self.loss_network(to_tensor(painting[None], self.device))
+        self.style_loss = StyleLoss(features, STYLE_LAYERS[kind], balanced=settings.balanced).to(self.device)
+        self.content_loss = ContentLoss(self.content_layer)
+        self.variation_loss = TotalVariationLoss()
+        self.record = {
+            "settings": asdict(settings),
+            "painting_sha256": file_hash(Path(settings.style)),
+            "loss_network_sha256": file_hash(weights),
+            "held_out": self.photos.kept_apart,
+            "photos": len(self.photos.files),
+        }
+        self._claim()
+
+    def _claim(self) -> None:
+        known = self.folder / "run.json"
+        if not known.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "previews").mkdir(exist_ok=True)
+            write_bytes(known, json.dumps(self.record, indent=1).encode())
+            return
+        try:
+            before = json.loads(known.read_text())
+        except ValueError as error:
+            raise TrainingError(f"run {known}: damaged ({error})") from error
+        old, new = dict(before.get("settings", {})), asdict(self.settings)
+        for key in new:
+            # Later stages may be lengthened without touching what is finished.
+            if old.get(key) != new[key] and not key.startswith(("plain_", "quantised_")):
+                raise TrainingError(
+                    f"run {self.folder}: was begun with {key} = {old.get(key)!r}, not {new[key]!r}; "
+                    "use its value or another --out"
+                )
+        write_bytes(known, json.dumps(self.record, indent=1).encode())
+
+    def checkpoint(self, stage: str) -> Path:
+        """Where a finished stage's network lies."""
+        return self.folder / f"{stage}.pt"
+
+    def load(self, stage: str) -> dict[str, Any]:
+        """A finished stage's checkpoint. Raises TrainingError when it is another architecture's."""
+        state = load_checkpoint(self.checkpoint(stage))
+        shape = asdict(self.settings.architecture)
+        if state.get("architecture") != shape:
+            raise TrainingError(
+                f"checkpoint {self.checkpoint(stage)}: a network of {state.get('architecture')}, not {shape}"
+            )
+        return state
+
+    def painted(self, network: nn.Module, pixels: Tensor) -> Tensor:
+        """The network's painting of pixels [N, 3, H, W] 0..255, margin reflected and cropped, same scale."""
+        m = self.settings.margin
+        x = F.pad(pixels / 256, (m, m, m, m), mode="reflect").contiguous(memory_format=torch.channels_last)
+        y: Tensor = network(x)
+        return y.float()[..., m:-m, m:-m] * 256
+
+    # -- stages
+
+    def parent(self) -> TransformNet:
+        """The finished parent, frozen nowhere."""
+        network = TransformNet(self.settings.architecture)
+        network.load_state_dict(self.load("parent")["network"])
+        return network
+
+    def plain(self) -> TransformNet:
+        """The finished plain network: frozen statistics, not yet folded."""
+        network = TransformNet(self.settings.architecture)
+        network.load_state_dict(self.load("plain")["network"])
+        return network
+
+    def train_parent(self, report: Report | None = None, start: Path | None = None) -> None:
+        """Stage one, from random weights or from another run's parent checkpoint ``start``."""
+        torch.manual_seed(self.settings.seed)
+        network = TransformNet(self.settings.architecture)
+        if start is not None:
+            network.load_state_dict(load_checkpoint(start)["network"])
+        self._train("parent", network, self.settings.parent_steps, self.settings.parent_rate, report)
+
+    def train_plain(self, report: Report | None = None) -> None:
+        """Stage two, from the parent."""
+        network = self.parent().to(self.device)
+        network.freeze_statistics(self.calibration())
+        self._train("plain", network, self.settings.plain_steps, self.settings.plain_rate, report)
+
+    def train_quantised(self, bits: int, report: Report | None = None) -> None:
+        """Stage three, from the plain network."""
+        from training.quantized_net import QuantizedTransformNet
+
+        network = QuantizedTransformNet.from_float(self.plain(), bits, list(self.calibration(4)))
+        stage = f"{bits}bit"
+        self._train(stage, network, self.settings.quantised_steps, self.settings.quantised_rate, report)
+
+    def calibration(self, batches: int = _FREEZE_BATCHES) -> Iterator[Tensor]:
+        """Batches [N, 3, H, W] pixel / 256 with their margins, from a stream of their own."""
+        m = self.settings.margin
+        for crops in self.photos.stream("calibration", 0, batches):
+            yield F.pad(to_tensor(crops, self.device) / 256, (m, m, m, m), mode="reflect")
+
+    def _train(self, stage: str, network: nn.Module, steps: int, rate: float, report: Report | None) -> None:
+        if self.checkpoint(stage).exists():
+            return
+        network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        scales = [p for n, p in network.named_parameters() if "scaling_impl" in n]
+        known = {id(p) for p in scales}
+        groups = [
+            {"params": [p for p in network.parameters() if id(p) not in known], "peak": rate},
+            # Brevitas learns a threshold's logarithm: a step of 0.01 is 0.7 %.
+            {"params": scales, "peak": 10 * rate},
+        ]
+        optimizer = torch.optim.Adam([g for g in groups if g["params"]], lr=rate)
+        start, progress = 0, self.folder / "progress.pt"
+        if progress.exists():
+            state = load_checkpoint(progress)
+            if state.get("stage") == stage:
+                network.load_state_dict(state["network"])
+                optimizer.load_state_dict(state["optimizer"])
+                start = int(state["step"])
+        self._trim_log(stage, start)
+        network.train()
+        s = self.settings
+        recent: list[tuple[float, float, float]] = []
+        began = saved = time.monotonic()
+        autocast = torch.autocast(self.device.type, torch.bfloat16)
+        use_autocast = s.precision == "bfloat16" and not stage.endswith("bit")
+        for step, crops in enumerate(self.photos.stream(stage, start, steps), start):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(group["peak"], step, steps)
+            pixels = to_tensor(crops, self.device)
+            with autocast if use_autocast else contextlib.nullcontext():
+                painting = self.painted(network, pixels)
+            with torch.no_grad():
+                photo = self.loss_network(pixels, last=self.content_layer)
+            features = self.loss_network(painting)
+            content = self.content_loss(features, photo)
+            style = self.style_loss(features)
+            variation = self.variation_loss(painting)
+            loss = s.content_weight * content + s.style_weight * style + s.variation_weight * variation
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), _CLIP)
+            optimizer.step()
+            recent = [*recent[-19:], (content.item(), style.item(), variation.item())]
+            if not math.isfinite(recent[-1][0] + recent[-1][1]):
+                raise TrainingError(f"stage {stage}: the loss is not finite at step {step}; lower the learning rate")
+            self._log(stage, step, recent[-1])
+            done = step + 1
+            if report is not None:
+                mean = np.mean(recent, axis=0)
+                pace = (time.monotonic() - began) / (done - start)
+                report(Progress(stage, done, steps, float(mean[0]), float(mean[1]), pace))
+            if done % 250 == 0 or done == steps:
+                self.preview(network, self.folder / "previews" / f"{stage}-{done:06d}.png")
+            if time.monotonic() - saved > _CHECKPOINT_SECONDS and done < steps:
+                state = {"stage": stage, "step": done, "network": network.state_dict()}
+                save_checkpoint(progress, {**state, "optimizer": optimizer.state_dict()})
+                saved = time.monotonic()
+        save_checkpoint(
+            self.checkpoint(stage),
+            {
+                "stage": stage,
+                "steps": steps,
+                "architecture": asdict(s.architecture),
+                "network": network.state_dict(),
+                "losses": [float(v) for v in np.mean(recent, axis=0)] if recent else [],
+            },
+        )
+        progress.unlink(missing_ok=True)
+
+    def _log(self, stage: str, step: int, losses: tuple[float, float, float]) -> None:
+        with (self.folder / "losses.csv").open("a", newline="") as file:
+            csv.writer(file).writerow([stage, step, *(f"{v:.6g}" for v in losses)])
+
+    def _trim_log(self, stage: str, start: int) -> None:
+        """Drop the lines of steps that will be done again."""
+        path = self.folder / "losses.csv"
+        if not path.exists():
+            write_bytes(path, b"stage,step,content,style,variation\r\n")
+            return
+        with path.open(newline="") as file:
+            rows = [r for r in csv.reader(file) if len(r) == 5]
+        kept = [r for r in rows if r[0] != stage or int(r[1]) < start]
+        write_bytes(path, "".join(",".join(r) + "\r\n" for r in kept).encode())
+
+    @torch.no_grad()
+    def preview(self, network: nn.Module, path: Path) -> None:
+        """Two photos and their paintings, side by side in one picture."""
+        network.eval()
+        rows = []
+        for index in (0, len(self.photos.files) // 2):
+            photo = read_image(self.photos.files[index])
+            scale = 512 / max(photo.shape[:2])
+            size = (int(photo.shape[1] * scale) // 4 * 4, int(photo.shape[0] * scale) // 4 * 4)
+            photo = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+            painting = self.painted(network, to_tensor(photo[None], self.device))[0]
+            painted = painting.clamp(0, 255).round().byte().permute(1, 2, 0).cpu().numpy()
+            rows.append(np.hstack([photo, painted]))
+        width = min(r.shape[1] for r in rows)
+        write_image(path, np.vstack([r[:, :width] for r in rows]))
+        network.train()
+
+
+def run_record(folder: Path) -> dict[str, Any]:
+    """A run's ``run.json``. Raises TrainingError."""
+    path = folder / "run.json"
+    if not path.is_file():
+        raise TrainingError(f"run {folder}: no run.json there, so not a training run")
+    try:
+        record = json.loads(path.read_text())
+        Settings(**record["settings"])
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise TrainingError(f"run {path}: damaged ({type(error).__name__})") from error
+    return dict(record)
