@@ -1,11 +1,17 @@
 """Recorders: painted frames into a film, by PyAV (H.264, yuv420p, BT.709).
 
-Frames go to a Matroska file beside the film first, which plays to its last frame even when the program is
-killed; at the end its packets are copied into an MP4 whose index comes first, and that is renamed into place.
+Frames go to a raw Matroska file beside the film first, ``.FILM.part.mkv``; at the end its packets are copied
+into an MP4 whose index comes first (``.FILM.part.mp4``), and that is renamed into place. A run that is killed
+(``kill -9``, power) leaves the raw file, which plays up to the last frame but one. The next run to the same
+film moves it to ``FILM.interrupted-1.mkv`` and says so. The raw file is locked while its run lives, so a
+second run to the same film is refused.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import itertools
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +23,8 @@ import numpy as np
 from host.errors import OutputError
 from host.images import check_writable
 
+#: The longest side that x264 takes.
+MAX_SIDE = 16384
 _SUFFIXES = (".mp4", ".mkv", ".mov")
 
 
@@ -36,7 +44,10 @@ class Recorder(Protocol):
 
 
 class FilmRecorder:
-    """Writes ``path`` at ``fps`` frames a second. Odd sizes gain a repeated column or row (yuv420p needs even)."""
+    """Writes ``path`` at ``fps`` frames a second. Odd sizes gain a repeated column or row (yuv420p needs even).
+
+    ``aside`` names what a killed run had left at this film's raw file, None when there was nothing.
+    """
 
     def __init__(self, path: Path, fps: int = 24, quality: int = 20, preset: str = "veryfast") -> None:
         """``quality`` is x264's CRF. Raises OutputError when the film could not be written there."""
@@ -44,20 +55,80 @@ class FilmRecorder:
             raise OutputError(f"--out {path}: a film ends in {', '.join(_SUFFIXES)}")
         check_writable(path)
         self.path, self.fps, self.frames = path, fps, 0
+        self.aside: Path | None = None
         self._quality, self._preset = quality, preset
-        self._raw = path.with_name(f".{path.name}.part.mkv")
+        # FFmpeg takes what stands before a colon for a protocol, unless the name begins with a slash.
+        folder = path.parent.absolute()
+        self._raw = folder / f".{path.name}.part.mkv"
+        self._part = folder / f".{path.name}.part{path.suffix}"
+        self._lock: int | None = None
         self._container: Any = None
         self._stream: Any = None
         self._size: tuple[int, ...] = ()
+        if self._raw.exists():
+            self._claim()
+            self._release(remove=True)
+
+    def _claim(self) -> None:
+        """Make the raw file and lock it for as long as this process lives; put aside what a dead one left."""
+        while self._lock is None:
+            try:
+                handle = os.open(self._raw, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            except OSError as error:
+                raise OutputError(f"--out {self.path}: {error.strerror}") from error
+            keep = False
+            try:
+                locked = self._try_lock(handle)
+                left = os.fstat(handle).st_size > 0
+                if not self._raw.exists() or not os.path.samestat(os.fstat(handle), self._raw.stat()):
+                    continue  # its owner finished between our opening and our locking
+                if left and not locked:
+                    raise OutputError(f"--out {self.path}: {self._raw} is there, from another run; move it away")
+                if left:
+                    self.aside = self._aside()
+                    os.replace(self._raw, self.aside)
+                    continue
+                self._lock, keep = handle, True
+            except OSError as error:
+                raise OutputError(f"--out {self.path}: {error.strerror}") from error
+            finally:
+                if not keep:
+                    os.close(handle)
+
+    def _try_lock(self, handle: int) -> bool:
+        """Whether the lock is ours; False where the file system has none. Raises OutputError when it is taken."""
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(f"--out {self.path}: another run is recording this film") from error
+        except OSError:
+            return False
+        return True
+
+    def _aside(self) -> Path:
+        numbers = itertools.count(1)
+        names = (self._raw.with_name(f"{self.path.stem}.interrupted-{n}.mkv") for n in numbers)
+        return next(name for name in names if not name.exists())
+
+    def _release(self, remove: bool) -> None:
+        if self._lock is not None:
+            if remove:
+                self._raw.unlink(missing_ok=True)
+            os.close(self._lock)
+            self._lock = None
 
     def _open(self, width: int, height: int) -> None:
         import av
 
-        self._container = av.open(str(self._raw), "w", options={"flush_packets": "1", "cluster_time_limit": "1000"})
+        if max(width, height) > MAX_SIDE:
+            raise OutputError(f"--out {self.path}: frames of {width}x{height}, H.264 holds up to {MAX_SIDE} a side")
+        self._claim()
+        # One frame to a cluster and none held back by the encoder: what was added is in the file.
+        self._container = av.open(str(self._raw), "w", options={"flush_packets": "1", "cluster_time_limit": "1"})
         self._stream = self._container.add_stream("libx264", rate=self.fps)
         self._stream.width, self._stream.height = width, height
         self._stream.pix_fmt = "yuv420p"
-        self._stream.options = {"crf": str(self._quality), "preset": self._preset, "bf": "0"}
+        self._stream.options = {"crf": str(self._quality), "preset": self._preset, "tune": "zerolatency"}
         context = self._stream.codec_context
         context.time_base = Fraction(1, self.fps)
         context.color_primaries = context.color_trc = context.colorspace = 1  # BT.709
@@ -84,33 +155,33 @@ class FilmRecorder:
         self.frames += 1
 
     def finish(self) -> Path:
-        """See :class:`Recorder`."""
+        """See :class:`Recorder`. When it fails, the error names the raw file, which stays."""
         import av
 
         if self._container is None:
             raise OutputError(f"--out {self.path}: no frame was painted, so there is no film")
-        part = self.path.with_name(f".{self.path.name}.part{self.path.suffix}")
         try:
-            self._container.mux(self._stream.encode(None))
-            self._container.close()
-            self._copy(part)
-            with part.open("rb") as file:
+            try:
+                self._container.mux(self._stream.encode(None))
+            finally:
+                self._container.close()
+            self._copy()
+            with self._part.open("rb") as file:
                 os.fsync(file.fileno())
-            os.replace(part, self.path)
-            self._raw.unlink()
+            os.replace(self._part, self.path)
         except (av.error.FFmpegError, OSError) as error:
-            part.unlink(missing_ok=True)
-            raise OutputError(
-                f"--out {self.path}: {error.strerror}; the {self.frames} frames are kept in {self._raw}"
-            ) from error
+            self._part.unlink(missing_ok=True)
+            self._release(remove=False)
+            raise OutputError(f"--out {self.path}: {error.strerror}; what was recorded is in {self._raw}") from error
+        self._release(remove=True)
         return self.path
 
-    def _copy(self, part: Path) -> None:
+    def _copy(self) -> None:
         """The recorded packets, untouched, into the final container."""
         import av
 
-        options = {} if part.suffix.lower() == ".mkv" else {"movflags": "faststart"}
-        with av.open(str(self._raw)) as source, av.open(str(part), "w", options=options) as target:
+        options = {} if self._part.suffix.lower() == ".mkv" else {"movflags": "faststart"}
+        with av.open(str(self._raw)) as source, av.open(str(self._part), "w", options=options) as target:
             video = source.streams.video[0]
             stream = target.add_stream_from_template(video)
             for packet in source.demux(video):
@@ -120,6 +191,9 @@ class FilmRecorder:
 
     def discard(self) -> None:
         """See :class:`Recorder`."""
+        import av
+
         if self._container is not None:
-            self._container.close()
-        self._raw.unlink(missing_ok=True)
+            with contextlib.suppress(av.error.FFmpegError, OSError):
+                self._container.close()
+        self._release(remove=True)

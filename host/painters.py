@@ -144,15 +144,16 @@ def worst_case(network: IntegerNetwork) -> IntegerNetwork:
         greatest = (1 << (c.weight_bits - 1)) - 1
         count = c.weight[0].size
         full = min(count, int(0.9 * (1 << 24) / input_high / greatest))
-        # Signs alternate by runs of four along the flattened NHWC kernel, as the engines pair products.
-        signs = np.where(np.arange(count) // 4 % 2 == 0, 1, -1)
-        row = np.where(np.arange(count) < full, greatest * signs, 0).reshape(c.kernel, c.kernel, c.inputs)
-        weight = np.stack([row.transpose(2, 0, 1) * (1 if o % 2 == 0 else -1) for o in range(c.outputs)])
-        shift = np.full(c.outputs, 16 - c.out_bits + 3, np.int64)
-        middle = 0 if c.signed else 1 << (c.out_bits - 1)
-        ends = (np.arange(c.outputs) % 4 == 1) * (1 << c.out_bits)
-        bias = (middle + (0 if c.signed else 1) * ends).astype(np.int64) << shift
-        return replace(c, weight=weight.astype(np.int8), bias=bias, shift=shift)
+        position = np.arange(count)
+        rows = []
+        for o in range(c.outputs):
+            # Runs of equal sign along the kernel in NHWC order, in which engines group products.
+            signs = np.where((position + o) // (1, 2, 4, 8)[o % 4] % 2 == 0, greatest, -greatest)
+            rows.append(np.where(position < full, signs, 0).reshape(c.kernel, c.kernel, c.inputs).transpose(2, 0, 1))
+        spread = 0.3 * input_high * greatest * full**0.5
+        shift = np.full(c.outputs, max(1, round(np.log2(4 * spread / (1 << c.out_bits)))), np.int64)
+        middle = np.full(c.outputs, 0 if c.signed else 1 << (c.out_bits - 1), np.int64)
+        return replace(c, weight=np.stack(rows).astype(np.int8), bias=middle << shift, shift=shift)
 
     layers: list[Layer] = []
     high = (1 << network.bits) - 1

@@ -1,7 +1,8 @@
 """The time-lapse: capture, paint and record, each in its own thread, at its own pace.
 
 Bounded queues stand between them, so memory does not grow with the film. When a stage fails, everything that
-came before it still passes through, and the film is completed before the error is raised.
+came before it still passes through, and the film is completed before the error is raised. The recorder's
+thread also completes the film, so that no signal, which Python raises in the main thread, cuts into it.
 """
 
 from __future__ import annotations
@@ -17,47 +18,66 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from host.cameras import Camera, Frame
+from host.errors import PleinairError
 from host.film import Recorder
 from host.painters import Painter
 
 T = TypeVar("T")
+_POLL = 0.1
 
 
 class ReadAhead(Generic[T]):
     """Iterates over ``source`` in a thread of its own, at most ``depth`` items ahead of its reader.
 
-    The source's error is raised to the reader in its place, after the items before it.
+    The source's error is raised to the reader in its place, after the items before it. Once ``stop`` is set
+    the reader gets nothing more, and the source is closed after the item it is at.
     """
 
-    def __init__(self, source: Iterator[T], depth: int = 4) -> None:
+    def __init__(self, source: Iterator[T], depth: int = 4, stop: threading.Event | None = None) -> None:
         self._source = source
         self._queue: queue.Queue[tuple[list[T], BaseException | None]] = queue.Queue(depth)
-        self._stop = threading.Event()
+        self._stop = stop or threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
     def _put(self, items: list[T], error: BaseException | None) -> bool:
         while not self._stop.is_set():
             try:
-                self._queue.put((items, error), timeout=0.1)
+                self._queue.put((items, error), timeout=_POLL)
                 return True
             except queue.Full:
                 continue
         return False
 
     def _work(self) -> None:
+        failure: BaseException | None = None
         try:
             for item in self._source:
                 if not self._put([item], None):
-                    return
+                    break
         except BaseException as error:
-            self._put([], error)
-            return
-        self._put([], None)
+            failure = error
+        try:
+            # What a generator cleans up belongs in this thread, and before close() returns.
+            close = getattr(self._source, "close", None)
+            if close is not None:
+                close()
+        except BaseException as error:
+            failure = failure or error
+        self.failure = failure
+        self._put([], failure)
+
+    #: What the source raised, once it has; also when ``stop`` kept the reader from seeing it.
+    failure: BaseException | None = None
 
     def __iter__(self) -> Iterator[T]:
-        while True:
-            items, error = self._queue.get()
+        while not self._stop.is_set():
+            try:
+                items, error = self._queue.get(timeout=_POLL)
+            except queue.Empty:
+                if self._thread.is_alive() or not self._queue.empty():
+                    continue
+                return
             if error is not None:
                 raise error
             if not items:
@@ -65,12 +85,18 @@ class ReadAhead(Generic[T]):
             yield items[0]
 
     def close(self) -> None:
-        """Stop reading ahead, wait for the source to come to rest, and end whoever still reads."""
+        """Stop reading ahead, end whoever still reads, and wait for the source to come to rest."""
         self._stop.set()
         self._thread.join()
-        while not self._queue.empty():
-            self._queue.get_nowait()
-        self._queue.put(([], None))
+
+    def close_patiently(self) -> None:
+        """Like :meth:`close`, and no KeyboardInterrupt ends the wait."""
+        self._stop.set()
+        while self._thread.is_alive():
+            try:
+                self._thread.join()
+            except KeyboardInterrupt:
+                continue
 
 
 @dataclass
@@ -116,20 +142,11 @@ def _painted(frames: ReadAhead[Frame], painter: Painter, progress: Progress) -> 
         yield picture, frame.name
 
 
-def run(
-    camera: Camera, painter: Painter, recorder: Recorder, report: Callable[[Progress], None] | None = None
-) -> Outcome:
-    """Film all of a camera's frames; ``report`` is called in this thread after each recorded one.
-
-    Raises the first failing stage's error, after completing the film of what came before it; nothing is left
-    behind when that is no frame at all. KeyboardInterrupt completes the film and comes back as
-    ``interrupted``.
-    """
-    progress = Progress(camera.count)
+def _recorded(
+    paintings: ReadAhead[tuple[np.ndarray, str]], recorder: Recorder, progress: Progress, films: list[Path]
+) -> Iterator[None]:
+    """Records each painting; in the end, whatever ended it, completes the film or leaves nothing."""
     began = time.monotonic()
-    frames = ReadAhead(_captured(camera, progress))
-    paintings = ReadAhead(_painted(frames, painter, progress))
-    interrupted = False
     try:
         for picture, name in paintings:
             mark = time.monotonic()
@@ -138,18 +155,48 @@ def run(
             progress.record_seconds += now - mark
             progress.recorded += 1
             progress.latest, progress.elapsed = name, now - began
-            if report is not None:
-                report(progress)
-    except KeyboardInterrupt:
-        interrupted = True
-    except BaseException:
+            yield
+    finally:
         if recorder.frames:
-            recorder.finish()
+            films.append(recorder.finish())
         else:
             recorder.discard()
+
+
+def run(
+    camera: Camera,
+    painter: Painter,
+    recorder: Recorder,
+    report: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
+) -> Outcome:
+    """Film all of a camera's frames; ``report`` is called in this thread after each recorded one.
+
+    Raises the first failing stage's error, after completing the film of what came before it; nothing is left
+    behind when that is no frame at all. Setting ``stop`` or a KeyboardInterrupt completes the film and comes
+    back as ``interrupted``, or raises KeyboardInterrupt where there is no frame yet.
+    """
+    progress, films = Progress(camera.count), list[Path]()
+    stop = stop or threading.Event()
+    frames = ReadAhead(_captured(camera, progress), stop=stop)
+    paintings = ReadAhead(_painted(frames, painter, progress), stop=stop)
+    recording = ReadAhead(_recorded(paintings, recorder, progress, films), stop=stop)
+    interrupted = False
+    try:
+        for _ in recording:
+            if report is not None:
+                report(progress)
+        interrupted = stop.is_set()
+    except KeyboardInterrupt:
+        interrupted = True
+    except PleinairError as error:
+        # The film is complete already: the recording's error is the last thing that its thread gives.
+        if films and error is not recording_failure(recorder, error):
+            raise
         raise
     finally:
-        # The painter's thread reads from the camera's: that one must let go first.
+        # The film first: a camera or painter may take long to come to rest, and may be given up on.
+        recording.close_patiently()
         frames.close()
         paintings.close()
-    return Outcome(recorder.finish(), progress, list(camera.skipped), interrupted)
+    return Outcome(films[0], progress, list(camera.skipped), interrupted)

@@ -200,28 +200,41 @@ def _key(name: str) -> str:
 
 @torch.no_grad()
 def calibrate(plain: TransformNet, bits: int, batches: list[Tensor]) -> dict[str, int]:
-    """log2 scale of least squared error for each unsigned ``bits``-bit activation, and the common ``trunk``."""
+    """log2 scale of least squared error for each unsigned ``bits``-bit activation, and the common ``trunk``.
+
+    The trunk's scale also serves the branches, whose signed range reaches only half as far: their error counts.
+    """
     samples: dict[str, list[Tensor]] = {}
     architecture = plain.architecture
     trunk = {architecture.head[-1].name, *(second.name for _, second in architecture.residual)}
     for batch in batches:
         for name, value in plain.activations(batch).items():
-            if name == "leave" or "/" in name:
+            if name == architecture.tail[-1].name:
                 continue
             flat = value.flatten()
-            samples.setdefault("trunk" if name in trunk else name, []).append(flat[:: max(1, flat.numel() // 100_000)])
-    return {name: _best_exponent(torch.cat(parts), bits) for name, parts in samples.items()}
+            group = "branch" if name.endswith("/branch") else "trunk" if name in trunk else name
+            samples.setdefault(group, []).append(flat[:: max(1, flat.numel() // 100_000)])
+    values = {group: torch.cat(parts) for group, parts in samples.items()}
+    branch = values.pop("branch", None)
+    return {
+        group: _best_exponent(unsigned, branch if group == "trunk" else None, bits)
+        for group, unsigned in values.items()
+    }
 
 
-def _best_exponent(values: Tensor, bits: int) -> int:
-    levels = (1 << bits) - 1
-    top = math.ceil(math.log2(max(float(values.max()), 1e-9) / levels))
+def _best_exponent(unsigned: Tensor, signed: Tensor | None, bits: int) -> int:
+    high, middle = (1 << bits) - 1, 1 << (bits - 1)
+    greatest = max(float(unsigned.max()) / high, 0.0 if signed is None else float(signed.abs().max()) / middle, 1e-9)
+    top = math.ceil(math.log2(greatest))
 
     def error(exponent: int) -> float:
         scale = 2.0**exponent
-        return float(((values / scale).round().clamp(0, levels) * scale - values).square().mean())
+        total = ((unsigned / scale).round().clamp(0, high) * scale - unsigned).square().mean()
+        if signed is not None:
+            total = total + ((signed / scale).round().clamp(-middle, middle - 1) * scale - signed).square().mean()
+        return float(total)
 
-    return min(range(top - 4, top + 1), key=error)
+    return min(range(top - 5, top + 1), key=error)
 
 
 @torch.no_grad()
@@ -234,7 +247,7 @@ def weight_exponents(weight: Tensor, bits: int, input_max: int) -> Tensor:
     rows = weight.reshape(weight.shape[0], -1).double()
     top = torch.ceil(torch.log2(rows.abs().amax(1).clamp_min(1e-8) / greatest))
     best, chosen = torch.full_like(top, math.inf), top.clone()
-    for finer in range(-1, 4):
+    for finer in range(-8, 4):
         exponent = top - finer
         scale = torch.exp2(exponent)[:, None]
         integers = (rows / scale).round().clamp(-greatest, greatest)

@@ -90,7 +90,6 @@ class Progress:
 Report = Callable[[Progress], None]
 _CLIP = 1e5
 _FREEZE_BATCHES = 24
-_CHECKPOINT_SECONDS = 120.0
 
 
 def file_hash(path: Path) -> str:
@@ -139,9 +138,12 @@ def to_tensor(crops: np.ndarray, device: torch.device) -> Tensor:
 class Run:
     """A training run in its folder; construct, then :meth:`train` a stage at a time."""
 
-    def __init__(self, folder: Path, settings: Settings, device: str = "cpu") -> None:
+    def __init__(
+        self, folder: Path, settings: Settings, device: str = "cpu", checkpoint_seconds: float = 120.0
+    ) -> None:
         """Open or create the run. Raises TrainingError when the folder holds a run of other settings."""
         self.folder, self.settings, self.device = folder, settings, torch.device(device)
+        self._checkpoint_seconds = checkpoint_seconds
         kind, weights = parse_loss_network(settings.loss_network)
         self.photos = Photos(Path(settings.content), settings.crop, settings.batch, settings.seed, settings.hold_out)
         compute = torch.bfloat16 if settings.precision == "bfloat16" else torch.float32
@@ -301,7 +303,7 @@ class Run:
                 report(Progress(stage, done, steps, float(mean[0]), float(mean[1]), pace))
             if done % 250 == 0 or done == steps:
                 self.preview(network, self.folder / "previews" / f"{stage}-{done:06d}.png")
-            if time.monotonic() - saved > _CHECKPOINT_SECONDS and done < steps:
+            if time.monotonic() - saved >= self._checkpoint_seconds and done < steps:
                 state = {"stage": stage, "step": done, "network": network.state_dict()}
                 save_checkpoint(progress, {**state, "optimizer": optimizer.state_dict()})
                 saved = time.monotonic()

@@ -1,0 +1,304 @@
+"""Brevitas = QONNX = integer reference = ONNX Runtime: the chain, on random networks and on what is shipped."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from onnx import helper, numpy_helper
+from qonnx.core.modelwrapper import ModelWrapper
+from qonnx.core.onnx_exec import execute_onnx
+from qonnx.transformation.infer_shapes import InferShapes
+
+from host import reference
+from host.cameras import SyntheticCamera
+from host.cli import main
+from host.errors import ContractError, ModelError
+from host.images import read_image, write_image
+from host.models import FILES, load_model, read_card, read_file, styles
+from host.network import dump
+from host.painters import OnnxRunner
+from host.qonnx import read_qonnx
+from tests.training.conftest import SHARED
+from training.architecture import Architecture
+from training.export import brevitas_painting, export_qonnx_bytes
+from training.quantized_net import QuantizedTransformNet
+from training.transform_net import TransformNet
+
+
+def random_quantised(width: int, blocks: int, bits: int, seed: int = 0) -> QuantizedTransformNet:
+    """A quantised network with random weights, biases and scales, nothing trained."""
+    torch.manual_seed(seed)
+    net = TransformNet(Architecture(width, blocks))
+    for name, p in net.named_parameters():
+        p.data += (0.3 if "norm" in name else 0.05) * torch.randn_like(p)
+    batches = [torch.randint(0, 256, (1, 3, 48, 48)) / 256 for _ in range(2)]
+    net.freeze_statistics(batches)
+    q = QuantizedTransformNet.from_float(net, bits, batches)
+    with torch.no_grad():
+        for conv in q.convolutions.values():
+            conv.bias += 0.2 * torch.randn_like(conv.bias)
+    return q.eval()
+
+
+def qonnx_painting(data: bytes, image: np.ndarray) -> np.ndarray:
+    """qonnx's own execution of the file on uint8 [H, W, 3], its shapes inferred anew for the image's size."""
+    proto = onnx.load_model_from_string(data)
+    del proto.graph.value_info[:]
+    for value in (*proto.graph.input, *proto.graph.output):
+        for dimension, size in zip(value.type.tensor_type.shape.dim[2:], image.shape[:2], strict=True):
+            dimension.dim_value = size
+    model = ModelWrapper(proto).transform(InferShapes())
+    x = image.transpose(2, 0, 1)[None].astype(np.float32) / 256
+    y = next(iter(execute_onnx(model, {model.graph.input[0].name: x}).values()))
+    return np.rint(y[0] * 256).astype(np.int64).transpose(1, 2, 0)
+
+
+def real_frames(count: int, size: tuple[int, int]) -> list[np.ndarray]:
+    """Frames of the two real sequences and photos, scaled down; empty where ../shared is absent."""
+    data = SHARED / "data"
+    files = [
+        *sorted((data / "timelapse" / "icecube").glob("*.jpg"))[::7],
+        *sorted((data / "content").glob("*.jpg"))[::9],
+    ]
+    return [cv2.resize(read_image(f), size, interpolation=cv2.INTER_AREA) for f in files][:count]
+
+
+def noise(count: int, height: int = 32, width: int = 48) -> list[np.ndarray]:
+    return list(np.random.default_rng(0).integers(0, 256, (count, height, width, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("width", "blocks", "bits"), [(4, 1, 8), (8, 2, 8), (16, 1, 8), (6, 0, 8), (8, 1, 4), (8, 1, 16)]
+)
+def test_chain_on_random_networks(width, blocks, bits):
+    q = random_quantised(width, blocks, bits, seed=width)
+    data = export_qonnx_bytes(q)
+    integers = read_qonnx(data, "random")
+    assert [c.name for c in integers.convolutions()] == [s.name for s in q.architecture.convolutions]
+    runners = [OnnxRunner(integers, 1), OnnxRunner(integers, 2, optimise=False)] if bits <= 8 else []
+    day = [f.image for f in SyntheticCamera((48, 32), 3, every=7 * 3600).frames()]
+    for image in [*noise(3), *day]:
+        wanted = reference.run(integers, image)
+        np.testing.assert_array_equal(brevitas_painting(q, image), wanted)
+        for run in runners:
+            np.testing.assert_array_equal(run(image), wanted)
+        if bits <= 8:  # qonnx executes in float32, which cannot hold 16-bit accumulators
+            np.testing.assert_array_equal(qonnx_painting(data, image), wanted)
+    assert len(np.unique(wanted)) > 10
+
+
+def brevitas_from_qonnx(data: bytes, width: int, blocks: int, bits: int) -> QuantizedTransformNet:
+    """The shipped file's float weights and scales put into fresh Brevitas layers."""
+    graph = onnx.load_model_from_string(data).graph
+    constants = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
+    producer = {o: n for n in graph.node for o in n.output}
+    consumers: dict[str, list] = {}
+    for node in graph.node:
+        for i in node.input:
+            consumers.setdefault(i, []).append(node)
+    architecture = Architecture(width, blocks)
+    names = [s.name for s in architecture.convolutions if s.role == "activation"]
+    q = QuantizedTransformNet(architecture, bits, dict.fromkeys([*names, "trunk"], 0))
+    q.initialise()
+    with torch.no_grad():
+        for node in (n for n in graph.node if n.op_type == "Conv"):
+            conv = q.convolutions[node.name.replace(".", "_")]
+            weight, bias = (producer[i] for i in node.input[1:])
+            conv.weight.copy_(torch.from_numpy(constants[weight.input[0]].copy()))
+            conv.bias.copy_(torch.from_numpy(constants[bias.input[0]].copy()))
+            scale = torch.from_numpy(constants[weight.input[1]].astype(np.float64))
+            b = int(constants[weight.input[3]])
+            value = conv.weight_quant.tensor_quant.scaling_impl.value
+            value.copy_((torch.log2(scale) + b - 1).view(value.shape))
+            after = consumers[node.output[0]][0]
+            if after.op_type == "Relu":
+                (after,) = consumers[after.output[0]]
+            shape = next(s for s in architecture.convolutions if s.name == node.name)
+            if shape.role == "activation":
+                act = q.trunk if shape.name == "down2" else q.activations[node.name.replace(".", "_")]
+                threshold = math.log2(float(constants[after.input[1]])) + bits
+                act.act_quant.fused_activation_quant_proxy.tensor_quant.scaling_impl.value.fill_(threshold)
+    return q.eval()
+
+
+SHIPPED = [(name, bits) for name, folder in styles().items() for bits in map(int, read_card(folder)["networks"])]
+
+
+@pytest.mark.parametrize(("style", "bits"), SHIPPED)
+def test_chain_on_shipped_networks(style, bits):
+    """Over 20 real frames (where there are any), the synthetic day and noise: 0 differing values."""
+    model = load_model(style, bits)
+    card = model.card
+    qonnx = read_file(model.folder, card, bits, "qonnx")
+    assert dump(read_qonnx(qonnx, style)) == dump(model.network)
+    brevitas = brevitas_from_qonnx(qonnx, card["architecture"]["width"], card["architecture"]["blocks"], bits)
+    runners = []
+    if bits <= 8:
+        runners = [OnnxRunner(model.network, t, optimise=o) for t in (1, 2) for o in (True, False)]
+        shipped = ort.InferenceSession(read_file(model.folder, card, bits, "cpu"), providers=["CPUExecutionProvider"])
+        runners.append(lambda image: shipped.run(None, {"x": image[None]})[0][0])
+    day = [f.image for f in SyntheticCamera((96, 64), 6, every=4 * 3600).frames()]
+    pictures = [*real_frames(22, (96, 64)), *day, *noise(3, 64, 96)]
+    values = 0
+    for image in pictures:
+        wanted = reference.run(model.network, image)
+        np.testing.assert_array_equal(brevitas_painting(brevitas, image), wanted)
+        for run in runners:
+            np.testing.assert_array_equal(run(image), wanted)
+        if bits <= 8:
+            np.testing.assert_array_equal(qonnx_painting(qonnx, image), wanted)
+        values += wanted.size
+    assert values >= 9 * 64 * 96 * 3
+
+
+@pytest.mark.parametrize(("style", "bits"), SHIPPED)
+def test_shipped_files_tell_nothing_of_the_machine(style, bits):
+    model = load_model(style, bits)
+    for role, name in FILES.items():
+        path = model.folder / name.format(bits=bits)
+        if path.exists():
+            data = path.read_bytes()
+            assert b"/home" not in data and b".py" not in data and b"/work" not in data, role
+    assert "/" not in json.dumps({k: v for k, v in model.card["training"].items()})
+
+
+# -- what QONNX must not hold
+
+
+@pytest.fixture(scope="module")
+def exported() -> bytes:
+    return export_qonnx_bytes(random_quantised(4, 1, 8))
+
+
+def _edited(data: bytes, edit) -> bytes:
+    model = onnx.load_model_from_string(data)
+    edit(model.graph)
+    return model.SerializeToString()
+
+
+def _set(graph, node_index: int, input_index: int, value) -> None:
+    quants = [n for n in graph.node if n.op_type == "Quant"]
+    name = f"changed_{node_index}_{input_index}"
+    graph.initializer.append(numpy_helper.from_array(np.asarray(value, np.float32), name))
+    quants[node_index].input[input_index] = name
+
+
+def _conv(graph):
+    return next(n for n in graph.node if n.op_type == "Conv")
+
+
+def _attribute(node, name: str, value) -> None:
+    kept = [a for a in node.attribute if a.name != name]
+    del node.attribute[:]
+    node.attribute.extend([*kept, helper.make_attribute(name, value)])
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (lambda g: _set(g, 0, 1, 0.004), r"0\.004.* not a power of two"),
+        (lambda g: _set(g, 0, 1, 2.0**-7), r"2\^-7"),
+        (lambda g: _set(g, 1, 2, 3.0), r"zero point 3"),
+        (lambda g: _set(g, 2, 1, 0.5), r"enter.*bias"),
+        (lambda g: _attribute(next(n for n in g.node if n.op_type == "Quant"), "rounding_mode", "FLOOR"), r"FLOOR"),
+        (lambda g: _attribute(_conv(g), "group", 3), r"enter.*grouped"),
+        (lambda g: _attribute(_conv(g), "pads", [0, 0, 0, 0]), r"enter.*pads"),
+        (lambda g: setattr(_conv(g), "op_type", "ConvTranspose"), r"ConvTranspose"),
+        (lambda g: setattr(next(n for n in g.node if n.op_type == "Relu"), "op_type", "InstanceNormalization"),
+         r"InstanceNormalization.*norm folded"),
+        (lambda g: _attribute(next(n for n in g.node if n.op_type == "Resize"), "mode", "linear"), r"nearest"),
+        (lambda g: g.output[0].__setattr__("name", "elsewhere"), r"output"),
+    ],
+)  # fmt: skip
+def test_graphs_outside_the_contract_are_refused(exported, edit, says):
+    with pytest.raises(ModelError, match=says):
+        read_qonnx(_edited(exported, edit), "given")
+
+
+def test_damaged_qonnx_is_refused(exported):
+    for data in (b"", b"hello", exported[: len(exported) // 2]):
+        with pytest.raises(ModelError, match="given"):
+            read_qonnx(data, "given")
+
+    def outside(graph) -> None:
+        graph.initializer[0].data_location = onnx.TensorProto.EXTERNAL
+        graph.initializer[0].external_data.add(key="location", value="/etc/passwd")
+
+    with pytest.raises(ModelError, match="another file"):
+        read_qonnx(_edited(exported, outside), "given")
+
+
+def test_an_overflowing_network_is_refused_with_its_layer():
+    q = random_quantised(16, 0, 8)
+    with torch.no_grad():
+        q.convolutions["leave"].weight.fill_(1.0)
+        q.convolutions["leave"].weight_quant.tensor_quant.scaling_impl.value.fill_(0.0)
+    with pytest.raises(ContractError, match=r"leave: an accumulator can reach \d+"):
+        read_qonnx(export_qonnx_bytes(q), "given")
+
+
+# -- the command line, from a painting to a painting
+
+
+def test_train_export_paint(tmp_path, workshop, capsys):
+    """Everything a user does, in miniature: each command, an interrupted one too."""
+    common = ["--style", workshop / "painting.png", "--content", workshop / "photos", "--hold-out", "1",
+              "--loss-network", f"vgg16:{workshop / 'vgg.npz'}", "--out", tmp_path / "run", "--width", "4",
+              "--blocks", "1", "--crop", "64", "--batch", "1", "--style-size", "96", "--parent-steps", "2",
+              "--plain-steps", "2", "--quantised-steps", "2"]  # fmt: skip
+    common = [str(c) for c in common]
+    assert main(["train", *common, "--bits", "32"]) == 0
+    assert main(["export", str(tmp_path / "run"), "--out", str(tmp_path / "mine")]) == 2
+    assert "no quantised network" in capsys.readouterr().err
+    assert main(["train", *common, "--bits", "8"]) == 0
+    assert main(["train", *common, "--bits", "4"]) == 0
+    assert main(["export", str(tmp_path / "run"), "--out", str(tmp_path / "mine"), "--painting", "Swirl"]) == 0
+    assert sorted(p.name for p in (tmp_path / "mine").iterdir()) == sorted(
+        ["card.json", *(n.format(bits=b) for n in FILES.values() for b in (4, 8))]
+    )
+    write_image(tmp_path / "photo.png", noise(1, 37, 51)[0])
+    for backend in ("cpu", "reference"):
+        out = tmp_path / f"{backend}.png"
+        assert main(["paint", str(tmp_path / "photo.png"), str(out), "--style", str(tmp_path / "mine"),
+                     "--backend", backend]) == 0  # fmt: skip
+    painted = read_image(tmp_path / "cpu.png")
+    np.testing.assert_array_equal(painted, read_image(tmp_path / "reference.png"))
+    assert painted.shape == (37, 51, 3)
+    card = read_card(tmp_path / "mine")
+    assert card["painting"]["title"] == "Swirl" and card["training"]["held_out"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"--bits": "5"}, "--bits 5"),
+        ({"--style": "missing.png"}, "missing.png"),
+        ({"--content": "missing"}, "missing"),
+        ({"--loss-network": "vgg16:missing.npz"}, "missing.npz"),
+        ({"--loss-network": "lenet:x"}, "vgg16:FILE"),
+        ({"--crop": "66"}, "--crop 66"),
+        ({"--crop": "9"}, "--crop"),
+        ({"--precision": "int3"}, "int3"),
+        ({"--device": "tpu"}, "tpu"),
+        ({"--out": "/dev/null/run"}, "/dev/null"),
+    ],
+)
+def test_train_refuses_in_one_line(tmp_path, workshop, capsys, change, says):
+    options = {"--style": str(workshop / "painting.png"), "--content": str(workshop / "photos"),
+               "--loss-network": f"vgg16:{workshop / 'vgg.npz'}", "--out": str(tmp_path / "run"),
+               "--style-size": "96", "--crop": "64", "--hold-out": "0"}  # fmt: skip
+    assert main(["train", *(x for pair in {**options, **change}.items() for x in pair)]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and says in err and "Traceback" not in err
+
+
+def test_export_refuses_in_one_line(tmp_path, capsys):
+    assert main(["export", str(tmp_path), "--out", str(tmp_path / "m")]) == 2
+    assert "not a training run" in capsys.readouterr().err

@@ -1,0 +1,116 @@
+"""Loss networks and losses against published numbers and formulas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from host.errors import OptionError, TrainingError
+from tests.training.conftest import VGG16_FILE, random_vgg16
+from training.loss_network import STYLE_LAYERS, LossNetwork, parse_loss_network
+from training.losses import ContentLoss, StyleLoss, TotalVariationLoss, gram_matrix
+
+ALL = STYLE_LAYERS["vgg16"]
+
+
+def golden_image() -> torch.Tensor:
+    """64 x 64: red rises along the width, green along the height, blue is one half."""
+    ramp = torch.linspace(0, 255, 64)
+    return torch.stack([ramp.expand(64, 64), ramp[:, None].expand(64, 64), torch.full((64, 64), 127.5)])[None]
+
+
+@pytest.mark.skipif(not VGG16_FILE.exists(), reason="needs ../shared/data/vgg16")
+def test_vgg16_gives_its_published_means():
+    features = LossNetwork("vgg16", VGG16_FILE, ALL)(golden_image())
+    means = [float(features[layer].mean()) for layer in ALL]
+    np.testing.assert_allclose(means, [148.621, 186.929, 181.923, 22.267], rtol=2e-5)
+
+
+@pytest.mark.skipif(not VGG16_FILE.exists(), reason="needs ../shared/data/vgg16")
+def test_bfloat16_stays_near():
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255
+    exact = LossNetwork("vgg16", VGG16_FILE, ALL)(image)
+    rough = LossNetwork("vgg16", VGG16_FILE, ALL, torch.bfloat16)(image)
+    for layer in ALL:
+        assert float((exact[layer] - rough[layer]).norm() / exact[layer].norm()) < 0.02
+
+
+def _torchvision_state(path, kind: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """A state file as torchvision publishes it (names by position in ``features``)."""
+    plan = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}[kind]
+    state, index, inputs = {}, 0, 3
+    for outputs, count in zip((64, 128, 256, 512, 512), plan, strict=True):
+        for _ in range(count):
+            state[f"features.{index}.weight"] = torch.from_numpy(
+                rng.normal(0, (2 / 9 / inputs) ** 0.5, (outputs, inputs, 3, 3)).astype(np.float32)
+            )
+            state[f"features.{index}.bias"] = torch.zeros(outputs)
+            inputs, index = outputs, index + 2
+        index += 1
+    state["classifier.6.weight"] = torch.zeros(10, 10)
+    torch.save(state, path)
+    return state
+
+
+def test_vgg19_from_a_torchvision_file_equals_a_chain_by_hand(tmp_path):
+    state = _torchvision_state(tmp_path / "vgg19-x.pth", "vgg19", np.random.default_rng(0))
+    image = torch.rand(1, 3, 32, 32) * 255
+    got = LossNetwork("vgg19", tmp_path / "vgg19-x.pth", ("relu1_1", "relu4_2"))(image)
+    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    x = (image / 255 - mean.view(3, 1, 1)) / deviation.view(3, 1, 1)
+    # torchvision's vgg19.features: ReLU after each convolution, pools at 4, 9, 18.
+    for index in (0, 2, "pool", 5, 7, "pool", 10, 12, 14, 16, "pool", 19, 21):
+        if index == "pool":
+            x = F.max_pool2d(x, 2)
+            continue
+        x = F.relu(F.conv2d(x, state[f"features.{index}.weight"], padding=1))
+        if index == 0:
+            torch.testing.assert_close(got["relu1_1"], x, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(got["relu4_2"], x, rtol=1e-3, atol=1e-3)
+
+
+def test_other_files_are_refused_by_name(tmp_path):
+    _torchvision_state(tmp_path / "vgg19.pth", "vgg19", np.random.default_rng(0))
+    with pytest.raises(TrainingError, match=r"vgg19\.pth: layer conv4_1 is missing, vgg16 needs"):
+        LossNetwork("vgg16", tmp_path / "vgg19.pth", ALL)
+    (tmp_path / "text.pth").write_text("hello")
+    (tmp_path / "text.npz").write_text("hello")
+    torch.save(torch.nn.Conv2d(3, 3, 1), tmp_path / "module.pth")  # a whole module is pickled code
+    np.savez(tmp_path / "objects.npz", **{"conv1_1.weight": np.array([object()])})
+    for name in ("text.pth", "text.npz", "module.pth", "objects.npz", "missing.npz"):
+        with pytest.raises(TrainingError, match=name):
+            LossNetwork("vgg16", tmp_path / name, ALL)
+    with pytest.raises(OptionError, match="relu9_9.*relu1_1"):
+        LossNetwork("vgg16", random_vgg16(tmp_path / "v.npz"), ("relu9_9",))
+    for text in ("vgg16", "vgg16:", "resnet:x", "x"):
+        with pytest.raises(OptionError, match="vgg16:FILE or vgg19:FILE"):
+            parse_loss_network(text)
+
+
+def test_gram_matrix_is_the_papers():
+    f = torch.rand(2, 3, 4, 5, dtype=torch.float64)
+    wanted = torch.einsum("nchw,ndhw->ncd", f, f) / (3 * 4 * 5)
+    torch.testing.assert_close(gram_matrix(f), wanted)
+
+
+def test_losses_by_hand():
+    a, b = {"l": torch.rand(1, 2, 3, 3)}, {"l": torch.rand(1, 2, 3, 3)}
+    assert float(ContentLoss("l")(a, b)) == pytest.approx(float(((a["l"] - b["l"]) ** 2).mean()))
+    painting = {"l": torch.rand(1, 2, 4, 4), "m": torch.rand(1, 3, 2, 2) * 100}
+    painted = {k: torch.rand(2, *v.shape[1:]) for k, v in painting.items()}
+    plain = StyleLoss(painting, ("l", "m"))
+    balanced = StyleLoss(painting, ("l", "m"), balanced=True)
+    terms, power = {}, {}
+    for k in ("l", "m"):
+        target = gram_matrix(painting[k])
+        terms[k] = float(((gram_matrix(painted[k]) - target) ** 2).mean())
+        power[k] = float((target**2).mean())
+    assert float(plain(painted)) == pytest.approx(terms["l"] + terms["m"], rel=1e-5)
+    mean = (power["l"] + power["m"]) / 2
+    assert float(balanced(painted)) == pytest.approx(sum(terms[k] * mean / power[k] for k in terms), rel=1e-5)
+    assert float(balanced(painting)) == 0
+    image = torch.zeros(1, 3, 2, 2)
+    image[..., 1] = 256
+    assert float(TotalVariationLoss()(image)) == pytest.approx(1.0)
