@@ -137,10 +137,9 @@ def export_run(run: Path, out: Path, painting: str, painting_licence: str, licen
         written = {"network": dump(integers), "qonnx": qonnx, **({"cpu": cpu} if cpu else {})}
         for role, data in written.items():
             files[FILES[role].format(bits=bits)] = data
-        content, style, variation = state["losses"]
         networks[str(bits)] = {
             "sha256": {role: hashlib.sha256(data).hexdigest() for role, data in written.items()},
-            "training_losses": {"content": content, "style": style, "total_variation": variation},
+            "training_losses": state["losses"],
             "steps": state["steps"],
             "macs_per_pixel": integers.macs_per_pixel(),
             "halo": integers.halo,

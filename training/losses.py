@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -67,3 +69,29 @@ class TotalVariationLoss(nn.Module):
         x = pixels / 256
         horizontal = (x[..., 1:] - x[..., :-1]).square().mean()
         return horizontal + (x[..., 1:, :] - x[..., :-1, :]).square().mean()
+
+
+class StabilityLoss(nn.Module):
+    """Mean squared difference, over the range 0..1, of two paintings that should agree: a film must not flicker.
+
+    A frame is painted again after the changes that two successive frames of one scene show: noise of
+    ``noise`` grey levels' deviation, brightness by up to ``gain``, a shift by up to ``shift`` pixels, undone
+    in the painting (after Ruder et al., *Artistic Style Transfer for Videos*, 2016, for a still camera).
+    """
+
+    def __init__(self, noise: float = 4.0, gain: float = 0.04, shift: int = 2) -> None:
+        super().__init__()
+        self.noise, self.gain, self.shift = noise, gain, shift
+
+    def forward(self, paint: Callable[[Tensor], Tensor], pixels: Tensor, painting: Tensor, seed: int) -> Tensor:
+        """Scalar; ``paint`` maps pixels float [N, 3, H, W] in 0..255 to ``painting``'s shape and scale."""
+        g = torch.Generator().manual_seed(seed)
+        gain = 1 + self.gain * (2 * torch.rand(len(pixels), 1, 1, 1, generator=g) - 1)
+        noise = self.noise * torch.randn(pixels.shape, generator=g)
+        dy, dx = torch.randint(-self.shift, self.shift + 1, (2,), generator=g).tolist()
+        changed = torch.roll(pixels * gain.to(pixels) + noise.to(pixels), (dy, dx), (2, 3)).clamp(0, 255)
+        again = torch.roll(paint(changed), (-dy, -dx), (2, 3))
+        # The roll brought the far edge in; leave out what it can reach.
+        edge = 16
+        inner = (again - painting)[..., edge:-edge, edge:-edge] / 256
+        return inner.square().mean()

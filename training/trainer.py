@@ -33,7 +33,7 @@ from host.errors import TrainingError
 from host.images import read_image, write_bytes, write_image
 from training.architecture import Architecture
 from training.loss_network import CONTENT_LAYER, STYLE_LAYERS, LossNetwork, parse_loss_network
-from training.losses import ContentLoss, StyleLoss, TotalVariationLoss
+from training.losses import ContentLoss, StabilityLoss, StyleLoss, TotalVariationLoss
 from training.photos import Photos, load_painting
 from training.transform_net import TransformNet
 
@@ -58,6 +58,7 @@ class Settings:
     style_weight: float = 1.0
     balanced: bool = True
     variation_weight: float = 2e5
+    stability_weight: float = 4e6
     margin: int = 24
     hold_out: int = 14
     parent_steps: int = 2000
@@ -90,6 +91,8 @@ class Progress:
 Report = Callable[[Progress], None]
 _CLIP = 1e5
 _FREEZE_BATCHES = 24
+_LOSSES = ("content", "style", "variation", "stability")
+_AVERAGED = 20
 
 
 def file_hash(path: Path) -> str:
@@ -156,6 +159,8 @@ class Run:
         self.style_loss = StyleLoss(features, STYLE_LAYERS[kind], balanced=settings.balanced).to(self.device)
         self.content_loss = ContentLoss(self.content_layer)
         self.variation_loss = TotalVariationLoss()
+        self.stability_loss = StabilityLoss()
+        self.weights = {name: float(getattr(settings, f"{name}_weight")) for name in _LOSSES}
         self.record = {
             "settings": asdict(settings),
             "painting_sha256": file_hash(Path(settings.style)),
@@ -206,6 +211,32 @@ class Run:
         x = F.pad(pixels / 256, (m, m, m, m), mode="reflect").contiguous(memory_format=torch.channels_last)
         y: Tensor = network(x)
         return y.float()[..., m:-m, m:-m] * 256
+
+    def losses(self, network: nn.Module, pixels: Tensor, stage: str, step: int) -> dict[str, Tensor]:
+        """The losses of a batch [N, 3, H, W] 0..255 by name, not weighted; those of weight 0 are left out."""
+        autocast: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        if self.settings.precision == "bfloat16" and not stage.endswith("bit"):
+            autocast = torch.autocast(self.device.type, torch.bfloat16)
+
+        def paint(photos: Tensor) -> Tensor:
+            with autocast:
+                return self.painted(network, photos)
+
+        painting = paint(pixels)
+        with torch.no_grad():
+            photo = self.loss_network(pixels, last=self.content_layer)
+        features = self.loss_network(painting)
+        losses = {
+            "content": self.content_loss(features, photo),
+            "style": self.style_loss(features),
+            "variation": self.variation_loss(painting),
+        }
+        # The parent is only a way to the style; what a film needs is asked of the network that will make it.
+        if self.weights["stability"] and stage != "parent":
+            seed = (self.settings.seed << 32) + step
+            # One photo of the batch: a second forward of all would double the network's share of a step.
+            losses["stability"] = self.stability_loss(paint, pixels[:1], painting[:1], seed)
+        return losses
 
     # -- stages
 
@@ -268,34 +299,21 @@ class Run:
                 network.load_state_dict(state["network"])
                 optimizer.load_state_dict(state["optimizer"])
                 start = int(state["step"])
-        self._trim_log(stage, start)
+        recent = self._trim_log(stage, start)[-_AVERAGED:]
         network.train()
-        s = self.settings
-        recent: list[tuple[float, float, float]] = []
         began = saved = time.monotonic()
-        autocast = torch.autocast(self.device.type, torch.bfloat16)
-        use_autocast = s.precision == "bfloat16" and not stage.endswith("bit")
         for step, crops in enumerate(self.photos.stream(stage, start, steps), start):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(group["peak"], step, steps)
-            pixels = to_tensor(crops, self.device)
-            with autocast if use_autocast else contextlib.nullcontext():
-                painting = self.painted(network, pixels)
-            with torch.no_grad():
-                photo = self.loss_network(pixels, last=self.content_layer)
-            features = self.loss_network(painting)
-            content = self.content_loss(features, photo)
-            style = self.style_loss(features)
-            variation = self.variation_loss(painting)
-            loss = s.content_weight * content + s.style_weight * style + s.variation_weight * variation
+            losses = self.losses(network, to_tensor(crops, self.device), stage, step)
+            total = sum((self.weights[name] * loss for name, loss in losses.items()), torch.zeros(()))
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            total.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), _CLIP)
             optimizer.step()
-            recent = [*recent[-19:], (content.item(), style.item(), variation.item())]
-            if not math.isfinite(recent[-1][0] + recent[-1][1]):
+            if not math.isfinite(float(total)):
                 raise TrainingError(f"stage {stage}: the loss is not finite at step {step}; lower the learning rate")
-            self._log(stage, step, recent[-1])
+            recent = [*recent[1 - _AVERAGED :], self._log(stage, step, losses)]
             done = step + 1
             if report is not None:
                 mean = np.mean(recent, axis=0)
@@ -312,27 +330,31 @@ class Run:
             {
                 "stage": stage,
                 "steps": steps,
-                "architecture": asdict(s.architecture),
+                "architecture": asdict(self.settings.architecture),
                 "network": network.state_dict(),
-                "losses": [float(v) for v in np.mean(recent, axis=0)] if recent else [],
+                "losses": dict(zip(_LOSSES, np.mean(recent, axis=0).tolist(), strict=True)),
             },
         )
         progress.unlink(missing_ok=True)
 
-    def _log(self, stage: str, step: int, losses: tuple[float, float, float]) -> None:
+    def _log(self, stage: str, step: int, losses: dict[str, Tensor]) -> list[float]:
+        """Append a line to losses.csv; the values as they stand there."""
+        values = [f"{float(losses[name]) if name in losses else 0.0:.6g}" for name in _LOSSES]
         with (self.folder / "losses.csv").open("a", newline="") as file:
-            csv.writer(file).writerow([stage, step, *(f"{v:.6g}" for v in losses)])
+            csv.writer(file).writerow([stage, step, *values])
+        return [float(v) for v in values]
 
-    def _trim_log(self, stage: str, start: int) -> None:
-        """Drop the lines of steps that will be done again."""
+    def _trim_log(self, stage: str, start: int) -> list[list[float]]:
+        """Drop the lines of steps that will be done again; the values of the stage's steps that stay."""
         path = self.folder / "losses.csv"
-        if not path.exists():
-            write_bytes(path, b"stage,step,content,style,variation\r\n")
-            return
-        with path.open(newline="") as file:
-            rows = [r for r in csv.reader(file) if len(r) == 5]
+        header = ["stage", "step", *_LOSSES]
+        rows = []
+        if path.exists():
+            with path.open(newline="") as file:
+                rows = [r for r in csv.reader(file) if len(r) == len(header) and r[1].isdigit()]
         kept = [r for r in rows if r[0] != stage or int(r[1]) < start]
-        write_bytes(path, "".join(",".join(r) + "\r\n" for r in kept).encode())
+        write_bytes(path, "".join(",".join(r) + "\r\n" for r in [header, *kept]).encode())
+        return [[float(v) for v in r[2:]] for r in kept if r[0] == stage]
 
     @torch.no_grad()
     def preview(self, network: nn.Module, path: Path) -> None:

@@ -95,7 +95,7 @@ def _one(array: np.ndarray, value: int) -> np.ndarray:
         (lambda: replace(N, bits=7), r"7 bits"),
         (lambda: replace(N, layers=N.layers[:-1]), r"last layer"),
         (lambda: replace(N, layers=(Residual(()), *N.layers)), r"without convolutions"),
-        (lambda: replace(N, layers=(Residual((replace(_CONV2, name='x'),)), *N.layers)), r"layer x.*16 input channels.*3"),
+        (lambda: replace(N, layers=(Residual((replace(_CONV2, name="x"),)), *N.layers)), r"x: 16 input.*3"),
         (lambda: replace(N, layers=(Upsample(), *N.layers)), r"upsampling beyond"),
         (lambda: replace(N, layers=()), r"0 convolutions"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -200,3 +201,33 @@ def test_x86_without_vnni_gets_the_exact_variant():
     name, wrong, fast_wrong = done.stdout.strip().rsplit(" ", 2)
     assert name == VARIANTS[1].name and int(wrong) == 0
     assert int(fast_wrong) > 0, "the probe did not see the saturation it is there for"
+
+
+_LARGE = """
+import hashlib, resource, sys
+sys.path.insert(0, {root!r})
+import numpy as np
+from host.painters import NetworkPainter, exact_runner, TILE_PIXELS
+from tests.networks import random_network
+n = random_network(4, 16, 1)
+frame = np.random.default_rng(0).integers(0, 256, (375, 500, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+run, _ = exact_runner(n, 1)
+painting = NetworkPainter("cpu", n, 40, run, TILE_PIXELS).paint(frame)
+print(hashlib.sha256(painting[:600, :800].tobytes()).hexdigest())
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def test_twelve_megapixels_in_bounded_memory():
+    """4000 x 3000 within 600 MB, and its corner as a frame that ends there would be but for the far edges."""
+    done = subprocess.run(
+        [sys.executable, "-c", _LARGE.format(root=str(ROOT))], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    digest, peak = done.stdout.split()
+    assert int(peak) < 600
+    network = random_network(4, 16, 1)
+    frame = np.random.default_rng(0).integers(0, 256, (375, 500, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    run, _ = exact_runner(network, 1)
+    corner = NetworkPainter("cpu", network, 40, run, 10**8).paint(frame[:800, :1000])[:600, :800]
+    assert hashlib.sha256(corner.tobytes()).hexdigest() == digest

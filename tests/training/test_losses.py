@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from host.errors import OptionError, TrainingError
 from tests.training.conftest import VGG16_FILE, random_vgg16
 from training.loss_network import STYLE_LAYERS, LossNetwork, parse_loss_network
-from training.losses import ContentLoss, StyleLoss, TotalVariationLoss, gram_matrix
+from training.losses import ContentLoss, StabilityLoss, StyleLoss, TotalVariationLoss, gram_matrix
 
 ALL = STYLE_LAYERS["vgg16"]
 
@@ -114,3 +114,17 @@ def test_losses_by_hand():
     image = torch.zeros(1, 3, 2, 2)
     image[..., 1] = 256
     assert float(TotalVariationLoss()(image)) == pytest.approx(1.0)
+
+
+def test_stability_sees_flicker_and_forgives_what_moves_along():
+    pixels = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 200
+    loss = StabilityLoss(noise=0.0, gain=0.0, shift=2)
+    moves = lambda x: 255 - x  # noqa: E731
+    for seed in range(5):  # a painter that moves with the frame is stable whatever the shift
+        assert float(loss(moves, pixels, moves(pixels), seed)) == 0
+    grid = (torch.arange(64) % 4 == 0).float() * 100  # one whose strokes stay where they are is not
+    stuck = lambda x: x + grid  # noqa: E731
+    assert max(float(loss(stuck, pixels, stuck(pixels), seed)) for seed in range(5)) > 0.01
+    noisy = StabilityLoss(noise=10.0, gain=0.0, shift=0)
+    assert float(noisy(moves, pixels, moves(pixels), 1)) == pytest.approx((10 / 256) ** 2, rel=0.1)
+    assert float(noisy(moves, pixels, moves(pixels), 1)) == float(noisy(moves, pixels, moves(pixels), 1))
