@@ -12,11 +12,13 @@ setup: $(VENV)/.complete
 # Painting alone: no torch.
 $(VENV)/.painting: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	@echo 'Installing what painting needs into $(VENV) ...'
 	$(PIP) --editable '.[cpu]'
 	@touch $@
 
 # Torch by itself first: another package's wish for it would choose another build.
 $(VENV)/.complete: $(VENV)/.painting
+	@echo 'Installing training and tests into $(VENV), some minutes ...'
 	$(PIP) '$(TORCH)'
 	$(PIP) --editable '.[cpu,train,hw,pi,dev]'
 	@touch $@
