@@ -5,6 +5,9 @@ None of these is live: they give frames as fast as they are taken, each with the
 
 from __future__ import annotations
 
+import math
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +19,7 @@ import numpy as np
 from host.errors import CameraError, ImageError, OptionError
 from host.images import MAX_PIXELS, read_image
 from host.synthetic import SyntheticDay
+from host.tiles import MIN_SIDE
 
 #: What ``--camera`` takes, for help and errors.
 KINDS = "synthetic[:SEED], frames:DIR, video:FILE"
@@ -48,15 +52,30 @@ class Camera(Protocol):
 
 
 def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Scale to cover ``size`` (width, height) and crop the middle; uint8 [H, W, 3]."""
+    """Crop the middle to the shape of ``size`` (width, height) and scale it; uint8 [H, W, 3]."""
     width, height = size
     if (image.shape[1], image.shape[0]) == size:
         return image
-    scale = max(width / image.shape[1], height / image.shape[0])
-    scaled = (max(width, round(image.shape[1] * scale)), max(height, round(image.shape[0] * scale)))
-    image = cv2.resize(image, scaled, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
-    return np.ascontiguousarray(image[top : top + height, left : left + width])
+    # Cropped first, so that no picture, however thin, grows beyond the film's size.
+    columns = min(image.shape[1], max(1, round(image.shape[0] * width / height)))
+    rows = min(image.shape[0], max(1, round(image.shape[1] * height / width)))
+    top, left = (image.shape[0] - rows) // 2, (image.shape[1] - columns) // 2
+    middle = np.ascontiguousarray(image[top : top + rows, left : left + columns])
+    scaled: np.ndarray = cv2.resize(middle, size, interpolation=cv2.INTER_AREA if width < columns else cv2.INTER_CUBIC)
+    return scaled
+
+
+def _check_size(size: tuple[int, int], source: str) -> tuple[int, int]:
+    if min(size) < MIN_SIDE or size[0] * size[1] > MAX_PIXELS:
+        allowed = f"{MIN_SIDE}x{MIN_SIDE} to {MAX_PIXELS // 1_000_000} megapixels"
+        raise CameraError(f"{source}: frames of {size[0]}x{size[1]}, allowed are {allowed}; or give --size")
+    return size
+
+
+def _natural(path: Path) -> tuple[list[str | int], str]:
+    """Sorts frame2 before frame10; the odd parts of a split by digits are numbers."""
+    parts = re.split(r"([0-9]+)", path.name)
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], path.name
 
 
 @dataclass
@@ -86,31 +105,38 @@ class SyntheticCamera:
 
 
 class FolderCamera:
-    """The images of a folder, by name. Damaged ones are skipped and listed, others fitted to the first's size."""
+    """The images of a folder, by name (frame2 before frame10; hidden ones are none).
+
+    Damaged ones are skipped and listed, others fitted to the first's size.
+    """
 
     def __init__(self, folder: Path, size: tuple[int, int] | None, limit: int | None) -> None:
         """Raises CameraError when the folder is missing, holds no image, or none that can be read."""
-        if not folder.is_dir():
-            raise CameraError(f"--camera frames:{folder}: no such folder")
         try:
-            found = sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES and p.is_file())
+            found = [p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES and p.name[0] != "." and p.is_file()]
         except OSError as error:
             raise CameraError(f"--camera frames:{folder}: {error.strerror}") from error
         if not found:
             raise CameraError(f"--camera frames:{folder}: no image in it (looked for {', '.join(sorted(_SUFFIXES))})")
         self.name, self.skipped = f"frames of {folder.name}", list[str]()
-        self._files, self._limit = found, limit
+        self._files, self._limit = sorted(found, key=_natural), limit
         self.count: int | None = min(len(found), limit) if limit else len(found)
-        self.size = size or self._first_size()
+        self.size = size or _check_size(self._first_size(), f"--camera frames:{folder}")
 
     def _first_size(self) -> tuple[int, int]:
+        problems = []
         for path in self._files:
             try:
                 image = read_image(path)
-            except ImageError:
+            except ImageError as error:
+                problems.append(error)
                 continue
             return image.shape[1], image.shape[0]
-        raise CameraError(f"--camera frames:{self._files[0].parent}: none of its {len(self._files)} images can be read")
+        raise self._unreadable(str(problems[0]))
+
+    def _unreadable(self, first: str) -> CameraError:
+        folder = self._files[0].parent
+        return CameraError(f"--camera frames:{folder}: none of its images can be read; the first: {first}")
 
     def frames(self) -> Iterator[Frame]:
         """See :class:`Camera`."""
@@ -126,63 +152,128 @@ class FolderCamera:
             yield Frame(fit(image, self.size), index, float(index), path.name)
             index += 1
         if index == 0:
-            raise CameraError(f"--camera frames:{self._files[0].parent}: no image could be read")
+            raise self._unreadable(self.skipped[0])
 
 
 class VideoCamera:
-    """The frames of a video file: all of them, or one every ``every`` seconds of its time."""
+    """The frames of a video file: all of them, or one every ``every`` seconds of its time, upright."""
 
     def __init__(self, path: Path, size: tuple[int, int] | None, every: float | None, limit: int | None) -> None:
-        """Raises CameraError when the file is missing or holds no video."""
+        """Raises CameraError when the file is missing or holds no video that can be decoded."""
         self.name, self.skipped = f"video {path.name}", list[str]()
         self._path, self._every, self._limit = path, every, limit
         with self._open() as container:
             stream = container.streams.video[0]
             width, height = stream.codec_context.width, stream.codec_context.height
+            _check_size((max(width, MIN_SIDE), max(height, MIN_SIDE)), f"--camera video:{path}")
+            # Only a decoded frame tells how the video is turned, and that there is one.
+            first = next((picture for picture, _ in self._pictures(container, [0])), None)
             total = stream.frames or None
             rate = float(stream.average_rate or 0)
-        if not width or not height or width * height > MAX_PIXELS:
-            raise CameraError(f"--camera video:{path}: frames of {width}x{height}, too large or empty")
-        self.size = size or (width, height)
+        if first is None:
+            raise CameraError(f"--camera video:{path}: no frame of it can be decoded")
+        height, width = _upright(first).shape[:2]
+        self.size = size or _check_size((width, height), f"--camera video:{path}")
         if total and every and rate:
-            total = max(1, int(np.ceil(total / rate / every)))
+            total = max(1, math.ceil(total / rate / every))
         self.count: int | None = min(total, limit) if total and limit else total or None
 
     def _open(self) -> Any:
-        import av
-
-        if not self._path.is_file():
-            raise CameraError(f"--camera video:{self._path}: no such file")
         try:
-            container = av.open(str(self._path))
+            import av
+        except ImportError as error:
+            raise CameraError("--camera video: needs av (PyAV): pip install 'pleinair[cpu]'") from error
+        try:
+            self._path.stat()
+            if not self._path.is_file():
+                raise CameraError(f"--camera video:{self._path}: a folder or device, not a file")
+            # FFmpeg takes what stands before a colon for a protocol, unless the name begins with a slash.
+            container = av.open(str(self._path.absolute()))
+        except av.error.InvalidDataError as error:
+            raise CameraError(f"--camera video:{self._path}: not a video, or one without its end") from error
         except (av.error.FFmpegError, OSError) as error:
-            raise CameraError(f"--camera video:{self._path}: not a video ({error.strerror})") from error
+            raise CameraError(f"--camera video:{self._path}: {error.strerror}") from error
         if not container.streams.video:
             container.close()
             raise CameraError(f"--camera video:{self._path}: holds no video stream")
         return container
 
-    def frames(self) -> Iterator[Frame]:
-        """See :class:`Camera`. A damaged end is reported in ``skipped``; what came before stays."""
+    def _pictures(self, container: Any, damaged: list[int]) -> Iterator[tuple[Any, float]]:
+        """Decoded frames with their seconds; counts packets and frames that are damaged, and goes on after."""
         import av
 
-        index, due = 0, 0.0
-        with self._open() as container:
-            container.streams.video[0].thread_type = "AUTO"
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        packets = container.demux(stream)
+        number = 0
+        while True:
             try:
-                for number, picture in enumerate(container.decode(video=0)):
-                    seconds = float(picture.time) if picture.time is not None else float(number)
-                    if self._every is not None and seconds + 1e-6 < due:
+                packet = next(packets, None)
+            except (av.error.FFmpegError, OSError):
+                damaged[0] += 1
+                return
+            if packet is None:
+                return
+            try:
+                pictures = packet.decode()
+            except av.error.FFmpegError:
+                damaged[0] += 1
+                continue
+            for picture in pictures:
+                seconds = float(picture.time) if picture.time is not None else float(number)
+                number += 1
+                if picture.is_corrupt:
+                    damaged[0] += 1
+                else:
+                    yield picture, seconds
+
+    def frames(self) -> Iterator[Frame]:
+        """See :class:`Camera`. Damage is reported in ``skipped``; what can be decoded comes all the same."""
+        index, damaged, last, due = 0, [0], 0.0, -math.inf
+        with self._open() as container:
+            stream = container.streams.video[0]
+            for picture, seconds in self._pictures(container, damaged):
+                last = seconds
+                if self._every is not None:
+                    if seconds + 1e-6 < due:
                         continue
-                    due += self._every or 0.0
-                    yield Frame(fit(picture.to_ndarray(format="rgb24"), self.size), index, seconds, f"{seconds:.2f} s")
-                    index += 1
-                    if self._limit and index >= self._limit:
-                        return
-            except av.error.FFmpegError as error:
-                self.skipped.append(f"video {self._path}: damaged after frame {index} ({error.strerror})")
+                    # The grid starts at the first frame, and a gap in the video costs the frames in it.
+                    due = seconds if due == -math.inf else due
+                    due += self._every * (math.floor((seconds + 1e-6 - due) / self._every) + 1)
+                yield Frame(fit(_upright(picture), self.size), index, seconds, f"{seconds:.2f} s")
+                index += 1
+                if self._limit and index >= self._limit:
+                    return
+            if damaged[0]:
+                self.skipped.append(f"video {self._path}: {damaged[0]} of its frames are damaged")
+            end = _announced_end(container, stream)
+            if end is not None and last < end - max(1.0, 0.02 * end):
+                self.skipped.append(f"video {self._path}: truncated, it ends at {last:.1f} s of {end:.1f} s")
         if index == 0:
             raise CameraError(f"--camera video:{self._path}: no frame could be read")
+
+
+def _upright(picture: Any) -> np.ndarray:
+    """A decoded frame as uint8 [H, W, 3] RGB, turned as the file says that it is to be shown."""
+    image: np.ndarray = picture.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(image, round(picture.rotation / 90)))
+
+
+def _announced_end(container: Any, stream: Any) -> float | None:
+    """Seconds before which a video should not end, where it says so for this stream.
+
+    Containers disagree on whether a late start counts, so it does not.
+    """
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    if container.duration and len(container.streams) == 1:
+        return float(container.duration) / 1e6
+    return None
+
+
+def _path(text: str) -> Path:
+    # The shell leaves the tilde in frames:~/garden alone.
+    return Path(os.path.expanduser(text))
 
 
 def open_camera(
@@ -194,13 +285,13 @@ def open_camera(
     """
     kind, _, rest = spec.partition(":")
     if kind == "synthetic":
-        if rest and not (rest.isdigit() and len(rest) < 10):
+        if not re.fullmatch(r"[0-9]{0,9}", rest):
             raise OptionError(f"--camera {spec!r}: the seed after synthetic: is a whole number")
         return SyntheticCamera(size or (640, 360), limit, every or SYNTHETIC_STEP, int(rest or 0))
     if kind == "frames" and rest:
         if every is not None:
             raise OptionError(f"--every {every:g}s: a folder of frames has no clock; leave it out")
-        return FolderCamera(Path(rest), size, limit)
+        return FolderCamera(_path(rest), size, limit)
     if kind == "video" and rest:
-        return VideoCamera(Path(rest), size, every, limit)
+        return VideoCamera(_path(rest), size, every, limit)
     raise OptionError(f"--camera {spec!r}: choose from {KINDS}")

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from host.errors import OptionError, PleinairError
+from host.errors import OptionError, OutputError, PleinairError
 from host.options import parse_duration, parse_size, read_config
 
+if TYPE_CHECKING:
+    from host.film import FilmRecorder
+
 DEFAULT_STYLE = "starry-night"
+_MOST_FRAMES = 10_000_000
+#: Frames that could not be used are listed one by one up to so many.
+_SHOWN = 10
 _PATH = click.Path(path_type=Path)
 
 _style = click.option(
@@ -25,12 +36,41 @@ _backend = click.option(
 _threads = click.option(
     "--threads", type=click.IntRange(0, 256), default=0, help="Threads that paint; 0, the default, takes every core."
 )
+
+
+def _configure(context: click.Context, _: click.Parameter, path: Path | None) -> None:
+    """The options of a ``--config`` file, as defaults of the command that it is given to."""
+    if path is None:
+        return
+    options = {
+        long.removeprefix("--"): parameter.name
+        for parameter in context.command.params
+        for long in parameter.opts
+        if long.startswith("--") and parameter.name and parameter.name != "config"
+    }
+    values = read_config(path, set(options))
+    context.default_map = {options[key] or key: value for key, value in values.items()}
+    context.meta[_CONFIG] = path
+
+
+_CONFIG = "host.cli.config"
 _config = click.option(
-    "--config", type=_PATH, expose_value=False, help="TOML file with further options; the command line wins."
-)
+    "--config", type=_PATH, expose_value=False, is_eager=True, callback=_configure,
+    help="TOML file with further options; the command line wins.",
+)  # fmt: skip
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _App(click.Group):
+    def invoke(self, context: click.Context) -> Any:
+        """Click would print an empty line for a KeyboardInterrupt."""
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            click.echo("pleinair: interrupted", err=True)
+            raise click.exceptions.Exit(130) from None
+
+
+@click.group(cls=_App, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="pleinair")
 def app() -> None:
     """A time-lapse camera that paints."""
@@ -43,7 +83,7 @@ def app() -> None:
 @_bits
 @_backend
 @click.option("--every", help="Scene time between frames: 10s, 5m, 2h.")
-@click.option("--frames", type=click.IntRange(1, 10_000_000), help="Stop after so many.")
+@click.option("--frames", type=click.IntRange(1, _MOST_FRAMES), help="Stop after so many.")
 @click.option("--for", "for_", help="Stop after so much scene time.")
 @click.option("--size", help="Size of the film, WIDTHxHEIGHT.")
 @click.option("--fps", type=click.IntRange(1, 240), default=24, show_default=True, help="Frames a second of the film.")
@@ -54,66 +94,127 @@ def run(
     for_: str | None, size: str | None, fps: int, threads: int,
 ) -> None:  # fmt: skip
     """Film a time-lapse: capture, paint, record."""
-    from host.cameras import SYNTHETIC_STEP, open_camera
+    from host.cameras import open_camera
     from host.film import FilmRecorder
     from host.models import load_model
     from host.painters import open_painter
+    from host.pipeline import plural
     from host.pipeline import run as run_pipeline
 
-    interval = parse_duration(every, "--every") if every else None
+    interval = None if every is None else parse_duration(every, "--every")
     if for_ is not None:
-        if frames is not None:
-            raise OptionError(f"--for {for_!r}: give --for or --frames, not both")
-        if interval is None and not camera.startswith("synthetic"):
-            raise OptionError(f"--for {for_!r}: needs --every")
-        frames = max(1, round(parse_duration(for_, "--for") / (interval or SYNTHETIC_STEP)))
-    extent = parse_size(size) if size else None
+        frames = _frames_for(for_, camera, interval, frames)
+    extent = None if size is None else parse_size(size)
+    _refuse_same(camera.partition(":")[2], out, "the video that it is made from")
     recorder = FilmRecorder(out, fps)
+    if recorder.aside is not None:
+        click.echo(f"an earlier run to this film was cut off; what it recorded is now {recorder.aside}", err=True)
     model = load_model(style, bits)
     source = open_camera(camera, extent, interval, frames)
-    painter = open_painter(model, backend, threads)
-    title = f"{source.name} {source.size[0]}x{source.size[1]}, {model.style} {bits}-bit, {painter.name}"
-    with _Display(title) as display:
-        outcome = run_pipeline(source, painter, recorder, display.show)
-    painter.close()
-    for line in outcome.skipped:
-        click.echo(f"skipped: {line}", err=True)
+    with closing(open_painter(model, backend, threads)) as painter, _stopped_by_signals(recorder) as stop:
+        title = f"{source.name} {source.size[0]}x{source.size[1]}, {model.style} {bits}-bit, {painter.name}"
+        with _Display(title) as display:
+            outcome = run_pipeline(source, painter, recorder, display.show, stop)
+    for line in outcome.skipped[:_SHOWN]:
+        click.echo(_one_line(f"skipped: {line}"), err=True)
+    if len(outcome.skipped) > _SHOWN:
+        click.echo(f"skipped: {len(outcome.skipped) - _SHOWN} more", err=True)
     p = outcome.progress
     busy = {"capture": p.capture_seconds, "paint": p.paint_seconds, "record": p.record_seconds}
-    click.echo(
-        f"{outcome.film}: {p.recorded} frames, {p.recorded / fps:.1f} s at {fps} fps, "
+    _say(
+        f"{click.format_filename(outcome.film)}: {plural(p.recorded, 'frame')}, {p.recorded / fps:.1f} s at {fps} fps, "
         f"{source.size[0]}x{source.size[1]}, {outcome.film.stat().st_size / 1e6:.1f} MB"
     )
-    click.echo(
+    _say(
         f"{p.recorded / max(p.elapsed, 1e-9):.1f} frames a second in all; "
         + ", ".join(f"{name} {1e3 * seconds / max(1, p.recorded):.1f} ms" for name, seconds in busy.items())
         + " a frame"
     )
-    if outcome.skipped:
-        click.echo(f"{len(outcome.skipped)} could not be used and are missing from the film", err=True)
     if outcome.interrupted:
         click.echo("interrupted: the film ends with the last painted frame", err=True)
         raise click.exceptions.Exit(130)
 
 
+def _frames_for(for_: str, camera: str, interval: float | None, frames: int | None) -> int:
+    """How many frames ``--for`` asks for."""
+    from host.cameras import SYNTHETIC_STEP
+
+    if frames is not None:
+        raise OptionError(f"--for {for_!r}: give --for or --frames, not both")
+    if camera.startswith("frames:"):
+        raise OptionError(f"--for {for_!r}: a folder of frames has no clock; give --frames")
+    if interval is None and not camera.startswith("synthetic"):
+        raise OptionError(f"--for {for_!r}: needs --every")
+    count = max(1, round(parse_duration(for_, "--for") / (interval or SYNTHETIC_STEP)))
+    if count > _MOST_FRAMES:
+        raise OptionError(f"--for {for_!r}: {count} frames at that --every, allowed are {_MOST_FRAMES}")
+    return count
+
+
+def _refuse_same(source: str, out: Path, what: str) -> None:
+    """Raise OptionError when the output is the input: it would be gone."""
+    try:
+        same = bool(source) and os.path.samefile(source, out)
+    except (OSError, ValueError):
+        return
+    if same:
+        raise OptionError(f"output {out}: is {what}; name another file")
+
+
+@contextmanager
+def _stopped_by_signals(recorder: FilmRecorder) -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set; once the film is complete they raise KeyboardInterrupt.
+
+    Before that an exception could come between encoding a frame and writing it, or into the film's completion.
+    Ignored signals (nohup) stay ignored.
+    """
+    stop = threading.Event()
+
+    def handle(_: int, __: object) -> None:
+        if recorder.closed:
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, handle)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(text: str) -> None:
+    """A line of results to stdout. Raises OutputError when it cannot be written."""
+    try:
+        click.echo(text)
+    except OSError as error:
+        raise OutputError(f"standard output: {error.strerror}") from error
+
+
 class _Display:
-    """Live bars on a terminal: captured, painted, recorded, rates and time left."""
+    """Live bars, on a terminal only: captured, painted, recorded, rates and time left."""
 
     def __init__(self, title: str) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
 
+        console = Console(stderr=True)
         self._bars = Bars(
             TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[latest]}"),
-            console=Console(stderr=True),
+            console=console, disable=not console.is_terminal,
         )  # fmt: skip
         self._title, self._tasks = title, dict[str, Any]()
         self._began = time.monotonic()
 
     def __enter__(self) -> _Display:
-        self._bars.console.print(self._title, highlight=False)
+        if not self._bars.disable:
+            self._bars.console.print(self._title, highlight=False, markup=False)
         for name in ("captured", "painted", "recorded"):
             self._tasks[name] = self._bars.add_task(name, total=None, rate="", latest="")
         self._bars.start()
@@ -143,18 +244,24 @@ class _Display:
 @_config
 def paint(image: Path, out: Path, style: str, bits: int, backend: str, threads: int) -> None:
     """Paint the photo IMAGE to OUT (.png, .jpg, .webp, .tif or .bmp)."""
-    from host.images import check_writable, read_image, write_image
+    from host.errors import ImageError
+    from host.images import check_image_output, read_image, write_image
     from host.models import load_model
     from host.painters import open_painter
+    from host.tiles import MIN_SIDE
 
-    check_writable(out)
+    check_image_output(out)
+    _refuse_same(str(image), out, "the photo itself")
     photo = read_image(image)
-    painter = open_painter(load_model(style, bits), backend, threads)
-    began = time.monotonic()
-    painting = painter.paint(photo)
-    seconds = time.monotonic() - began
-    write_image(out, painting)
-    click.echo(f"{out}: {photo.shape[1]}x{photo.shape[0]} in {seconds:.2f} s by {painter.name}")
+    height, width = photo.shape[:2]
+    if min(height, width) < MIN_SIDE:
+        raise ImageError(f"image {image}: {width}x{height}, painted are {MIN_SIDE}x{MIN_SIDE} and larger")
+    with closing(open_painter(load_model(style, bits), backend, threads)) as painter:
+        began = time.monotonic()
+        painting = painter.paint(photo)
+        seconds = time.monotonic() - began
+        write_image(out, painting)
+        _say(f"{click.format_filename(out)}: {width}x{height} in {seconds:.2f} s by {painter.name}")
 
 
 @app.command()
@@ -162,23 +269,35 @@ def styles() -> None:
     """List the styles there are."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from host.models import model_folders, read_card
     from host.models import styles as find_styles
 
-    found = find_styles()
+    found, damaged = find_styles(), []
     if not found:
-        click.echo(f"no styles in {', '.join(map(str, model_folders())) or 'any models folder'}")
+        _say(f"no styles in {', '.join(map(str, model_folders())) or 'any models folder'}")
         return
     table = Table("style", "painting", "bits", "width", "blocks", "licence")
     for name, folder in found.items():
-        card = read_card(folder)
+        try:
+            card = read_card(folder)
+        except PleinairError as error:
+            damaged.append(str(error))
+            continue
         shape, painting = card.get("architecture", {}), card.get("painting", {})
-        table.add_row(
-            name, str(painting.get("title", "")), ", ".join(sorted(card["networks"], key=len)),
-            str(shape.get("width", "")), str(shape.get("blocks", "")), str(card.get("licence", "")),
+        cells = (
+            name, painting.get("title", ""), ", ".join(sorted(card["networks"], key=int)),
+            shape.get("width", ""), shape.get("blocks", ""), card.get("licence", ""),
         )  # fmt: skip
-    Console().print(table)
+        # Text, as what a card says is not rich's markup.
+        table.add_row(*(Text(_one_line(str(cell))) for cell in cells))
+    if table.row_count:
+        Console().print(table)
+    for line in damaged:
+        click.echo(_one_line(f"pleinair: {line}"), err=True)
+    if damaged:
+        raise click.exceptions.Exit(2)
 
 
 @app.command()
@@ -230,48 +349,58 @@ def export(run_folder: Path, out: Path, painting: str, painting_licence: str, li
         click.echo(line)
 
 
-def _config_defaults(arguments: list[str]) -> dict[str, Any]:
-    """``default_map`` for click from the file that ``--config`` names, if any."""
-    name = next((a for a in arguments if not a.startswith("-")), None)
-    path = None
-    for i, argument in enumerate(arguments):
-        if argument == "--config" and i + 1 < len(arguments):
-            path = arguments[i + 1]
-        elif argument.startswith("--config="):
-            path = argument.partition("=")[2]
-    if path is None or name is None or name not in app.commands:
-        return {}
-    options = {
-        long.removeprefix("--"): parameter.name
-        for parameter in app.commands[name].params
-        for long in parameter.opts
-        if long.startswith("--") and parameter.name and parameter.name != "config"
-    }
-    values = read_config(Path(path), set(options))
-    return {name: {options[key]: value for key, value in values.items()}}
+def _refusal(error: click.UsageError) -> str:
+    """Click's own refusal, with the file that the value came from."""
+    problem, context = error.format_message(), error.ctx
+    parameter = getattr(error, "param", None)
+    if context is None or parameter is None or parameter.name is None:
+        return problem
+    if context.get_parameter_source(parameter.name) is not click.core.ParameterSource.DEFAULT_MAP:
+        return problem
+    return f"--config {context.meta[_CONFIG]}: {problem}"
+
+
+def _one_line(text: str) -> str:
+    """Text as one printable line: file names and cards may hold anything, escape sequences included."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit status. What a user did wrong is one line on stderr and status 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        defaults = _config_defaults(arguments)
-        status = app.main(arguments, prog_name="pleinair", standalone_mode=False, default_map=defaults)
+        status = app.main(arguments or ["--help"], prog_name="pleinair", standalone_mode=False)
         return status if isinstance(status, int) else 0
     except PleinairError as error:
         problem = str(error)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.ctx.get_help() if error.ctx else "")
-        return 2
     except click.UsageError as error:
-        problem = error.format_message()
-    except (click.Abort, KeyboardInterrupt):
+        problem = _refusal(error)
+    except click.Abort:  # click's name for a KeyboardInterrupt before the command
         click.echo("pleinair: interrupted", err=True)
         return 130
-    click.echo("pleinair: " + " ".join(problem.split()), err=True)
+    click.echo("pleinair: " + _one_line(problem), err=True)
     return 2
 
 
+def _quieten() -> None:
+    """Leave the terminal to Python: the C libraries of codecs and engines write to file descriptor 2 at will."""
+    if sys.stderr is None:
+        return
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    sys.stderr = open(kept, "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")  # noqa: SIM115
+
+
 def entry() -> None:
-    """The console script."""
-    sys.exit(main())
+    """The console script. SIGTERM ends a run as Ctrl-C does."""
+    if sys.argv[1:2] in (["run"], ["paint"]):
+        _quieten()
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    status = main()
+    # All is done and said: a late Ctrl-C shall not change the status.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(status)

@@ -1,7 +1,7 @@
 """Recorders: painted frames into a film, by PyAV (H.264, yuv420p, BT.709).
 
 Frames go to a raw Matroska file beside the film first, ``.FILM.part.mkv``; at the end its packets are copied
-into an MP4 whose index comes first (``.FILM.part.mp4``), and that is renamed into place. A run that is killed
+into an MP4 whose index comes first (``.FILM.copy.part.mp4``), and that is renamed into place. A run that is killed
 (``kill -9``, power) leaves the raw file, which plays up to the last frame but one. The next run to the same
 film moves it to ``FILM.interrupted-1.mkv`` and says so. The raw file is locked while its run lives, so a
 second run to the same film is refused.
@@ -10,7 +10,9 @@ second run to the same film is refused.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import importlib.util
 import itertools
 import os
 from fractions import Fraction
@@ -46,26 +48,30 @@ class Recorder(Protocol):
 class FilmRecorder:
     """Writes ``path`` at ``fps`` frames a second. Odd sizes gain a repeated column or row (yuv420p needs even).
 
-    ``aside`` names what a killed run had left at this film's raw file, None when there was nothing.
+    ``aside`` names what a killed run had left at this film's raw file, None when there was nothing. ``closed``
+    says that nothing more will be done to the film.
     """
 
     def __init__(self, path: Path, fps: int = 24, quality: int = 20, preset: str = "veryfast") -> None:
         """``quality`` is x264's CRF. Raises OutputError when the film could not be written there."""
         if path.suffix.lower() not in _SUFFIXES:
             raise OutputError(f"--out {path}: a film ends in {', '.join(_SUFFIXES)}")
+        if importlib.util.find_spec("av") is None:
+            raise OutputError(f"--out {path}: needs av (PyAV): pip install 'pleinair[cpu]'")
         check_writable(path)
         self.path, self.fps, self.frames = path, fps, 0
         self.aside: Path | None = None
+        self.closed = False
         self._quality, self._preset = quality, preset
         # FFmpeg takes what stands before a colon for a protocol, unless the name begins with a slash.
         folder = path.parent.absolute()
         self._raw = folder / f".{path.name}.part.mkv"
-        self._part = folder / f".{path.name}.part{path.suffix}"
+        self._part = folder / f".{path.name}.copy.part{path.suffix}"
         self._lock: int | None = None
         self._container: Any = None
         self._stream: Any = None
         self._size: tuple[int, ...] = ()
-        if self._raw.exists():
+        if os.path.exists(self._raw):  # os.path says no to a name too long; opening it says why
             self._claim()
             self._release(remove=True)
 
@@ -165,29 +171,42 @@ class FilmRecorder:
                 self._container.mux(self._stream.encode(None))
             finally:
                 self._container.close()
-            self._copy()
+            copied = self._copy()
+            if copied != self.frames:
+                raise OSError(errno.EIO, f"only {copied} of {self.frames} frames can be read back")
             with self._part.open("rb") as file:
                 os.fsync(file.fileno())
             os.replace(self._part, self.path)
         except (av.error.FFmpegError, OSError) as error:
             self._part.unlink(missing_ok=True)
             self._release(remove=False)
+            self.closed = True
             raise OutputError(f"--out {self.path}: {error.strerror}; what was recorded is in {self._raw}") from error
         self._release(remove=True)
+        self.closed = True
         return self.path
 
-    def _copy(self) -> None:
-        """The recorded packets, untouched, into the final container."""
+    def _copy(self) -> int:
+        """The recorded packets, untouched, into the final container; how many there were."""
         import av
 
         options = {} if self._part.suffix.lower() == ".mkv" else {"movflags": "faststart"}
+        tick = Fraction(1, self.fps)
         with av.open(str(self._raw)) as source, av.open(str(self._part), "w", options=options) as target:
             video = source.streams.video[0]
             stream = target.add_stream_from_template(video)
+            stream.time_base = tick
+            # Matroska keeps milliseconds and no times of decoding; the film's are whole frames, for both.
+            copied = 0
             for packet in source.demux(video):
-                if packet.dts is not None:
-                    packet.stream = stream
-                    target.mux(packet)
+                if packet.size == 0:
+                    continue  # PyAV's word for the end
+                packet.stream, packet.time_base = stream, tick
+                packet.pts = packet.dts = copied
+                packet.duration = 1
+                target.mux(packet)
+                copied += 1
+        return copied
 
     def discard(self) -> None:
         """See :class:`Recorder`."""
@@ -197,3 +216,4 @@ class FilmRecorder:
             with contextlib.suppress(av.error.FFmpegError, OSError):
                 self._container.close()
         self._release(remove=True)
+        self.closed = True

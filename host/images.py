@@ -7,6 +7,7 @@ The C libraries below OpenCV also write to file descriptor 2; ``host/cli.py`` ke
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -154,8 +155,7 @@ def write_bytes(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise OutputError(f"output {path}: {error.strerror}") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    finally:
+        with contextlib.suppress(OSError):  # as it is after the renaming, and for a name too long
+            temporary.unlink()

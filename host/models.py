@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from host.errors import ModelError
-from host.network import MAX_FILE_BYTES, IntegerNetwork, parse
+from host.network import BITS, MAX_FILE_BYTES, IntegerNetwork, parse
 
 CARD = "card.json"
 CARD_FORMAT = "pleinair-model-card"
@@ -62,22 +62,33 @@ def find_style(name: str) -> Path:
     if name in known:
         return known[name]
     folder = Path(name)
-    if folder.is_dir():
-        if (folder / CARD).is_file():
+    # os.path says no where pathlib raises: a name too long, or with a NUL.
+    if name and os.path.isdir(folder):
+        if os.path.isfile(folder / CARD):
             return folder
         raise ModelError(f"--style {name}: the folder has no {CARD}")
     raise ModelError(f"--style {name!r}: unknown; there are {', '.join(known) or 'none'} (or give a model's folder)")
+
+
+def _read(path: Path, limit: int, what: str) -> bytes:
+    try:
+        if not path.is_file():
+            path.stat()  # says why
+            raise ModelError(f"{what} {path}: not a file")
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise ModelError(f"{what} {path}: {error.strerror}") from error
+    if len(data) > limit:
+        raise ModelError(f"{what} {path}: larger than {limit >> 20} MiB")
+    return data
 
 
 def read_card(folder: Path) -> dict[str, Any]:
     """A model folder's card, checked. Raises ModelError."""
     path = folder / CARD
     try:
-        if path.stat().st_size > _MAX_CARD:
-            raise ModelError(f"card {path}: larger than {_MAX_CARD >> 20} MiB")
-        card = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ModelError(f"card {path}: {error.strerror}") from error
+        card = json.loads(_read(path, _MAX_CARD, "card"))
     except (ValueError, RecursionError) as error:
         raise ModelError(f"card {path}: damaged ({error})") from error
     if not isinstance(card, dict) or card.get("format") != CARD_FORMAT or card.get("version") != 1:
@@ -86,20 +97,20 @@ def read_card(folder: Path) -> dict[str, Any]:
     if not isinstance(margin, int) or isinstance(margin, bool) or not 0 <= margin <= _MAX_MARGIN:
         raise ModelError(f"card {path}: margin {margin!r}, allowed are 0 to {_MAX_MARGIN}")
     networks = card.get("networks")
-    if not isinstance(networks, dict) or not all(isinstance(v, dict) for v in networks.values()):
+    if not isinstance(networks, dict) or not networks or not all(isinstance(v, dict) for v in networks.values()):
         raise ModelError(f"card {path}: names no networks")
+    if unknown := [bits for bits in networks if bits not in map(str, BITS)]:
+        raise ModelError(f"card {path}: a network of {unknown[0]!r} bits, allowed are {', '.join(map(str, BITS))}")
+    for part in ("painting", "architecture"):
+        if not isinstance(card.get(part, {}), dict):
+            raise ModelError(f"card {path}: {part} is not an object")
     return card
 
 
 def read_file(folder: Path, card: dict[str, Any], bits: int, role: str) -> bytes:
     """One file of a model, its hash checked against the card's. Raises ModelError."""
     path = folder / FILES[role].format(bits=bits)
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ModelError(f"model {path}: larger than {MAX_FILE_BYTES >> 20} MiB")
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"model {path}: {error.strerror}") from error
+    data = _read(path, MAX_FILE_BYTES, "model")
     files = card["networks"][str(bits)].get("sha256")
     wanted = files.get(role) if isinstance(files, dict) else None
     found = hashlib.sha256(data).hexdigest()
@@ -113,10 +124,10 @@ def load_model(style: str, bits: int) -> Model:
     folder = find_style(style)
     card = read_card(folder)
     if str(bits) not in card["networks"]:
-        has = ", ".join(sorted(card["networks"], key=str))
-        raise ModelError(f"--bits {bits}: style {folder.name} has {has}")
+        has = ", ".join(sorted(card["networks"], key=int))
+        raise ModelError(f"--bits {bits}: style {folder.resolve().name} has {has}")
     path = folder / FILES["network"].format(bits=bits)
     network = parse(read_file(folder, card, bits, "network"), str(path))
     if network.bits != bits:
         raise ModelError(f"model {path}: a {network.bits}-bit network, the card says {bits}")
-    return Model(folder.name, bits, card["margin"], network, folder, card)
+    return Model(folder.resolve().name, bits, card["margin"], network, folder, card)

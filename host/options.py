@@ -18,7 +18,7 @@ _MAX_CONFIG = 1 << 20
 
 def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
     """``640x360`` as (width, height) in pixels. Raises OptionError."""
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
     allowed = f"write WIDTHxHEIGHT, {MIN_SIDE}x{MIN_SIDE} to {MAX_PIXELS // 1_000_000} megapixels"
     if match is None:
         raise OptionError(f"{option} {text!r}: {allowed}")
@@ -30,23 +30,28 @@ def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
 
 def parse_duration(text: str, option: str) -> float:
     """``10s``, ``5m``, ``2h``, ``1.5h``, ``200ms`` or ``1d`` in seconds. Raises OptionError."""
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|d)", text)
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)", text)
     seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
     if not 0 < seconds <= _LONGEST:
         raise OptionError(f"{option} {text!r}: write a time like 500ms, 10s, 5m, 2h or 1d, above 0 and up to a year")
     return seconds
 
 
-def read_config(path: Path, known: set[str]) -> dict[str, Any]:
-    """Options from a TOML file; keys are long option names without the dashes. Raises OptionError."""
+def read_config(path: Path, known: set[str]) -> dict[str, str]:
+    """Options from a TOML file, as the text that the command line would hold. Raises OptionError.
+
+    Keys are long option names without the dashes, values text or numbers.
+    """
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
     try:
-        if path.stat().st_size > _MAX_CONFIG:
+        with path.open("rb") as file:
+            data = file.read(_MAX_CONFIG + 1)
+        if len(data) > _MAX_CONFIG:
             raise OptionError(f"--config {path}: larger than {_MAX_CONFIG >> 20} MiB")
-        values = tomllib.loads(path.read_text("utf-8"))
+        values = tomllib.loads(data.decode("utf-8"))
     except OSError as error:
         raise OptionError(f"--config {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -54,6 +59,12 @@ def read_config(path: Path, known: set[str]) -> dict[str, Any]:
     for key, value in values.items():
         if key not in known:
             raise OptionError(f"--config {path}: unknown option {key!r}; there are {', '.join(sorted(known))}")
-        if not isinstance(value, (str, int, float, bool)):
-            raise OptionError(f"--config {path}: {key} must be a single value")
-    return dict(values)
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            raise OptionError(f"--config {path}: {key} is {_toml_type(value)}; allowed are text and numbers")
+    return {key: str(value) for key, value in values.items()}
+
+
+def _toml_type(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "an array" if isinstance(value, list) else "a table" if isinstance(value, dict) else "a date or time"

@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from host.cameras import Camera, Frame
-from host.errors import PleinairError
+from host.errors import CameraError, PleinairError
 from host.film import Recorder
 from host.painters import Painter
 
@@ -37,6 +37,8 @@ class ReadAhead(Generic[T]):
         self._source = source
         self._queue: queue.Queue[tuple[list[T], BaseException | None]] = queue.Queue(depth)
         self._stop = stop or threading.Event()
+        #: What the source raised; set by the time it is closed, also when ``stop`` kept it from the reader.
+        self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
@@ -50,25 +52,20 @@ class ReadAhead(Generic[T]):
         return False
 
     def _work(self) -> None:
-        failure: BaseException | None = None
         try:
             for item in self._source:
                 if not self._put([item], None):
                     break
         except BaseException as error:
-            failure = error
+            self.failure = error
         try:
             # What a generator cleans up belongs in this thread, and before close() returns.
             close = getattr(self._source, "close", None)
             if close is not None:
                 close()
         except BaseException as error:
-            failure = failure or error
-        self.failure = failure
-        self._put([], failure)
-
-    #: What the source raised, once it has; also when ``stop`` kept the reader from seeing it.
-    failure: BaseException | None = None
+            self.failure = self.failure or error
+        self._put([], self.failure)
 
     def __iter__(self) -> Iterator[T]:
         while not self._stop.is_set():
@@ -97,6 +94,11 @@ class ReadAhead(Generic[T]):
                 self._thread.join()
             except KeyboardInterrupt:
                 continue
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 frame``, ``2 frames``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 @dataclass
@@ -170,7 +172,9 @@ def run(
     report: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Outcome:
-    """Film all of a camera's frames; ``report`` is called in this thread after each recorded one.
+    """Film all of a camera's frames; ``report`` is called in this thread once for each recorded one.
+
+    The stages do not wait for it, so the progress that it is given may be further already.
 
     Raises the first failing stage's error, after completing the film of what came before it; nothing is left
     behind when that is no frame at all. Setting ``stop`` or a KeyboardInterrupt completes the film and comes
@@ -190,13 +194,19 @@ def run(
     except KeyboardInterrupt:
         interrupted = True
     except PleinairError as error:
-        # The film is complete already: the recording's error is the last thing that its thread gives.
-        if films and error is not recording_failure(recorder, error):
+        if not films:
             raise
-        raise
+        kept = f"{error}; {films[0]} holds the {plural(recorder.frames, 'frame')} before that"
+        raise type(error)(kept) from error
     finally:
-        # The film first: a camera or painter may take long to come to rest, and may be given up on.
+        # The film first: a camera or painter may take long to come to rest, and a second Ctrl-C gives it up.
         recording.close_patiently()
         frames.close()
         paintings.close()
-    return Outcome(films[0], progress, list(camera.skipped), interrupted)
+    if films:
+        return Outcome(films[0], progress, list(camera.skipped), interrupted)
+    if recording.failure is not None:
+        raise recording.failure
+    if interrupted:
+        raise KeyboardInterrupt
+    raise CameraError(f"{camera.name}: gave no frame, so there is no film")

@@ -1,0 +1,227 @@
+"""Images: every kind that a camera or a hand gives is read, every damage is refused by name, files whole or not."""
+
+from __future__ import annotations
+
+import base64
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from host.errors import ImageError, OutputError
+from host.images import MAX_PIXELS, check_image_output, check_writable, read_image, write_bytes, write_image
+
+#: A red CMYK JPEG of 16x16 with Adobe's inverted inks, made with Pillow 13.
+CMYK = base64.b64decode(
+    "/9j/7gAOQWRvYmUAZAAAAAAA/9sAQwADAgIDAgIDAwMDBAMDBAUIBQUEBAUKBwcGCAwKDAwLCgsLDQ4SEA0OEQ4LCxAWEBETFBUV"
+    "FQwPFxgWFBgSFBUU/8AAFAgAEAAQBEMRAE0RAFkRAEsRAP/EABUAAQEAAAAAAAAAAAAAAAAAAAAJ/8QAFBABAAAAAAAAAAAAAAAA"
+    "AAAAAP/aAA4EQwBNAFkASwAAPwCqaVSVSqYAAAD/2Q=="
+)
+
+
+def picture(height: int = 48, width: int = 64) -> np.ndarray:
+    """Smooth and different in every corner, so that no turn or swap of channels goes unseen."""
+    y, x = np.mgrid[0:height, 0:width]
+    return np.stack([255 * x // width, 255 * y // height, 200 - 200 * x * y // (width * height)], 2).astype(np.uint8)
+
+
+def encode(suffix: str, image: np.ndarray) -> bytes:
+    """As OpenCV writes it; RGB or grey."""
+    image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 and image.shape[2] == 3 else image
+    done, data = cv2.imencode(suffix, image)
+    assert done
+    return data.tobytes()
+
+
+def with_exif(jpeg: bytes, payload: bytes) -> bytes:
+    """The JPEG with an APP1 segment in front."""
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(payload) + 8) + b"Exif\0\0" + payload + jpeg[2:]
+
+
+def orientation(value: int) -> bytes:
+    """A TIFF header with one entry, Orientation (EXIF 2.32, 4.6.4)."""
+    return b"II*\0" + struct.pack("<IHHHIII", 8, 1, 0x0112, 3, 1, value, 0)
+
+
+def png_header(width: int, height: int, body: bytes) -> bytes:
+    """An 8-bit RGB PNG that claims a size, whatever ``body`` holds."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b"")
+
+
+def refused(path: Path, data: bytes) -> str:
+    """The one line with which ``data`` at ``path`` is refused."""
+    path.write_bytes(data)
+    with pytest.raises(ImageError) as caught:
+        read_image(path)
+    line = str(caught.value)
+    assert "\n" not in line and str(path) in line
+    return line
+
+
+@pytest.mark.parametrize(("suffix", "tolerance"), [(".png", 0), (".bmp", 0), (".tif", 0), (".jpg", 3), (".webp", 6)])
+def test_formats_come_back_as_they_were(tmp_path, suffix, tolerance):
+    path = tmp_path / f"photo{suffix}"
+    path.write_bytes(encode(suffix, picture()))
+    image = read_image(path)
+    assert image.dtype == np.uint8 and image.shape == (48, 64, 3)
+    assert np.abs(image.astype(int) - picture()).mean() <= tolerance
+
+
+def test_grey_16_bit_and_alpha_become_rgb(tmp_path):
+    plain = picture()
+    deep = cv2.cvtColor(plain, cv2.COLOR_RGB2BGR).astype(np.uint16) * 257
+    clear = np.dstack([cv2.cvtColor(plain, cv2.COLOR_RGB2BGR), np.full(plain.shape[:2], 9, np.uint8)])
+    grey = plain[..., 0]
+    for data, wanted in ((deep, plain), (clear, plain), (grey, np.dstack([grey] * 3))):
+        path = tmp_path / "photo.png"
+        path.write_bytes(cv2.imencode(".png", data)[1].tobytes())
+        np.testing.assert_array_equal(read_image(path), wanted)
+
+
+def test_cmyk_jpeg_is_red(tmp_path):
+    path = tmp_path / "red.jpg"
+    path.write_bytes(CMYK)
+    assert np.abs(read_image(path).astype(int) - (255, 0, 0)).max() <= 4
+
+
+def test_exif_orientation_turns_the_picture_upright(tmp_path):
+    stored = picture()
+    upright = {
+        1: stored, 2: stored[:, ::-1], 3: stored[::-1, ::-1], 4: stored[::-1], 5: stored.transpose(1, 0, 2),
+        6: np.rot90(stored, -1), 7: np.rot90(stored, 2).transpose(1, 0, 2), 8: np.rot90(stored),
+    }  # fmt: skip
+    for value, wanted in upright.items():
+        path = tmp_path / f"turned{value}.jpg"
+        path.write_bytes(with_exif(encode(".jpg", stored), orientation(value)))
+        image = read_image(path)
+        assert image.shape == wanted.shape, value
+        assert np.abs(image.astype(int) - wanted).mean() < 3, value
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_truncated_is_refused(tmp_path, suffix, kept):
+    whole = encode(suffix, np.random.default_rng(1).integers(0, 256, (48, 64, 3), dtype=np.uint8))
+    assert "truncated" in refused(tmp_path / f"cut{suffix}", whole[: int(len(whole) * kept)])
+
+
+def test_a_thumbnail_does_not_hide_that_the_picture_is_cut(tmp_path):
+    thumbnail = encode(".jpg", picture(16, 16))
+    photo = with_exif(encode(".jpg", picture()), thumbnail)
+    whole = tmp_path / "whole.jpg"
+    whole.write_bytes(photo)
+    assert read_image(whole).shape == (48, 64, 3)
+    assert "truncated" in refused(tmp_path / "cut.jpg", photo[: len(photo) - 40])
+
+
+def test_a_jpeg_overwritten_in_its_middle_is_refused(tmp_path):
+    whole = bytearray(encode(".jpg", np.random.default_rng(1).integers(0, 256, (48, 64, 3), dtype=np.uint8)))
+    middle = len(whole) // 2
+    whole[middle : middle + 2] = b"\xff\x24"
+    assert f"damaged in the middle, at byte {middle}" in refused(tmp_path / "holed.jpg", bytes(whole))
+
+
+def test_what_follows_the_end_does_no_harm(tmp_path):
+    for suffix in (".jpg", ".png"):
+        path = tmp_path / f"photo{suffix}"
+        path.write_bytes(encode(suffix, picture()) + bytes(200))
+        assert read_image(path).shape == (48, 64, 3)
+
+
+def test_progressive_jpeg_has_many_scans(tmp_path):
+    done, data = cv2.imencode(".jpg", picture(), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
+    assert done and data.tobytes().count(b"\xff\xda") > 1
+    path = tmp_path / "progressive.jpg"
+    path.write_bytes(data.tobytes())
+    assert read_image(path).shape == (48, 64, 3)
+    assert "truncated" in refused(path, data.tobytes()[: len(data) * 6 // 10])
+
+
+def test_what_is_no_image_is_refused_by_name(tmp_path):
+    assert "not an image" in refused(tmp_path / "text.jpg", b"hello\n" * 30)
+    assert "empty" in refused(tmp_path / "empty.jpg", b"")
+    assert "damaged" in refused(tmp_path / "short.png", png_header(100, 100, bytes(1000)))
+    broken = bytearray(encode(".png", picture()))
+    broken[len(broken) // 2] ^= 0xFF
+    assert "damaged" in refused(tmp_path / "flipped.png", bytes(broken))
+
+
+def test_a_claimed_size_is_refused_before_memory_is_taken(tmp_path):
+    line = refused(tmp_path / "huge.png", png_header(60_000, 60_000, bytes(100)))
+    assert "60000x60000" in line and f"{MAX_PIXELS // 1_000_000} megapixels" in line
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    for name, cause in (
+        ("pipe.jpg", "pipe"), ("folder.jpg", "folder"), ("none.jpg", "No such file"),
+        ("x" * 300, "too long"), ("pipe.jpg/x", "Not a directory"),
+    ):  # fmt: skip
+        with pytest.raises(ImageError, match=cause):
+            read_image(tmp_path / name)
+
+
+def test_written_image_is_read_back_by_opencv(tmp_path):
+    path = tmp_path / "painting.png"
+    write_image(path, picture())
+    np.testing.assert_array_equal(cv2.imread(str(path))[..., ::-1], picture())
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_files_get_the_rights_that_others_do(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_bytes(tmp_path / "file", b"abc")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+def test_writing_fails_whole(tmp_path, monkeypatch):
+    path = tmp_path / "painting.png"
+    path.write_bytes(b"older")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match=r"painting\.png: No space left"):
+        write_image(path, picture())
+    assert [p.name for p in tmp_path.iterdir()] == ["painting.png"] and path.read_bytes() == b"older"
+
+
+def test_a_pressed_key_leaves_no_part(tmp_path, monkeypatch):
+    def pressed(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes(tmp_path / "file", b"abc")
+    assert not list(tmp_path.iterdir())
+
+
+def test_outputs_that_cannot_be_are_refused_beforehand(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    for name, cause in (
+        ("nowhere/x.png", "does not exist"), ("folder.png", "a folder"), ("pipe.png", "pipe"), ("x" * 300, "too long"),
+    ):  # fmt: skip
+        with pytest.raises(OutputError, match=cause):
+            check_writable(tmp_path / name)
+    for name in ("painting.xyz", "painting"):
+        with pytest.raises(OutputError, match=r"write \.png"):
+            check_image_output(tmp_path / name)
+    with pytest.raises(OutputError, match="too long"):
+        write_bytes(tmp_path / ("x" * 250), b"")
+    with pytest.raises(OutputError, match=r"\.webp does not hold 20000x16"):
+        write_image(tmp_path / "wide.webp", np.zeros((16, 20000, 3), np.uint8))

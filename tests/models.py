@@ -1,0 +1,29 @@
+"""Model folders for the tests of whatever loads one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from host.models import CARD, CARD_FORMAT, FILES
+from host.network import IntegerNetwork, dump
+
+
+def write_model(folder: Path, network: IntegerNetwork, margin: int = 24) -> Path:
+    """Make ``folder`` a model folder that holds ``network`` alone; the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = dump(network)
+    (folder / FILES["network"].format(bits=network.bits)).write_bytes(data)
+    card = {
+        "format": CARD_FORMAT,
+        "version": 1,
+        "style": folder.name,
+        "painting": {"title": "Random integers", "licence": "public domain"},
+        "licence": "CC0-1.0",
+        "margin": margin,
+        "architecture": {"width": 4, "blocks": 1, "kernel": 3},
+        "networks": {str(network.bits): {"sha256": {"network": hashlib.sha256(data).hexdigest()}}},
+    }
+    (folder / CARD).write_text(json.dumps(card))
+    return folder
