@@ -18,7 +18,7 @@ import numpy as np
 
 from host.errors import CameraError, ImageError, OptionError
 from host.images import MAX_PIXELS, read_image
-from host.synthetic import SyntheticDay
+from host.synthetic import MAX_HEIGHT, MAX_WIDTH, SyntheticDay
 from host.tiles import MIN_SIDE
 
 #: What ``--camera`` takes, for help and errors.
@@ -91,6 +91,9 @@ class SyntheticCamera:
 
     def __post_init__(self) -> None:
         self.name = "synthetic day"
+        if not (MIN_SIDE <= self.size[0] <= MAX_WIDTH and MIN_SIDE <= self.size[1] <= MAX_HEIGHT):
+            size, largest = "x".join(map(str, self.size)), f"{MAX_WIDTH}x{MAX_HEIGHT}"
+            raise OptionError(f"--size {size!r}: the synthetic day is drawn at {MIN_SIDE}x{MIN_SIDE} to {largest}")
         if self.count is None:
             self.count = max(1, round(_DAY / self.every))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ def train_session(out: Path, bits: int, device: str, **options: Any) -> None:
         raise OptionError(f"--bits {bits}: choose from 4, 8, 16, 32")
     if options["precision"] not in ("float32", "bfloat16"):
         raise OptionError(f"--precision {options['precision']!r}: choose from float32, bfloat16")
+    if not math.isfinite(options["style_weight"]):
+        raise OptionError(f"--style-weight {options['style_weight']}: must be a finite number")
     if options["crop"] % 4:
         raise OptionError(f"--crop {options['crop']}: must be a multiple of 4")
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):

@@ -51,6 +51,12 @@ def test_synthetic_day_follows_the_clock():
     np.testing.assert_array_equal(frames[2].image, SyntheticDay(32, 24, seed=3).frame(6.5 * 3600))
 
 
+@pytest.mark.parametrize("size", [(4097, 100), (100, 4097), (15, 100)])
+def test_synthetic_day_has_its_limits(size):
+    with pytest.raises(OptionError, match=rf"--size '{size[0]}x{size[1]}'.*16x16 to 4096x4096"):
+        open_camera("synthetic", size=size)
+
+
 def test_synthetic_day_is_a_day_unless_told():
     assert open_camera("synthetic", (16, 16)).count == 288
     assert open_camera("synthetic", (16, 16), 7200.0).count == 12

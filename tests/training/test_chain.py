@@ -284,6 +284,7 @@ def test_train_export_paint(tmp_path, workshop, capsys):
         ({"--loss-network": "vgg16:missing.npz"}, "missing.npz"),
         ({"--loss-network": "lenet:x"}, "vgg16:FILE"),
         ({"--crop": "66"}, "--crop 66"),
+        ({"--style-weight": "nan"}, "--style-weight nan"),
         ({"--crop": "9"}, "--crop"),
         ({"--precision": "int3"}, "int3"),
         ({"--device": "tpu"}, "tpu"),
