@@ -315,8 +315,8 @@ def styles() -> None:
 )
 @click.option("--style-weight", type=click.FloatRange(0), default=1.5, show_default=True, help="Style against content.")
 @click.option("--parent-steps", type=click.IntRange(1), default=2000, show_default=True, help="With instance norm.")
-@click.option("--plain-steps", type=click.IntRange(1), default=3000, show_default=True, help="Without it.")
-@click.option("--quantised-steps", type=click.IntRange(1), default=600, show_default=True, help="Quantised.")
+@click.option("--plain-steps", type=click.IntRange(1), default=2400, show_default=True, help="Without it.")
+@click.option("--quantised-steps", type=click.IntRange(1), default=500, show_default=True, help="Quantised.")
 @click.option("--hold-out", type=click.IntRange(0), default=14, show_default=True, help="Photos kept for evaluation.")
 @click.option("--precision", default="float32", show_default=True, help="float32, or bfloat16 where it is fast.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
@@ -329,6 +329,30 @@ def train(style: Path, content: Path, loss_network: str, out: Path, bits: int, d
     except ImportError as error:
         raise OptionError(f"train needs {error.name}: pip install 'pleinair[train]'") from error
     train_session(out, bits, device, style=str(style), content=str(content), loss_network=loss_network, **settings)
+
+
+@app.command()
+@click.argument("run_folder", metavar="RUN", type=_PATH)
+@click.option("--style", type=_PATH, required=True, help="The painting, an image file.")
+@click.option("--content", type=_PATH, required=True, help="Folder tree with the photos that RUN kept apart.")
+@click.option("--loss-network", required=True, help="vgg16:FILE or vgg19:FILE (.pth or .npz weights).")
+@_config
+def evaluate(run_folder: Path, style: Path, content: Path, loss_network: str) -> None:
+    """Content and style losses of the networks of RUN on the photos that training never saw."""
+    try:
+        from training.evaluation import evaluate_run
+    except ImportError as error:
+        raise OptionError(f"evaluate needs {error.name}: pip install 'pleinair[train]'") from error
+    from rich.console import Console
+    from rich.table import Table
+
+    scores = evaluate_run(run_folder, content, loss_network, style)
+    plain = next((s.total for s in scores if s.name == "plain"), None)
+    table = Table("network", "content", "style", "total", "to float")
+    for score in scores:
+        ratio = "" if plain is None or score.name == "photo" else f"{score.total / plain:.3f}"
+        table.add_row(score.name, f"{score.content:,.0f}", f"{score.style:,.0f}", f"{score.total:,.0f}", ratio)
+    Console().print(table)
 
 
 @app.command()

@@ -259,6 +259,10 @@ def test_train_export_paint(tmp_path, workshop, capsys):
     assert "no quantised network" in capsys.readouterr().err
     assert main(["train", *common, "--bits", "8"]) == 0
     assert main(["train", *common, "--bits", "4"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", str(tmp_path / "run"), *common[:4], *common[6:8]]) == 0
+    table = capsys.readouterr().out
+    assert all(name in table for name in ("photo", "parent", "plain", "4bit", "8bit"))
     assert main(["export", str(tmp_path / "run"), "--out", str(tmp_path / "mine"), "--painting", "Swirl"]) == 0
     assert sorted(p.name for p in (tmp_path / "mine").iterdir()) == sorted(
         ["card.json", *(n.format(bits=b) for n in FILES.values() for b in (4, 8))]

@@ -1,0 +1,101 @@
+"""``pleinair evaluate``: a run's networks on the photos that training never saw.
+
+Losses as others publish them, so that figures compare: photos at 384 x 256, VGG-16, content = mean squared
+difference at relu3_3, style = sum over relu1_2, 2_2, 3_3, 4_3 of the mean squared difference of Gram matrices
+(unbalanced), the painting at 384 pixels. Networks paint with the margin that they ship with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from host.cameras import fit
+from host.errors import TrainingError
+from host.images import read_image
+from host.network import BITS
+from training.architecture import Architecture
+from training.loss_network import CONTENT_LAYER, STYLE_LAYERS, LossNetwork, parse_loss_network
+from training.losses import ContentLoss, StyleLoss
+from training.photos import load_painting
+from training.quantized_net import QuantizedTransformNet
+from training.trainer import load_checkpoint, run_record, to_tensor
+from training.transform_net import TransformNet
+
+SIZE = (384, 256)
+MARGIN = 40
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean losses of one network over the photos; ``name`` is its stage, or ``photo`` for the photos themselves."""
+
+    name: str
+    content: float
+    style: float
+
+    @property
+    def total(self) -> float:
+        """Content plus style."""
+        return self.content + self.style
+
+
+def _network(run: Path, stage: str) -> Callable[[Tensor], Tensor] | None:
+    path = run / f"{stage}.pt"
+    if not path.exists():
+        return None
+    state = load_checkpoint(path)
+    try:
+        architecture = Architecture(**state["architecture"])
+        if stage.endswith("bit"):
+            network: torch.nn.Module = QuantizedTransformNet.restore(
+                architecture, int(stage.removesuffix("bit")), state["network"]
+            )
+        else:
+            network = TransformNet(architecture)
+            network.load_state_dict(state["network"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise TrainingError(f"checkpoint {path}: not a network of this program ({type(error).__name__})") from error
+    network.eval()
+
+    def paint(pixels: Tensor) -> Tensor:
+        x = F.pad(pixels / 256, (MARGIN,) * 4, mode="reflect")
+        # 16-bit accumulators need more than float32 holds.
+        wide = stage == "16bit"
+        y: Tensor = network.double()(x.double()).float() if wide else network(x)
+        return y[..., MARGIN:-MARGIN, MARGIN:-MARGIN] * 256
+
+    return paint
+
+
+@torch.no_grad()
+def evaluate_run(run: Path, content: Path, loss_network: str, style: Path) -> list[Score]:
+    """Scores of the held-out photos and of every finished stage. Raises TrainingError, OptionError, ImageError."""
+    apart = set(run_record(run).get("held_out", []))
+    files = sorted(p for p in content.rglob("*") if p.name in apart)
+    if not files:
+        raise TrainingError(f"photos {content}: none of the run's {len(apart)} held-out photos is there")
+    kind, weights = parse_loss_network(loss_network)
+    loss = LossNetwork(kind, weights, (*STYLE_LAYERS[kind], CONTENT_LAYER[kind]))
+    painting = to_tensor(load_painting(style, SIZE[0])[None], torch.device("cpu"))
+    style_loss = StyleLoss(loss(painting), STYLE_LAYERS[kind])
+    content_loss = ContentLoss(CONTENT_LAYER[kind])
+    painters: dict[str, Callable[[Tensor], Tensor]] = {"photo": lambda pixels: pixels}
+    for stage in ("parent", "plain", *(f"{bits}bit" for bits in BITS)):
+        paint = _network(run, stage)
+        if paint is not None:
+            painters[stage] = paint
+    losses: dict[str, list[tuple[float, float]]] = {name: [] for name in painters}
+    for path in files:
+        photo = to_tensor(fit(read_image(path), SIZE)[None], torch.device("cpu"))
+        wanted = loss(photo)
+        for name, paint in painters.items():
+            features = loss(paint(photo))
+            losses[name].append((float(content_loss(features, wanted)), float(style_loss(features))))
+    return [Score(name, *np.mean(values, axis=0).tolist()) for name, values in losses.items()]
