@@ -362,14 +362,17 @@ def evaluate(run_folder: Path, style: Path, content: Path, loss_network: str) ->
 @click.option("--painting-licence", default="public domain", show_default=True, help="The painting's licence.")
 @click.option("--licence", default="CC0-1.0", show_default=True, help="The model's licence.")
 @click.option("--margin", type=click.IntRange(0, 512), default=40, show_default=True, help="Reflected border, pixels.")
+@click.option("--grain", type=click.IntRange(0, 16), default=2, show_default=True, help="Canvas grain, grey levels.")
 @_config
-def export(run_folder: Path, out: Path, painting: str, painting_licence: str, licence: str, margin: int) -> None:
+def export(
+    run_folder: Path, out: Path, painting: str, painting_licence: str, licence: str, margin: int, grain: int
+) -> None:
     """Export the quantised networks of RUN: QONNX, integer network, CPU model, card."""
     try:
         from training.export import export_run
     except ImportError as error:
         raise OptionError(f"export needs {error.name}: pip install 'pleinair[train]'") from error
-    for line in export_run(run_folder, out, painting, painting_licence, licence, margin):
+    for line in export_run(run_folder, out, painting, painting_licence, licence, margin, grain):
         click.echo(line)
 
 

@@ -1,6 +1,6 @@
 """Model folders: ``models/STYLE/`` with a card and, for each width, the network in its three forms.
 
-``card.json`` (``"format": "pleinair-model-card"``) names style and painting, licence, margin, and under
+``card.json`` (``"format": "pleinair-model-card"``) names style and painting, licence, margin, grain, and under
 ``networks`` for each number of bits the files with their SHA-256, the architecture, how it was trained and
 the losses it reached. Files: ``network-8bit.npz`` (what painters read), ``qonnx-8bit.onnx`` (what hardware
 is compiled from), ``cpu-8bit.onnx`` (for ONNX Runtime alone, without pleinair).
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from host.errors import ModelError
+from host.grain import MAX_GRAIN
 from host.network import BITS, MAX_FILE_BYTES, IntegerNetwork, parse
 
 CARD = "card.json"
@@ -28,11 +29,12 @@ _MAX_MARGIN = 512
 
 @dataclass(frozen=True)
 class Model:
-    """A style at one width, ready to paint with. ``margin`` in pixels; ``card`` as parsed."""
+    """A style at one width, ready to paint with. ``margin`` in pixels, ``grain`` in levels; ``card`` as parsed."""
 
     style: str
     bits: int
     margin: int
+    grain: int
     network: IntegerNetwork
     folder: Path
     card: dict[str, Any]
@@ -93,9 +95,10 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise ModelError(f"card {path}: damaged ({error})") from error
     if not isinstance(card, dict) or card.get("format") != CARD_FORMAT or card.get("version") != 1:
         raise ModelError(f"card {path}: not a version 1 {CARD_FORMAT}")
-    margin = card.get("margin")
-    if not isinstance(margin, int) or isinstance(margin, bool) or not 0 <= margin <= _MAX_MARGIN:
-        raise ModelError(f"card {path}: margin {margin!r}, allowed are 0 to {_MAX_MARGIN}")
+    for key, most in (("margin", _MAX_MARGIN), ("grain", MAX_GRAIN)):
+        value = card.get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+            raise ModelError(f"card {path}: {key} {value!r}, allowed are 0 to {most}")
     networks = card.get("networks")
     if not isinstance(networks, dict) or not networks or not all(isinstance(v, dict) for v in networks.values()):
         raise ModelError(f"card {path}: names no networks")
@@ -130,4 +133,4 @@ def load_model(style: str, bits: int) -> Model:
     network = parse(read_file(folder, card, bits, "network"), str(path))
     if network.bits != bits:
         raise ModelError(f"model {path}: a {network.bits}-bit network, the card says {bits}")
-    return Model(folder.resolve().name, bits, card["margin"], network, folder, card)
+    return Model(folder.resolve().name, bits, card["margin"], card["grain"], network, folder, card)

@@ -17,6 +17,7 @@ import numpy as np
 
 from host import reference
 from host.errors import EngineError, ImageError, OptionError
+from host.grain import Grain
 from host.images import MAX_PIXELS
 from host.models import Model
 from host.network import Convolution, IntegerNetwork, Layer, Residual
@@ -40,10 +41,13 @@ class Painter(Protocol):
 
 
 class NetworkPainter:
-    """A painter around any exact runner of an integer network: margin, tiles, crop."""
+    """A painter around any exact runner of an integer network: grain, margin, tiles, crop."""
 
-    def __init__(self, name: str, network: IntegerNetwork, margin: int, run: Runner, tile_pixels: int) -> None:
+    def __init__(
+        self, name: str, network: IntegerNetwork, margin: int, run: Runner, tile_pixels: int, grain: int = 0
+    ) -> None:
         self.name, self.network, self.margin = name, network, margin
+        self._grain = Grain(grain)
         self._run: Runner | None = run
         side = tile_side(network.stride, network.halo, tile_pixels)
         self.tile = (side, side)
@@ -54,7 +58,7 @@ class NetworkPainter:
             raise RuntimeError("the painter is closed")
         check_frame(frame)
         n = self.network
-        return paint_tiled(frame, self._run, self.margin, n.halo, n.stride, self.tile)
+        return paint_tiled(self._grain(frame), self._run, self.margin, n.halo, n.stride, self.tile)
 
     def close(self) -> None:
         """See :class:`Painter`."""
@@ -197,8 +201,8 @@ def open_painter(
     if backend == "reference":
         run: Runner = lambda image: reference.run(network, image)  # noqa: E731
         # The int64 reference holds about 16 times the bytes of the uint8 engine.
-        return NetworkPainter("reference", network, model.margin, run, tile_pixels // 8)
+        return NetworkPainter("reference", network, model.margin, run, tile_pixels // 8, model.grain)
     if backend != "cpu":
         raise OptionError(f"--backend {backend!r}: choose from {', '.join(BACKENDS)}")
     runner, variant = exact_runner(network, threads)
-    return NetworkPainter(f"{runner.version} ({variant.name})", network, model.margin, runner, tile_pixels)
+    return NetworkPainter(f"{runner.version} ({variant.name})", network, model.margin, runner, tile_pixels, model.grain)

@@ -10,7 +10,7 @@ from host.models import CARD, CARD_FORMAT, FILES
 from host.network import IntegerNetwork, dump
 
 
-def write_model(folder: Path, network: IntegerNetwork, margin: int = 24) -> Path:
+def write_model(folder: Path, network: IntegerNetwork, margin: int = 24, grain: int = 2) -> Path:
     """Make ``folder`` a model folder that holds ``network`` alone; the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     data = dump(network)
@@ -22,6 +22,7 @@ def write_model(folder: Path, network: IntegerNetwork, margin: int = 24) -> Path
         "painting": {"title": "Random integers", "licence": "public domain"},
         "licence": "CC0-1.0",
         "margin": margin,
+        "grain": grain,
         "architecture": {"width": 4, "blocks": 1, "kernel": 3},
         "networks": {str(network.bits): {"sha256": {"network": hashlib.sha256(data).hexdigest()}}},
     }

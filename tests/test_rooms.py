@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[1]
 ROOMS = ("host", "training", "hw", "pi")
 MAY_IMPORT = {"host": {"host"}, "training": {"training", "host"}, "hw": {"hw", "host"}, "pi": {"pi", "host"}}
 #: What runs on a board that has the standard library, NumPy and OpenCV alone.
-CORE = ["errors", "network", "reference", "tiles", "images", "models", "options", "synthetic", "cameras", "painters"]
+CORE = ["errors", "network", "reference", "tiles", "images", "grain", "models", "options", "synthetic"]
+CORE += ["cameras", "painters"]
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -2,7 +2,7 @@
 
 Losses as others publish them, so that figures compare: photos at 384 x 256, VGG-16, content = mean squared
 difference at relu3_3, style = sum over relu1_2, 2_2, 3_3, 4_3 of the mean squared difference of Gram matrices
-(unbalanced), the painting at 384 pixels. Networks paint with the margin that they ship with.
+(unbalanced), the painting at 384 pixels. Networks paint with the margin and grain that they ship with.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from host.cameras import fit
 from host.errors import TrainingError
+from host.grain import Grain
 from host.images import read_image
 from host.network import BITS
 from training.architecture import Architecture
@@ -30,6 +31,7 @@ from training.transform_net import TransformNet
 
 SIZE = (384, 256)
 MARGIN = 40
+GRAIN = 2
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def evaluate_run(run: Path, content: Path, loss_network: str, style: Path) -> li
     painting = to_tensor(load_painting(style, SIZE[0])[None], torch.device("cpu"))
     style_loss = StyleLoss(loss(painting), STYLE_LAYERS[kind])
     content_loss = ContentLoss(CONTENT_LAYER[kind])
+    grain = Grain(GRAIN)
     painters: dict[str, Callable[[Tensor], Tensor]] = {"photo": lambda pixels: pixels}
     for stage in ("parent", "plain", *(f"{bits}bit" for bits in BITS)):
         paint = _network(run, stage)
@@ -93,9 +96,10 @@ def evaluate_run(run: Path, content: Path, loss_network: str, style: Path) -> li
             painters[stage] = paint
     losses: dict[str, list[tuple[float, float]]] = {name: [] for name in painters}
     for path in files:
-        photo = to_tensor(fit(read_image(path), SIZE)[None], torch.device("cpu"))
+        image = fit(read_image(path), SIZE)
+        photo, grained = (to_tensor(i[None], torch.device("cpu")) for i in (image, grain(image)))
         wanted = loss(photo)
         for name, paint in painters.items():
-            features = loss(paint(photo))
+            features = loss(paint(photo if name == "photo" else grained))
             losses[name].append((float(content_loss(features, wanted)), float(style_loss(features))))
     return [Score(name, *np.mean(values, axis=0).tolist()) for name, values in losses.items()]

@@ -108,7 +108,9 @@ def _check_equal(network: QuantizedTransformNet, integers: IntegerNetwork, cpu: 
             raise EngineError(f"{name} and the integer network differ in {wrong} of {wanted.size} values")
 
 
-def export_run(run: Path, out: Path, painting: str, painting_licence: str, licence: str, margin: int) -> list[str]:
+def export_run(
+    run: Path, out: Path, painting: str, painting_licence: str, licence: str, margin: int, grain: int
+) -> list[str]:
     """Write every quantised network of ``run`` to the model folder ``out``; lines that say what was written.
 
     Raises TrainingError when the run has none, ContractError when one breaks the contract, OutputError.
@@ -160,6 +162,7 @@ def export_run(run: Path, out: Path, painting: str, painting_licence: str, licen
         },
         "licence": licence,
         "margin": margin,
+        "grain": grain,
         "architecture": {"width": settings["width"], "blocks": settings["blocks"], "kernel": settings["kernel"]},
         "training": {
             **{k: v for k, v in settings.items() if k not in private},

@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from host.errors import TrainingError
+from host.grain import grain_pattern
 from host.images import read_image, write_bytes, write_image
 from training.architecture import Architecture
 from training.loss_network import CONTENT_LAYER, STYLE_LAYERS, LossNetwork, parse_loss_network
@@ -42,7 +43,8 @@ from training.transform_net import TransformNet
 class Settings:
     """Everything that decides what a run computes. Sizes in pixels; weights multiply the losses' sums.
 
-    ``margin`` is the reflected border that is painted and cropped before the loss, in training as at work.
+    ``margin`` is the reflected border that is painted and cropped before the loss, ``grain`` the grey levels of
+    canvas grain under every photo, both as at work.
     """
 
     style: str
@@ -60,6 +62,7 @@ class Settings:
     variation_weight: float = 2e5
     stability_weight: float = 4e6
     margin: int = 24
+    grain: int = 2
     hold_out: int = 14
     parent_steps: int = 2000
     plain_steps: int = 2400
@@ -206,9 +209,11 @@ class Run:
         return state
 
     def painted(self, network: nn.Module, pixels: Tensor) -> Tensor:
-        """The network's painting of pixels [N, 3, H, W] 0..255, margin reflected and cropped, same scale."""
+        """The network's painting of pixels [N, 3, H, W] 0..255, grained, margin reflected and cropped, same scale."""
         m = self.settings.margin
-        x = F.pad(pixels / 256, (m, m, m, m), mode="reflect").contiguous(memory_format=torch.channels_last)
+        grain = grain_pattern(pixels.shape[2], pixels.shape[3], self.settings.grain).transpose(2, 0, 1)
+        grained = (pixels + torch.from_numpy(grain).to(pixels)).clamp(0, 255)
+        x = F.pad(grained / 256, (m, m, m, m), mode="reflect").contiguous(memory_format=torch.channels_last)
         y: Tensor = network(x)
         return y.float()[..., m:-m, m:-m] * 256
 
@@ -311,7 +316,7 @@ class Run:
             total.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), _CLIP)
             optimizer.step()
-            if not math.isfinite(float(total)):
+            if not math.isfinite(float(total.detach())):
                 raise TrainingError(f"stage {stage}: the loss is not finite at step {step}; lower the learning rate")
             recent = [*recent[1 - _AVERAGED :], self._log(stage, step, losses)]
             done = step + 1

@@ -16,6 +16,7 @@ import pytest
 from host import painters, reference
 from host.cameras import SyntheticCamera
 from host.errors import EngineError, ImageError
+from host.models import load_model
 from host.network import Convolution, IntegerNetwork, Residual, validate
 from host.painters import (
     VARIANTS,
@@ -25,6 +26,7 @@ from host.painters import (
     check_image,
     differing,
     exact_runner,
+    open_painter,
     worst_case,
 )
 from tests.networks import random_network
@@ -146,6 +148,15 @@ def test_painter_takes_any_size_and_equals_the_reference():
         assert wanted.shape == frame.shape
         np.testing.assert_array_equal(fast.paint(frame), wanted)
         np.testing.assert_array_equal(tiled.paint(frame), wanted)
+
+
+def test_a_flat_area_is_painted_with_strokes():
+    """What grain is for: without it the shipped network, like any, paints a white sky flat."""
+    model = load_model("starry-night", 8)
+    sky = np.full((96, 128, 3), 255, np.uint8)
+    flat = open_painter(replace(model, grain=0), threads=1).paint(sky)
+    painted = open_painter(model, threads=1).paint(sky)
+    assert flat.std((0, 1)).max() < 1 and painted.std((0, 1)).min() > 8
 
 
 @pytest.mark.parametrize("shape", [(15, 40, 3), (40, 15, 3), (8001, 8000, 3)])
