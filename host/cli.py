@@ -325,10 +325,10 @@ def styles() -> None:
 def train(style: Path, content: Path, loss_network: str, out: Path, bits: int, device: str, **settings: Any) -> None:
     """Train a painting's network: float with instance norm, without, then quantised."""
     try:
-        from training.session import train_session
+        from training.stages import train_stages
     except ImportError as error:
         raise OptionError(f"train needs {error.name}: pip install 'pleinair[train]'") from error
-    train_session(out, bits, device, style=str(style), content=str(content), loss_network=loss_network, **settings)
+    train_stages(out, bits, device, style=str(style), content=str(content), loss_network=loss_network, **settings)
 
 
 @app.command()

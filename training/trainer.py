@@ -209,13 +209,17 @@ class Run:
         return state
 
     def painted(self, network: nn.Module, pixels: Tensor) -> Tensor:
-        """The network's painting of pixels [N, 3, H, W] 0..255, grained, margin reflected and cropped, same scale."""
+        """The network's painting of pixels [N, 3, H, W] 0..255, margin cropped, same scale."""
+        m = self.settings.margin
+        y: Tensor = network(self.prepared(pixels))
+        return y.float()[..., m:-m, m:-m] * 256
+
+    def prepared(self, pixels: Tensor) -> Tensor:
+        """What the network sees of pixels [N, 3, H, W] 0..255: pixel / 256 with grain under and margin around it."""
         m = self.settings.margin
         grain = grain_pattern(pixels.shape[2], pixels.shape[3], self.settings.grain).transpose(2, 0, 1)
         grained = (pixels + torch.from_numpy(grain).to(pixels)).clamp(0, 255)
-        x = F.pad(grained / 256, (m, m, m, m), mode="reflect").contiguous(memory_format=torch.channels_last)
-        y: Tensor = network(x)
-        return y.float()[..., m:-m, m:-m] * 256
+        return F.pad(grained / 256, (m, m, m, m), mode="reflect").contiguous(memory_format=torch.channels_last)
 
     def losses(self, network: nn.Module, pixels: Tensor, stage: str, step: int) -> dict[str, Tensor]:
         """The losses of a batch [N, 3, H, W] 0..255 by name, not weighted; those of weight 0 are left out."""
@@ -245,17 +249,14 @@ class Run:
 
     # -- stages
 
-    def parent(self) -> TransformNet:
-        """The finished parent, frozen nowhere."""
+    def float_network(self, stage: str) -> TransformNet:
+        """The finished ``parent`` or ``plain`` network, on the run's device. Raises TrainingError."""
         network = TransformNet(self.settings.architecture)
-        network.load_state_dict(self.load("parent")["network"])
-        return network
-
-    def plain(self) -> TransformNet:
-        """The finished plain network: frozen statistics, not yet folded."""
-        network = TransformNet(self.settings.architecture)
-        network.load_state_dict(self.load("plain")["network"])
-        return network
+        try:
+            network.load_state_dict(self.load(stage)["network"])
+        except (KeyError, RuntimeError) as error:
+            raise TrainingError(f"checkpoint {self.checkpoint(stage)}: not a float network of this program") from error
+        return network.to(self.device)
 
     def train_parent(self, report: Report | None = None, start: Path | None = None) -> None:
         """Stage one, from random weights or from another run's parent checkpoint ``start``."""
@@ -267,7 +268,7 @@ class Run:
 
     def train_plain(self, report: Report | None = None) -> None:
         """Stage two, from the parent."""
-        network = self.parent().to(self.device)
+        network = self.float_network("parent")
         network.freeze_statistics(self.calibration())
         self._train("plain", network, self.settings.plain_steps, self.settings.plain_rate, report)
 
@@ -275,15 +276,14 @@ class Run:
         """Stage three, from the plain network."""
         from training.quantized_net import QuantizedTransformNet
 
-        network = QuantizedTransformNet.from_float(self.plain(), bits, list(self.calibration(4)))
+        network = QuantizedTransformNet.from_float(self.float_network("plain"), bits, list(self.calibration(4)))
         stage = f"{bits}bit"
         self._train(stage, network, self.settings.quantised_steps, self.settings.quantised_rate, report)
 
     def calibration(self, batches: int = _FREEZE_BATCHES) -> Iterator[Tensor]:
-        """Batches [N, 3, H, W] pixel / 256 with their margins, from a stream of their own."""
-        m = self.settings.margin
+        """Batches as the network sees them, from a stream of their own."""
         for crops in self.photos.stream("calibration", 0, batches):
-            yield F.pad(to_tensor(crops, self.device) / 256, (m, m, m, m), mode="reflect")
+            yield self.prepared(to_tensor(crops, self.device))
 
     def _train(self, stage: str, network: nn.Module, steps: int, rate: float, report: Report | None) -> None:
         if self.checkpoint(stage).exists():

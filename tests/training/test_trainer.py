@@ -82,6 +82,10 @@ def test_damaged_and_foreign_checkpoints_are_refused(tmp_path, settings):
     save_checkpoint(run.checkpoint("parent"), {"architecture": {"width": 99}, "network": {}})
     with pytest.raises(TrainingError, match=r"parent\.pt: a network of .*99"):
         run.train_plain()
+    shape = {"width": 4, "blocks": 1, "kernel": 9}
+    save_checkpoint(run.checkpoint("parent"), {"architecture": shape, "network": {"other": torch.zeros(1)}})
+    with pytest.raises(TrainingError, match=r"parent\.pt: not a float network"):
+        run.train_plain()
     torch.save(torch.nn.Conv2d(1, 1, 1), run.checkpoint("parent"))  # pickled code
     with pytest.raises(TrainingError, match=r"parent\.pt: damaged"):
         run.train_plain()

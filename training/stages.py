@@ -16,7 +16,7 @@ from training.trainer import Progress as Step
 from training.trainer import Run, Settings
 
 
-def train_session(out: Path, bits: int, device: str, **options: Any) -> None:
+def train_stages(out: Path, bits: int, device: str, **options: Any) -> None:
     """Train up to the asked width (32: the float network). Raises PleinairError's kinds for what a user can mend."""
     if bits not in (*BITS, 32):
         raise OptionError(f"--bits {bits}: choose from 4, 8, 16, 32")
