@@ -314,6 +314,7 @@ def styles() -> None:
     "--style-size", type=click.IntRange(64, 4096), default=512, show_default=True, help="Painting's longer side."
 )
 @click.option("--style-weight", type=click.FloatRange(0), default=1.5, show_default=True, help="Style against content.")
+@click.option("--from", "start", type=_PATH, help="Another run, from whose parent this one starts.")
 @click.option("--parent-steps", type=click.IntRange(1), default=2000, show_default=True, help="With instance norm.")
 @click.option("--plain-steps", type=click.IntRange(1), default=2400, show_default=True, help="Without it.")
 @click.option("--quantised-steps", type=click.IntRange(1), default=500, show_default=True, help="Quantised.")

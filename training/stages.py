@@ -16,8 +16,11 @@ from training.trainer import Progress as Step
 from training.trainer import Run, Settings
 
 
-def train_stages(out: Path, bits: int, device: str, **options: Any) -> None:
-    """Train up to the asked width (32: the float network). Raises PleinairError's kinds for what a user can mend."""
+def train_stages(out: Path, bits: int, device: str, start: Path | None = None, **options: Any) -> None:
+    """Train up to the asked width (32: the float network), from ``start``'s parent where that is given.
+
+    Raises PleinairError's kinds for what a user can mend.
+    """
     if bits not in (*BITS, 32):
         raise OptionError(f"--bits {bits}: choose from 4, 8, 16, 32")
     if options["precision"] not in ("float32", "bfloat16"):
@@ -51,7 +54,7 @@ def train_stages(out: Path, bits: int, device: str, **options: Any) -> None:
                 losses=f"content {step.content:,.0f} style {step.style:,.0f} {step.seconds_per_step:.2f} s a step",
             )  # fmt: skip
 
-        run.train_parent(report)
+        run.train_parent(report, start)
         run.train_plain(report)
         if bits != 32:
             run.train_quantised(bits, report)

@@ -198,14 +198,12 @@ class Run:
         """Where a finished stage's network lies."""
         return self.folder / f"{stage}.pt"
 
-    def load(self, stage: str) -> dict[str, Any]:
+    def load(self, path: Path) -> dict[str, Any]:
         """A finished stage's checkpoint. Raises TrainingError when it is another architecture's."""
-        state = load_checkpoint(self.checkpoint(stage))
+        state = load_checkpoint(path)
         shape = asdict(self.settings.architecture)
         if state.get("architecture") != shape:
-            raise TrainingError(
-                f"checkpoint {self.checkpoint(stage)}: a network of {state.get('architecture')}, not {shape}"
-            )
+            raise TrainingError(f"checkpoint {path}: a network of {state.get('architecture')}, not {shape}")
         return state
 
     def painted(self, network: nn.Module, pixels: Tensor) -> Tensor:
@@ -249,26 +247,26 @@ class Run:
 
     # -- stages
 
-    def float_network(self, stage: str) -> TransformNet:
-        """The finished ``parent`` or ``plain`` network, on the run's device. Raises TrainingError."""
+    def float_network(self, path: Path) -> TransformNet:
+        """A finished parent or plain network, on the run's device. Raises TrainingError."""
         network = TransformNet(self.settings.architecture)
         try:
-            network.load_state_dict(self.load(stage)["network"])
+            network.load_state_dict(self.load(path)["network"])
         except (KeyError, RuntimeError) as error:
-            raise TrainingError(f"checkpoint {self.checkpoint(stage)}: not a float network of this program") from error
+            raise TrainingError(f"checkpoint {path}: not a float network of this program") from error
         return network.to(self.device)
 
     def train_parent(self, report: Report | None = None, start: Path | None = None) -> None:
-        """Stage one, from random weights or from another run's parent checkpoint ``start``."""
+        """Stage one, from random weights or from ``start``, another run's folder, whose parent it goes on from."""
         torch.manual_seed(self.settings.seed)
         network = TransformNet(self.settings.architecture)
         if start is not None:
-            network.load_state_dict(load_checkpoint(start)["network"])
+            network = self.float_network(start / "parent.pt")
         self._train("parent", network, self.settings.parent_steps, self.settings.parent_rate, report)
 
     def train_plain(self, report: Report | None = None) -> None:
         """Stage two, from the parent."""
-        network = self.float_network("parent")
+        network = self.float_network(self.checkpoint("parent"))
         network.freeze_statistics(self.calibration())
         self._train("plain", network, self.settings.plain_steps, self.settings.plain_rate, report)
 
@@ -276,7 +274,9 @@ class Run:
         """Stage three, from the plain network."""
         from training.quantized_net import QuantizedTransformNet
 
-        network = QuantizedTransformNet.from_float(self.float_network("plain"), bits, list(self.calibration(4)))
+        network = QuantizedTransformNet.from_float(
+            self.float_network(self.checkpoint("plain")), bits, list(self.calibration(4))
+        )
         stage = f"{bits}bit"
         self._train(stage, network, self.settings.quantised_steps, self.settings.quantised_rate, report)
 

@@ -67,6 +67,19 @@ def test_a_finished_stage_is_not_done_again(tmp_path, settings):
     assert run.checkpoint("parent").stat().st_mtime_ns == before
 
 
+def test_a_run_may_start_from_another_s_parent(tmp_path, settings):
+    first = Run(tmp_path / "first", settings)
+    first.train_parent()
+    # A learning rate of nothing shows where the second began.
+    second = Run(tmp_path / "second", replace(settings, seed=9, parent_rate=0.0))
+    second.train_parent(start=tmp_path / "first")
+    one, other = (load_checkpoint(r.checkpoint("parent"))["network"] for r in (first, second))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    third = Run(tmp_path / "third", replace(settings, width=8))
+    with pytest.raises(TrainingError, match=r"first/parent\.pt: a network of .*'width': 4"):
+        third.train_parent(start=tmp_path / "first")
+
+
 def test_other_settings_need_another_folder(tmp_path, settings):
     Run(tmp_path / "run", settings)
     Run(tmp_path / "run", replace(settings, plain_steps=9))  # a later stage may be lengthened
