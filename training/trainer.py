@@ -344,7 +344,7 @@ class Run:
 
     def _log(self, stage: str, step: int, losses: dict[str, Tensor]) -> list[float]:
         """Append a line to losses.csv; the values as they stand there."""
-        values = [f"{float(losses[name]) if name in losses else 0.0:.6g}" for name in _LOSSES]
+        values = [f"{losses[name].item() if name in losses else 0.0:.6g}" for name in _LOSSES]
         with (self.folder / "losses.csv").open("a", newline="") as file:
             csv.writer(file).writerow([stage, step, *values])
         return [float(v) for v in values]
