@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from host.errors import OptionError, OutputError, PleinairError
+from host.models import DEFAULT_GRAIN
 from host.options import parse_duration, parse_size, read_config
 
 if TYPE_CHECKING:
@@ -362,11 +363,13 @@ def evaluate(run_folder: Path, style: Path, content: Path, loss_network: str) ->
 @click.option("--painting", default="", help="Title, artist and year of the painting.")
 @click.option("--painting-licence", default="public domain", show_default=True, help="The painting's licence.")
 @click.option("--licence", default="CC0-1.0", show_default=True, help="The model's licence.")
-@click.option("--margin", type=click.IntRange(0, 512), default=40, show_default=True, help="Reflected border, pixels.")
-@click.option("--grain", type=click.IntRange(0, 16), default=2, show_default=True, help="Canvas grain, grey levels.")
+@click.option("--margin", type=click.IntRange(0, 512), help="Reflected border in pixels; the halo unless given.")
+@click.option(
+    "--grain", type=click.IntRange(0, 16), default=DEFAULT_GRAIN, show_default=True, help="Canvas grain, grey levels."
+)
 @_config
 def export(
-    run_folder: Path, out: Path, painting: str, painting_licence: str, licence: str, margin: int, grain: int
+    run_folder: Path, out: Path, painting: str, painting_licence: str, licence: str, margin: int | None, grain: int
 ) -> None:
     """Export the quantised networks of RUN: QONNX, integer network, CPU model, card."""
     try:

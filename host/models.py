@@ -23,6 +23,8 @@ CARD = "card.json"
 CARD_FORMAT = "pleinair-model-card"
 #: Role in the folder and file name for a width.
 FILES = {"network": "network-{bits}bit.npz", "qonnx": "qonnx-{bits}bit.onnx", "cpu": "cpu-{bits}bit.onnx"}
+#: Grey levels of grain that new models get: enough for strokes to hold on to, too little to see.
+DEFAULT_GRAIN = 2
 _MAX_CARD = 1 << 20
 _MAX_MARGIN = 512
 

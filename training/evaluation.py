@@ -2,7 +2,8 @@
 
 Losses as others publish them, so that figures compare: photos at 384 x 256, VGG-16, content = mean squared
 difference at relu3_3, style = sum over relu1_2, 2_2, 3_3, 4_3 of the mean squared difference of Gram matrices
-(unbalanced), the painting at 384 pixels. Networks paint with the margin and grain that they ship with.
+(unbalanced), the painting at 384 pixels. Networks paint with a margin beyond their halo and the grain
+that they ship with.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from host.cameras import fit
 from host.errors import TrainingError
 from host.grain import Grain
 from host.images import read_image
+from host.models import DEFAULT_GRAIN
 from host.network import BITS
 from training.architecture import Architecture
 from training.loss_network import CONTENT_LAYER, STYLE_LAYERS, LossNetwork, parse_loss_network
@@ -30,8 +32,8 @@ from training.trainer import load_checkpoint, run_record, to_tensor
 from training.transform_net import TransformNet
 
 SIZE = (384, 256)
-MARGIN = 40
-GRAIN = 2
+#: No less than the halo of any network up to five residual blocks, so that no border counts.
+MARGIN = 56
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def evaluate_run(run: Path, content: Path, loss_network: str, style: Path) -> li
     painting = to_tensor(load_painting(style, SIZE[0])[None], torch.device("cpu"))
     style_loss = StyleLoss(loss(painting), STYLE_LAYERS[kind])
     content_loss = ContentLoss(CONTENT_LAYER[kind])
-    grain = Grain(GRAIN)
+    grain = Grain(DEFAULT_GRAIN)
     painters: dict[str, Callable[[Tensor], Tensor]] = {"photo": lambda pixels: pixels}
     for stage in ("parent", "plain", *(f"{bits}bit" for bits in BITS)):
         paint = _network(run, stage)

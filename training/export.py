@@ -27,8 +27,9 @@ from host.images import write_bytes
 from host.models import CARD, CARD_FORMAT, FILES
 from host.network import BITS, IntegerNetwork, dump
 from host.onnx_graph import build_onnx
-from host.painters import check_image
+from host.painters import check_image, exact_runner
 from host.qonnx import read_qonnx
+from host.tiles import round_up
 from training.architecture import Architecture
 from training.quantized_net import QuantizedTransformNet
 from training.trainer import load_checkpoint, run_record
@@ -92,26 +93,22 @@ def brevitas_painting(network: QuantizedTransformNet, image: np.ndarray) -> np.n
     return painted
 
 
-def _check_equal(network: QuantizedTransformNet, integers: IntegerNetwork, cpu: bytes | None) -> None:
+def _check_equal(network: QuantizedTransformNet, integers: IntegerNetwork) -> None:
+    """Raise EngineError unless Brevitas, the reference and, up to 8 bits, the CPU model agree on a test picture."""
     image = check_image()
-    wanted = reference.run(integers, image)
-    paintings = {"Brevitas": brevitas_painting(network, image)}
-    if cpu is not None:
-        import onnxruntime as ort
-
-        session = ort.InferenceSession(cpu, providers=["CPUExecutionProvider"])
-        paintings["the CPU model"] = session.run(None, {"x": image[None]})[0][0]
-    for name, painting in paintings.items():
-        wrong = int((painting != wanted).sum())
-        # On x86 without VNNI the CPU model needs a session setting that painters choose.
-        if wrong and name == "Brevitas":
-            raise EngineError(f"{name} and the integer network differ in {wrong} of {wanted.size} values")
+    wrong = int((brevitas_painting(network, image) != reference.run(integers, image)).sum())
+    if wrong:
+        raise EngineError(f"Brevitas and the integer network differ in {wrong} of {image.size} values")
+    if integers.bits <= 8:
+        exact_runner(integers)
 
 
 def export_run(
-    run: Path, out: Path, painting: str, painting_licence: str, licence: str, margin: int, grain: int
+    run: Path, out: Path, painting: str, painting_licence: str, licence: str, margin: int | None, grain: int
 ) -> list[str]:
     """Write every quantised network of ``run`` to the model folder ``out``; lines that say what was written.
+
+    ``margin`` None takes the halo, rounded up to the stride: the least at which edges measure like the interior.
 
     Raises TrainingError when the run has none, ContractError when one breaks the contract, OutputError.
     """
@@ -122,6 +119,7 @@ def export_run(
     files: dict[str, bytes] = {}
     networks: dict[str, Any] = {}
     lines = []
+    least = 0
     for bits in BITS:
         path = run / f"{bits}bit.pt"
         if not path.exists():
@@ -135,7 +133,7 @@ def export_run(
         qonnx = export_qonnx_bytes(network)
         integers = read_qonnx(qonnx, f"{path} as QONNX")
         cpu = build_onnx(integers) if bits <= 8 else None
-        _check_equal(network, integers, cpu)
+        _check_equal(network, integers)
         written = {"network": dump(integers), "qonnx": qonnx, **({"cpu": cpu} if cpu else {})}
         for role, data in written.items():
             files[FILES[role].format(bits=bits)] = data
@@ -147,6 +145,7 @@ def export_run(
             "halo": integers.halo,
         }
         size, work = len(written["network"]), integers.macs_per_pixel()
+        least = max(least, round_up(integers.halo, integers.stride))
         lines.append(f"{out}: {bits} bits, {size:,} bytes, {work:,.0f} MAC a pixel")
     if not files:
         raise TrainingError(f"run {run}: holds no quantised network yet; pleinair train --bits 8 --out {run}")
@@ -161,7 +160,7 @@ def export_run(
             "sha256": record["painting_sha256"],
         },
         "licence": licence,
-        "margin": margin,
+        "margin": least if margin is None else margin,
         "grain": grain,
         "architecture": {"width": settings["width"], "blocks": settings["blocks"], "kernel": settings["kernel"]},
         "training": {

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from host.errors import TrainingError
 from host.grain import grain_pattern
 from host.images import read_image, write_bytes, write_image
+from host.models import DEFAULT_GRAIN
 from training.architecture import Architecture
 from training.loss_network import CONTENT_LAYER, STYLE_LAYERS, LossNetwork, parse_loss_network
 from training.losses import ContentLoss, StabilityLoss, StyleLoss, TotalVariationLoss
@@ -62,7 +63,7 @@ class Settings:
     variation_weight: float = 2e5
     stability_weight: float = 4e6
     margin: int = 24
-    grain: int = 2
+    grain: int = DEFAULT_GRAIN
     hold_out: int = 14
     parent_steps: int = 2000
     plain_steps: int = 2400

@@ -279,6 +279,8 @@ def test_train_export_paint(tmp_path, workshop, capsys):
     assert painted.shape == (37, 51, 3)
     card = read_card(tmp_path / "mine")
     assert card["painting"]["title"] == "Swirl" and card["training"]["held_out"]
+    halo = card["networks"]["8"]["halo"]
+    assert halo <= card["margin"] < halo + 4 and card["margin"] % 4 == 0
 
 
 @pytest.mark.parametrize(
