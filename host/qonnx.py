@@ -8,7 +8,6 @@ the node's name. Needs the ``onnx`` package.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -267,13 +266,3 @@ def read_qonnx(data: bytes, name: str) -> IntegerNetwork:
         raise
     except (KeyError, ValueError, TypeError, IndexError) as error:
         raise ModelError(f"network {name}: damaged graph ({type(error).__name__}: {error})") from error
-
-
-def load_qonnx(path: Path) -> IntegerNetwork:
-    """The integer network in a QONNX file. Raises ModelError."""
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ModelError(f"network {path}: larger than {MAX_FILE_BYTES >> 20} MiB")
-        return read_qonnx(path.read_bytes(), str(path))
-    except OSError as error:
-        raise ModelError(f"network {path}: {error.strerror}") from error

@@ -23,13 +23,10 @@ from host.grain import Grain
 from host.images import read_image
 from host.models import DEFAULT_GRAIN
 from host.network import BITS
-from training.architecture import Architecture
 from training.loss_network import CONTENT_LAYER, STYLE_LAYERS, LossNetwork, parse_loss_network
 from training.losses import ContentLoss, StyleLoss
 from training.photos import load_painting
-from training.quantized_net import QuantizedTransformNet
-from training.trainer import load_checkpoint, run_record, to_tensor
-from training.transform_net import TransformNet
+from training.trainer import load_float, load_quantised, run_record, to_tensor
 
 SIZE = (384, 256)
 #: No less than the halo of any network up to five residual blocks, so that no border counts.
@@ -54,26 +51,18 @@ def _network(run: Path, stage: str) -> Callable[[Tensor], Tensor] | None:
     path = run / f"{stage}.pt"
     if not path.exists():
         return None
-    state = load_checkpoint(path)
-    try:
-        architecture = Architecture(**state["architecture"])
-        if stage.endswith("bit"):
-            network: torch.nn.Module = QuantizedTransformNet.restore(
-                architecture, int(stage.removesuffix("bit")), state["network"]
-            )
-        else:
-            network = TransformNet(architecture)
-            network.load_state_dict(state["network"])
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise TrainingError(f"checkpoint {path}: not a network of this program ({type(error).__name__})") from error
-    network.eval()
+    network: torch.nn.Module
+    if stage.endswith("bit"):
+        network, _ = load_quantised(path, int(stage.removesuffix("bit")))
+    else:
+        network = load_float(path)
+    # 16-bit accumulators need more than float32 holds.
+    kind = torch.float64 if stage == "16bit" else torch.float32
+    network.eval().to(kind)
 
     def paint(pixels: Tensor) -> Tensor:
-        x = F.pad(pixels / 256, (MARGIN,) * 4, mode="reflect")
-        # 16-bit accumulators need more than float32 holds.
-        wide = stage == "16bit"
-        y: Tensor = network.double()(x.double()).float() if wide else network(x)
-        return y[..., MARGIN:-MARGIN, MARGIN:-MARGIN] * 256
+        y: Tensor = network(F.pad(pixels / 256, (MARGIN,) * 4, mode="reflect").to(kind))
+        return y.float()[..., MARGIN:-MARGIN, MARGIN:-MARGIN] * 256
 
     return paint
 

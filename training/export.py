@@ -21,18 +21,16 @@ import numpy as np
 import onnx
 import torch
 
-from host import reference
 from host.errors import EngineError, OutputError, TrainingError
 from host.images import write_bytes
 from host.models import CARD, CARD_FORMAT, FILES
 from host.network import BITS, IntegerNetwork, dump
 from host.onnx_graph import build_onnx
-from host.painters import check_image, exact_runner
+from host.painters import check_image, differing, exact_runner
 from host.qonnx import read_qonnx
 from host.tiles import round_up
-from training.architecture import Architecture
 from training.quantized_net import QuantizedTransformNet
-from training.trainer import load_checkpoint, run_record
+from training.trainer import load_quantised, run_record
 
 _TRACE_SIDE = 64
 
@@ -96,8 +94,7 @@ def brevitas_painting(network: QuantizedTransformNet, image: np.ndarray) -> np.n
 def _check_equal(network: QuantizedTransformNet, integers: IntegerNetwork) -> None:
     """Raise EngineError unless Brevitas, the reference and, up to 8 bits, the CPU model agree on a test picture."""
     image = check_image()
-    wrong = int((brevitas_painting(network, image) != reference.run(integers, image)).sum())
-    if wrong:
+    if wrong := differing(integers, lambda picture: brevitas_painting(network, picture), image):
         raise EngineError(f"Brevitas and the integer network differ in {wrong} of {image.size} values")
     if integers.bits <= 8:
         exact_runner(integers)
@@ -124,12 +121,7 @@ def export_run(
         path = run / f"{bits}bit.pt"
         if not path.exists():
             continue
-        state = load_checkpoint(path)
-        try:
-            architecture = Architecture(**state["architecture"])
-            network = QuantizedTransformNet.restore(architecture, bits, state["network"])
-        except (KeyError, TypeError, RuntimeError) as error:
-            raise TrainingError(f"checkpoint {path}: not a {bits}-bit network of this program") from error
+        network, state = load_quantised(path, bits)
         qonnx = export_qonnx_bytes(network)
         integers = read_qonnx(qonnx, f"{path} as QONNX")
         cpu = build_onnx(integers) if bits <= 8 else None

@@ -37,6 +37,7 @@ from training.architecture import Architecture
 from training.loss_network import CONTENT_LAYER, STYLE_LAYERS, LossNetwork, parse_loss_network
 from training.losses import ContentLoss, StabilityLoss, StyleLoss, TotalVariationLoss
 from training.photos import Photos, load_painting
+from training.quantized_net import QuantizedTransformNet
 from training.transform_net import TransformNet
 
 
@@ -128,6 +129,29 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
+def load_float(path: Path, wanted: Architecture | None = None) -> TransformNet:
+    """A finished parent or plain network. Raises TrainingError, also when it is not of the ``wanted`` shape."""
+    state = load_checkpoint(path)
+    if wanted is not None and state.get("architecture") != asdict(wanted):
+        raise TrainingError(f"checkpoint {path}: a network of {state.get('architecture')}, not {asdict(wanted)}")
+    try:
+        network = TransformNet(Architecture(**state["architecture"]))
+        network.load_state_dict(state["network"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise TrainingError(f"checkpoint {path}: not a float network of this program") from error
+    return network
+
+
+def load_quantised(path: Path, bits: int) -> tuple[QuantizedTransformNet, dict[str, Any]]:
+    """A finished ``bits``-bit network and its checkpoint. Raises TrainingError."""
+    state = load_checkpoint(path)
+    try:
+        network = QuantizedTransformNet.restore(Architecture(**state["architecture"]), bits, state["network"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise TrainingError(f"checkpoint {path}: not a {bits}-bit network of this program") from error
+    return network, state
+
+
 def learning_rate(peak: float, step: int, steps: int) -> float:
     """Linear rise over the first twentieth, then a cosine down to a hundredth of ``peak``."""
     rise = max(1, steps // 20)
@@ -199,14 +223,6 @@ class Run:
         """Where a finished stage's network lies."""
         return self.folder / f"{stage}.pt"
 
-    def load(self, path: Path) -> dict[str, Any]:
-        """A finished stage's checkpoint. Raises TrainingError when it is another architecture's."""
-        state = load_checkpoint(path)
-        shape = asdict(self.settings.architecture)
-        if state.get("architecture") != shape:
-            raise TrainingError(f"checkpoint {path}: a network of {state.get('architecture')}, not {shape}")
-        return state
-
     def painted(self, network: nn.Module, pixels: Tensor) -> Tensor:
         """The network's painting of pixels [N, 3, H, W] 0..255, margin cropped, same scale."""
         m = self.settings.margin
@@ -249,13 +265,8 @@ class Run:
     # -- stages
 
     def float_network(self, path: Path) -> TransformNet:
-        """A finished parent or plain network, on the run's device. Raises TrainingError."""
-        network = TransformNet(self.settings.architecture)
-        try:
-            network.load_state_dict(self.load(path)["network"])
-        except (KeyError, RuntimeError) as error:
-            raise TrainingError(f"checkpoint {path}: not a float network of this program") from error
-        return network.to(self.device)
+        """A finished parent or plain network, on the run's device. Raises TrainingError for another architecture's."""
+        return load_float(path, self.settings.architecture).to(self.device)
 
     def train_parent(self, report: Report | None = None, start: Path | None = None) -> None:
         """Stage one, from random weights or from ``start``, another run's folder, whose parent it goes on from."""
@@ -273,8 +284,6 @@ class Run:
 
     def train_quantised(self, bits: int, report: Report | None = None) -> None:
         """Stage three, from the plain network."""
-        from training.quantized_net import QuantizedTransformNet
-
         network = QuantizedTransformNet.from_float(
             self.float_network(self.checkpoint("plain")), bits, list(self.calibration(4))
         )
