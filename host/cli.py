@@ -17,6 +17,7 @@ import click
 from host.errors import OptionError, OutputError, PleinairError
 from host.models import DEFAULT_GRAIN
 from host.options import parse_duration, parse_size, read_config
+from host.steadiness import DEFAULT_STRENGTH, MAX_STRENGTH
 
 if TYPE_CHECKING:
     from host.film import FilmRecorder
@@ -30,10 +31,14 @@ _PATH = click.Path(path_type=Path)
 _style = click.option(
     "--style", default=DEFAULT_STYLE, show_default=True, help="A style's name (see `pleinair styles`) or its folder."
 )
-_bits = click.option("--bits", type=int, default=8, show_default=True, help="Width of weights and activations.")
+_bits = click.option(
+    "--bits", type=int, default=8, show_default=True,
+    help="Width of weights and activations: 4, 8 or 16; 32 for the float network.",
+)  # fmt: skip
 _backend = click.option(
-    "--backend", default="cpu", show_default=True, help="cpu or reference; all paint the same pixels."
-)
+    "--backend", default="cpu", show_default=True,
+    help="cpu or reference; both paint the same pixels, but for --bits 32.",
+)  # fmt: skip
 _threads = click.option(
     "--threads", type=click.IntRange(0, 256), default=0, help="Threads that paint; 0, the default, takes every core."
 )
@@ -88,11 +93,18 @@ def app() -> None:
 @click.option("--for", "for_", help="Stop after so much scene time.")
 @click.option("--size", help="Size of the film, WIDTHxHEIGHT.")
 @click.option("--fps", type=click.IntRange(1, 240), default=24, show_default=True, help="Frames a second of the film.")
+@click.option(
+    "--steady",
+    type=click.IntRange(0, MAX_STRENGTH),
+    default=DEFAULT_STRENGTH,
+    show_default=True,
+    help="Hold still what changes by no more than noise of so many grey levels; 0 is off.",
+)  # fmt: skip
 @_threads
 @_config
 def run(
     out: Path, camera: str, style: str, bits: int, backend: str, every: str | None, frames: int | None,
-    for_: str | None, size: str | None, fps: int, threads: int,
+    for_: str | None, size: str | None, fps: int, steady: int, threads: int,
 ) -> None:  # fmt: skip
     """Film a time-lapse: capture, paint, record."""
     from host.cameras import open_camera
@@ -115,7 +127,7 @@ def run(
     with closing(open_painter(model, backend, threads)) as painter, _stopped_by_signals(recorder) as stop:
         title = f"{source.name} {source.size[0]}x{source.size[1]}, {model.style} {bits}-bit, {painter.name}"
         with _Display(title) as display:
-            outcome = run_pipeline(source, painter, recorder, display.show, stop)
+            outcome = run_pipeline(source, painter, recorder, display.show, stop, steady)
     for line in outcome.skipped[:_SHOWN]:
         click.echo(_one_line(f"skipped: {line}"), err=True)
     if len(outcome.skipped) > _SHOWN:
@@ -304,7 +316,11 @@ def styles() -> None:
 @app.command()
 @click.option("--style", type=_PATH, required=True, help="The painting, an image file.")
 @click.option("--content", type=_PATH, required=True, help="Folder tree of photos.")
-@click.option("--loss-network", required=True, help="vgg16:FILE or vgg19:FILE (.pth or .npz weights).")
+@click.option(
+    "--loss-network",
+    required=True,
+    help="vgg16:FILE or vgg19:FILE (.pth or .npz weights); vgg16 or vgg19: fetched once.",
+)
 @click.option("--out", type=_PATH, required=True, help="The run's folder; an interrupted run there goes on.")
 @click.option("--bits", type=int, default=8, show_default=True, help="4, 8 or 16; 32 stops at the float network.")
 @click.option("--width", type=click.IntRange(4, 128), default=16, show_default=True, help="Channels after the first.")
@@ -312,16 +328,33 @@ def styles() -> None:
 @click.option("--crop", type=click.IntRange(64, 1024), default=224, show_default=True, help="Side of training crops.")
 @click.option("--batch", type=click.IntRange(1, 256), default=3, show_default=True, help="Crops a step.")
 @click.option(
-    "--style-size", type=click.IntRange(64, 4096), default=512, show_default=True, help="Painting's longer side."
+    "--style-size", type=click.IntRange(64, 4096), default=416, show_default=True, help="Painting's longer side."
 )
+@click.option("--style-crop", default="", help="Part of the painting: WIDTHxHEIGHT+LEFT+TOP.")
+@click.option("--content-layer", default="", help="VGG's layer of the content loss; relu3_3 or relu4_2 by default.")
+@click.option("--style-layers", default="", help="VGG's layers of the style loss: relu1_2,relu2_2,...")
+@click.option("--content-weight", type=click.FloatRange(0), default=1.0, show_default=True, help="Content loss.")
 @click.option("--style-weight", type=click.FloatRange(0), default=1.5, show_default=True, help="Style against content.")
-@click.option("--from", "start", type=_PATH, help="Another run, from whose parent this one starts.")
-@click.option("--parent-steps", type=click.IntRange(1), default=2000, show_default=True, help="With instance norm.")
-@click.option("--plain-steps", type=click.IntRange(1), default=2400, show_default=True, help="Without it.")
-@click.option("--quantised-steps", type=click.IntRange(1), default=500, show_default=True, help="Quantised.")
+@click.option(
+    "--stability-weight",
+    type=click.FloatRange(0),
+    default=4e6,
+    show_default=True,
+    help="Equal frames, equal paintings.",
+)
+@click.option(
+    "--distillation-weight", type=click.FloatRange(0), help="Teacher's paintings; by default 6e6 at 4 bits, else 0."
+)
+@click.option("--from", "start", type=_PATH, help="Another run, from whose parent this one starts, or its checkpoint.")
+@click.option("--parent-steps", type=click.IntRange(1), default=1500, show_default=True, help="With instance norm.")
+@click.option("--plain-steps", type=click.IntRange(1), default=1500, show_default=True, help="Without it.")
+@click.option(
+    "--quantised-steps", type=click.IntRange(1), help="Quantised; by default 500 at 4 bits, 300 at 8, 40 at 16."
+)
 @click.option("--hold-out", type=click.IntRange(0), default=14, show_default=True, help="Photos kept for evaluation.")
 @click.option("--precision", default="float32", show_default=True, help="float32, or bfloat16 where it is fast.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option("--compile", "compiled", is_flag=True, help="Run float and loss networks through torch.compile.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Decides weights and crops.")
 @_config
 def train(style: Path, content: Path, loss_network: str, out: Path, bits: int, device: str, **settings: Any) -> None:
@@ -334,27 +367,34 @@ def train(style: Path, content: Path, loss_network: str, out: Path, bits: int, d
 
 
 @app.command()
-@click.argument("run_folder", metavar="RUN", type=_PATH)
-@click.option("--style", type=_PATH, required=True, help="The painting, an image file.")
-@click.option("--content", type=_PATH, required=True, help="Folder tree with the photos that RUN kept apart.")
+@click.argument("subjects", metavar="[SUBJECT]...", nargs=-1)
+@click.option("--paintings", type=_PATH, help="Folder tree with the paintings; a run also knows where its own was.")
+@click.option("--content", type=_PATH, required=True, help="Folder tree with the photos that training kept apart.")
 @click.option("--loss-network", required=True, help="vgg16:FILE or vgg19:FILE (.pth or .npz weights).")
+@click.option("--sequence", type=_PATH, help="Video of a camera that stands still, to measure flicker on.")
+@click.option("--photos", type=click.IntRange(1), help="Take no more than so many photos.")
+@click.option("--out", type=_PATH, required=True, help="Folder for the report.")
 @_config
-def evaluate(run_folder: Path, style: Path, content: Path, loss_network: str) -> None:
-    """Content and style losses of the networks of RUN on the photos that training never saw."""
+def evaluate(
+    subjects: tuple[str, ...], paintings: Path | None, content: Path, loss_network: str, sequence: Path | None,
+    photos: int | None, out: Path,
+) -> None:  # fmt: skip
+    """Measure networks on photos that training never saw: losses, likeness to float, flicker, borders.
+
+    A SUBJECT is a run's or model's folder, or a style's name; without any, all styles are evaluated.
+    """
     try:
-        from training.evaluation import evaluate_run
+        from training.evaluation import evaluate as evaluate_all
+        from training.report import console_table, make_folder, write_report
     except ImportError as error:
         raise OptionError(f"evaluate needs {error.name}: pip install 'pleinair[train]'") from error
     from rich.console import Console
-    from rich.table import Table
 
-    scores = evaluate_run(run_folder, content, loss_network, style)
-    plain = next((s.total for s in scores if s.name == "plain"), None)
-    table = Table("network", "content", "style", "total", "to float")
-    for score in scores:
-        ratio = "" if plain is None or score.name == "photo" else f"{score.total / plain:.3f}"
-        table.add_row(score.name, f"{score.content:,.0f}", f"{score.style:,.0f}", f"{score.total:,.0f}", ratio)
-    Console().print(table)
+    make_folder(out)
+    evaluation = evaluate_all(subjects, paintings, content, loss_network, sequence, photos)
+    write_report(evaluation, out)
+    Console().print(console_table(evaluation))
+    _say(f"report: {click.format_filename(out / 'report.html')}")
 
 
 @app.command()
@@ -367,17 +407,81 @@ def evaluate(run_folder: Path, style: Path, content: Path, loss_network: str) ->
 @click.option(
     "--grain", type=click.IntRange(0, 16), default=DEFAULT_GRAIN, show_default=True, help="Canvas grain, grey levels."
 )
+@click.option(
+    "--float/--no-float", "with_float", default=False, show_default=True, help="Also the float network, as --bits 32."
+)
 @_config
 def export(
-    run_folder: Path, out: Path, painting: str, painting_licence: str, licence: str, margin: int | None, grain: int
-) -> None:
+    run_folder: Path, out: Path, painting: str, painting_licence: str, licence: str, margin: int | None, grain: int,
+    with_float: bool,
+) -> None:  # fmt: skip
     """Export the quantised networks of RUN: QONNX, integer network, CPU model, card."""
     try:
         from training.export import export_run
     except ImportError as error:
         raise OptionError(f"export needs {error.name}: pip install 'pleinair[train]'") from error
-    for line in export_run(run_folder, out, painting, painting_licence, licence, margin, grain):
+    for line in export_run(run_folder, out, painting, painting_licence, licence, margin, grain, with_float):
         click.echo(line)
+
+
+@app.command()
+@click.option("--camera", required=True, help="The scene's frames: frames:DIR, video:FILE or synthetic[:SEED].")
+@_style
+@_bits
+@click.option("--out", type=_PATH, required=True, help="The model folder to write: models/NAME.")
+@click.option("--frames", type=click.IntRange(1, 64), default=12, show_default=True, help="Look at the first so many.")
+@click.option("--every", help="Scene time between frames: 10s, 5m, 2h.")
+@click.option("--size", help="Size of the frames, WIDTHxHEIGHT.")
+@click.option("--steps", type=click.IntRange(0, 10_000), default=150, show_default=True, help="Of fine-tuning.")
+@_config
+def tune(
+    camera: str, style: str, bits: int, out: Path, frames: int, every: str | None, size: str | None, steps: int
+) -> None:
+    """Fit a style to one scene: as its float parent with instance norm would paint these frames."""
+    try:
+        from training.tuning import tune_style
+    except ImportError as error:
+        raise OptionError(f"tune needs {error.name}: pip install 'pleinair[train]'") from error
+    from host.cameras import open_camera
+    from host.network import BITS
+
+    if bits not in BITS:
+        raise OptionError(f"--bits {bits}: choose from {', '.join(map(str, BITS))}")
+    if not out.parent.is_dir():
+        raise OutputError(f"--out {out}: the folder {out.parent} does not exist")
+    interval = None if every is None else parse_duration(every, "--every")
+    source = open_camera(camera, None if size is None else parse_size(size), interval, frames)
+    pictures = [frame.image for frame in source.frames()]
+    with _Bars() as bars:
+        distances = tune_style(style, pictures, bits, steps, out, bars.show)
+    for name, distance in distances.items():
+        _say(f"{name:>10}: {distance:5.2f} grey levels from the parent's paintings of {len(pictures)} frames")
+    _say(f"{click.format_filename(out)}: style {out.name}, {bits} bits")
+
+
+class _Bars:
+    """A bar for each stage of some work that reports (stage, step, steps, distance)."""
+
+    def __enter__(self) -> _Bars:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bars = Progress(
+            TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.fields[distance]}"), TimeRemainingColumn(), console=Console(stderr=True),
+        )  # fmt: skip
+        self._tasks = dict[str, Any]()
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def show(self, stage: str, step: int, steps: int, distance: float) -> None:
+        """Update a stage's bar; the distance is in grey levels."""
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(stage, total=steps, distance="")
+        self._bars.update(self._tasks[stage], completed=step, distance=f"{distance:.1f} grey levels off")
 
 
 def _refusal(error: click.UsageError) -> str:

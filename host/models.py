@@ -1,9 +1,10 @@
-"""Model folders: ``models/STYLE/`` with a card and, for each width, the network in its three forms.
+"""Model folders: ``models/STYLE/`` with a card and, for each width, the network in its forms.
 
 ``card.json`` (``"format": "pleinair-model-card"``) names style and painting, licence, margin, grain, and under
 ``networks`` for each number of bits the files with their SHA-256, the architecture, how it was trained and
-the losses it reached. Files: ``network-8bit.npz`` (what painters read), ``qonnx-8bit.onnx`` (what hardware
-is compiled from), ``cpu-8bit.onnx`` (for ONNX Runtime alone, without pleinair).
+the losses it reached. Files: ``network-8bit.npz`` (what painters read), ``qonnx-8bit.onnx.gz`` (what hardware
+is compiled from), ``cpu-8bit.onnx`` (for ONNX Runtime alone, without pleinair; up to 8 bits). The float network,
+which is there for comparison, has a ``network-32bit.npz`` alone. ``parent.npz`` is what a scene is tuned from.
 """
 
 from __future__ import annotations
@@ -11,18 +12,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from host import float_network
 from host.errors import ModelError
+from host.float_network import FLOAT_BITS, FloatNetwork
 from host.grain import MAX_GRAIN
 from host.network import BITS, MAX_FILE_BYTES, IntegerNetwork, parse
 
 CARD = "card.json"
 CARD_FORMAT = "pleinair-model-card"
 #: Role in the folder and file name for a width.
-FILES = {"network": "network-{bits}bit.npz", "qonnx": "qonnx-{bits}bit.onnx", "cpu": "cpu-{bits}bit.onnx"}
+FILES = {"network": "network-{bits}bit.npz", "qonnx": "qonnx-{bits}bit.onnx.gz", "cpu": "cpu-{bits}bit.onnx"}
+#: The float network with instance norm that a style came from, for ``pleinair tune``; see training/parent.py.
+PARENT = "parent.npz"
 #: Grey levels of grain that new models get: enough for strokes to hold on to, too little to see.
 DEFAULT_GRAIN = 2
 _MAX_CARD = 1 << 20
@@ -37,7 +43,7 @@ class Model:
     bits: int
     margin: int
     grain: int
-    network: IntegerNetwork
+    network: IntegerNetwork | FloatNetwork
     folder: Path
     card: dict[str, Any]
 
@@ -104,8 +110,9 @@ def read_card(folder: Path) -> dict[str, Any]:
     networks = card.get("networks")
     if not isinstance(networks, dict) or not networks or not all(isinstance(v, dict) for v in networks.values()):
         raise ModelError(f"card {path}: names no networks")
-    if unknown := [bits for bits in networks if bits not in map(str, BITS)]:
-        raise ModelError(f"card {path}: a network of {unknown[0]!r} bits, allowed are {', '.join(map(str, BITS))}")
+    allowed = [str(bits) for bits in (*BITS, FLOAT_BITS)]
+    if unknown := [bits for bits in networks if bits not in allowed]:
+        raise ModelError(f"card {path}: a network of {unknown[0]!r} bits, allowed are {', '.join(allowed)}")
     for part in ("painting", "architecture"):
         if not isinstance(card.get(part, {}), dict):
             raise ModelError(f"card {path}: {part} is not an object")
@@ -113,15 +120,39 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def read_file(folder: Path, card: dict[str, Any], bits: int, role: str) -> bytes:
-    """One file of a model, its hash checked against the card's. Raises ModelError."""
+    """What one file of a model holds, unpacked where it is packed; its hash is the card's. Raises ModelError."""
     path = folder / FILES[role].format(bits=bits)
+    data = _verified(path, card["networks"][str(bits)].get("sha256"), role)
+    return _unpacked(data, path) if path.suffix == ".gz" else data
+
+
+def read_parent(folder: Path, card: dict[str, Any]) -> bytes:
+    """The file of a model's parent, its hash checked against the card's. Raises ModelError, also for none."""
+    if "parent" not in card:
+        raise ModelError(f"style {folder.resolve().name}: has no parent to tune from")
+    return _verified(folder / PARENT, card["parent"], "sha256")
+
+
+def _verified(path: Path, hashes: Any, key: str) -> bytes:
     data = _read(path, MAX_FILE_BYTES, "model")
-    files = card["networks"][str(bits)].get("sha256")
-    wanted = files.get(role) if isinstance(files, dict) else None
     found = hashlib.sha256(data).hexdigest()
-    if found != wanted:
+    if not isinstance(hashes, dict) or found != hashes.get(key):
         raise ModelError(f"model {path}: damaged or exchanged, its SHA-256 is {found[:12]}..., not the card's")
     return data
+
+
+def _unpacked(data: bytes, path: Path) -> bytes:
+    """What a gzip file of one member holds, up to MAX_FILE_BYTES."""
+    unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        whole = unpacker.decompress(data, MAX_FILE_BYTES + 1)
+    except zlib.error as error:
+        raise ModelError(f"model {path}: damaged or not gzip") from error
+    if len(whole) > MAX_FILE_BYTES:
+        raise ModelError(f"model {path}: unpacks to more than {MAX_FILE_BYTES >> 20} MiB")
+    if not unpacker.eof or unpacker.unused_data:
+        raise ModelError(f"model {path}: damaged, its gzip stream does not end with the file")
+    return whole
 
 
 def load_model(style: str, bits: int) -> Model:
@@ -132,7 +163,8 @@ def load_model(style: str, bits: int) -> Model:
         has = ", ".join(sorted(card["networks"], key=int))
         raise ModelError(f"--bits {bits}: style {folder.resolve().name} has {has}")
     path = folder / FILES["network"].format(bits=bits)
-    network = parse(read_file(folder, card, bits, "network"), str(path))
+    data = read_file(folder, card, bits, "network")
+    network = float_network.parse(data, str(path)) if bits == FLOAT_BITS else parse(data, str(path))
     if network.bits != bits:
         raise ModelError(f"model {path}: a {network.bits}-bit network, the card says {bits}")
     return Model(folder.resolve().name, bits, card["margin"], card["grain"], network, folder, card)

@@ -386,7 +386,7 @@ def parse(data: bytes, name: str) -> IntegerNetwork:
         bits = int(header["bits"])
     except ModelError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError) as error:
         raise ModelError(f"network {name}: damaged header ({type(error).__name__}: {error})") from error
     if set(arrays) != used:
         raise ModelError(f"network {name}: holds arrays that no layer uses: {', '.join(sorted(set(arrays) - used))}")

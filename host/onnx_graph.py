@@ -1,9 +1,17 @@
-"""The integer network as an ONNX graph of int8 operators, exact in ONNX Runtime.
+"""Networks as ONNX graphs for ONNX Runtime: integer ones exact, at 4 to 16 bits, and the float one.
 
 Input ``x`` and output ``y`` are uint8 [1, H, W, 3] with H and W multiples of the network's stride and of 4.
-Scales are powers of two and accumulators stay within 2**24, so ONNX Runtime's float32 requantisation
-rounds half to even exactly. A branch is stored as uint8 with zero point 128 and joined by QLinearAdd, whose
-saturation is the ReLU.
+
+Up to 8 bits: int8 operators. Scales are powers of two and accumulators stay within 2**24, so ONNX Runtime's
+float32 requantisation rounds half to even exactly. A branch is stored as uint8 with zero point 128 and joined
+by QLinearAdd, whose saturation is the ReLU.
+
+Above: an activation is two uint8 tensors, its high and its low byte, and a weight w two constants,
+``(w >> 8) + 128`` with zero point 128 and ``w & 255`` with zero point 0, which reach all of -32768 .. 32767.
+Both are uint8: ONNX Runtime's kernels for such weights add in 32 bits on every machine (no VNNI needed) and are
+several times as fast as those for signed ones. Each ConvInteger is exact in int32 as long as it adds few enough
+products; their sum times powers of two, bias and all, is a multiple of 2**-shift below 2**53 of them, hence
+exact in float64, whose Round is half to even.
 
 The 3-channel 9x9 convolutions at the ends are slow as they stand. A stride-1 k x k convolution equals a
 stride-m one with kernel k + m - 1 that computes an m x m block of outputs as channels, followed by
@@ -16,12 +24,16 @@ from typing import Any
 
 import numpy as np
 
-from host.errors import EngineError
+from host.float_network import FloatConvolution, FloatNetwork, FloatResidual
 from host.network import Convolution, IntegerNetwork, Residual, Upsample
 
 #: Outputs per side that one step of a blocked end computes.
 BLOCK = 4
+#: Products that one ConvInteger may add: two of them, bytes times high and low weights, must fit int32 together.
+_MOST_PRODUCTS = (2**31 - 1) // (255 * (255 + 128))
 _MICROSOFT = "com.microsoft"
+#: An activation in the graph: the names of its bytes' tensors, the highest first (of its only tensor, mostly).
+_Parts = list[str]
 
 
 def blocked_weight(weight: np.ndarray, block: int) -> np.ndarray:
@@ -39,11 +51,18 @@ def blocked_weight(weight: np.ndarray, block: int) -> np.ndarray:
     return wide.reshape(block * block * outputs, inputs, side, side)
 
 
-class _Builder:
-    def __init__(self) -> None:
-        from onnx import helper, numpy_helper
+def is_wide(network: IntegerNetwork) -> bool:
+    """Whether int8 operators cannot hold the network, which has more than 8 bits somewhere."""
+    return network.bits > 8 or any(c.weight_bits > 8 for c in network.convolutions())
 
-        self._helper, self._numpy_helper = helper, numpy_helper
+
+class _Builder:
+    """Nodes and constants, and what all three kinds of graph have in common."""
+
+    def __init__(self) -> None:
+        from onnx import TensorProto, helper, numpy_helper
+
+        self._helper, self._numpy_helper, self.types = helper, numpy_helper, TensorProto
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
         self._count = 0
@@ -57,20 +76,55 @@ class _Builder:
         self.initializers.append(self._numpy_helper.from_array(np.asarray(value), name))
         return name
 
-    def scale(self, exponent: Any) -> str:
-        return self.constant(np.exp2(np.asarray(exponent, np.float64)).astype(np.float32))
-
     def add(self, operator: str, inputs: list[str], domain: str = "", **attributes: Any) -> str:
         output = self._name(operator.lower())
         self.nodes.append(self._helper.make_node(operator, inputs, [output], name=output, domain=domain, **attributes))
         return output
+
+    def cast(self, x: str, to: int) -> str:
+        return self.add("Cast", [x], to=to)
+
+    def unblock(self, x: str, block: int) -> str:
+        return self.add("DepthToSpace", [x], blocksize=block, mode="DCR") if block > 1 else x
+
+    def upsample(self, x: _Parts) -> _Parts:
+        return [
+            self.add(
+                "Resize", [part, "", self.constant(np.array([1, 1, 2, 2], np.float32))],
+                mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor",
+            )
+            for part in x
+        ]  # fmt: skip
+
+    def enter(self, x: str) -> _Parts:
+        """The pixels, uint8 [1, 3, H, W]."""
+        return [x]
+
+    def convolution(self, x: _Parts, c: Any, block: int) -> _Parts:
+        """A convolution with all that follows it, computed in blocks of ``block`` x ``block`` outputs."""
+        raise NotImplementedError
+
+    def residual(self, x: _Parts, body: Any, bits: int) -> _Parts:
+        """The body's output added to ``x``, clamped."""
+        raise NotImplementedError
+
+    def leave(self, x: _Parts) -> str:
+        """The last convolution's output as uint8."""
+        return x[0]
+
+
+class _Int8(_Builder):
+    """Up to 8 bits."""
+
+    def scale(self, exponent: Any) -> str:
+        return self.constant(np.exp2(np.asarray(exponent, np.float64)).astype(np.float32))
 
     def clip(self, x: str, low: int, high: int) -> str:
         if (low, high) == (0, 255):
             return x
         return self.add("Clip", [x, self.constant(np.uint8(low)), self.constant(np.uint8(high))])
 
-    def convolution(self, x: str, c: Convolution, block: int) -> str:
+    def convolution(self, x: _Parts, c: Convolution, block: int) -> _Parts:
         """QLinearConv on uint8; a signed output is stored with zero point 128."""
         weight = blocked_weight(c.weight, block) if block > 1 else c.weight
         repeat = block * block
@@ -78,7 +132,7 @@ class _Builder:
         y = self.add(
             "QLinearConv",
             [
-                x, self.scale(0), self.constant(np.uint8(0)),
+                x[0], self.scale(0), self.constant(np.uint8(0)),
                 self.constant(weight.astype(np.int8)), self.scale(np.tile(-c.shift, repeat)),
                 self.constant(np.zeros(len(weight), np.int8)),
                 self.scale(0), self.constant(np.uint8(offset)),
@@ -86,42 +140,128 @@ class _Builder:
             ],
             kernel_shape=list(weight.shape[2:]), strides=[c.stride * block] * 2, pads=[c.kernel // 2] * 4,
         )  # fmt: skip
-        y = self.clip(y, c.low + offset, c.high + offset)
-        return self.add("DepthToSpace", [y], blocksize=block, mode="DCR") if block > 1 else y
+        return [self.unblock(self.clip(y, c.low + offset, c.high + offset), block)]
 
-    def join(self, trunk: str, branch: str, bits: int) -> str:
+    def residual(self, x: _Parts, body: tuple[Convolution, ...], bits: int) -> _Parts:
+        branch = x
+        for c in body:
+            branch = self.convolution(branch, c, 1)
         one, zero = self.scale(0), self.constant(np.uint8(0))
         middle = self.constant(np.uint8(128))
-        y = self.add("QLinearAdd", [trunk, one, zero, branch, one, middle, one, zero], _MICROSOFT)
-        return self.clip(y, 0, (1 << bits) - 1)
+        y = self.add("QLinearAdd", [x[0], one, zero, branch[0], one, middle, one, zero], _MICROSOFT)
+        return [self.clip(y, 0, (1 << bits) - 1)]
 
-    def upsample(self, x: str) -> str:
-        return self.add(
-            "Resize", [x, "", self.constant(np.array([1, 1, 2, 2], np.float32))],
-            mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor",
+
+class _Wide(_Builder):
+    """More than 8 bits, in the weights or in the activations."""
+
+    def double(self, value: Any) -> str:
+        return self.constant(np.asarray(value, np.float64))
+
+    def clip(self, x: str, low: int, high: int) -> str:
+        return self.add("Clip", [x, self.double(low), self.double(high)])
+
+    def bytes_of(self, x: str, high: int) -> _Parts:
+        """float64 integers 0 .. ``high`` as their bytes."""
+        if high <= 255:
+            return [self.cast(x, self.types.UINT8)]
+        whole = self.cast(x, self.types.UINT32)
+        upper = self.add("BitShift", [whole, self.constant(np.uint32(8))], direction="RIGHT")
+        return [self.cast(upper, self.types.UINT8), self.cast(whole, self.types.UINT8)]
+
+    def requantised(self, x: _Parts, c: Convolution, block: int) -> str:
+        """The convolution's output, not unblocked, as float64."""
+        weight = blocked_weight(c.weight, block) if block > 1 else c.weight
+        weight = weight.astype(np.int64)
+        halves = [(weight >> 8, 128, 8), (weight & 255, 0, 0)] if c.weight_bits > 8 else [(weight, 128, 0)]
+        shift, bias = (np.tile(v, block * block).reshape(-1, 1, 1) for v in (c.shift, c.bias))
+        total = self.double(bias * np.exp2(-shift))
+        channels = _MOST_PRODUCTS // weight[0, 0].size
+        for first in range(0, c.inputs, channels):
+            last = min(first + channels, c.inputs)
+            sums: dict[int, str] = {}
+            for i, part in enumerate(reversed(x)):
+                if (first, last) != (0, c.inputs):
+                    ends = [self.constant(np.array([v])) for v in (first, last, 1)]
+                    part = self.add("Slice", [part, *ends])
+                for half, zero, exponent in halves:
+                    y = self.add(
+                        "ConvInteger",
+                        [part, self.constant((half[:, first:last] + zero).astype(np.uint8)),
+                         self.constant(np.uint8(0)), self.constant(np.uint8(zero))],
+                        kernel_shape=list(weight.shape[2:]), strides=[c.stride * block] * 2, pads=[c.kernel // 2] * 4,
+                    )  # fmt: skip
+                    exponent += 8 * i
+                    sums[exponent] = self.add("Add", [sums[exponent], y]) if exponent in sums else y
+            for exponent, y in sums.items():
+                scaled = self.add("Mul", [self.cast(y, self.types.DOUBLE), self.double(np.exp2(exponent - shift))])
+                total = self.add("Add", [scaled, total])
+        return self.clip(self.add("Round", [total]), c.low, c.high)
+
+    def convolution(self, x: _Parts, c: Convolution, block: int) -> _Parts:
+        return [self.unblock(part, block) for part in self.bytes_of(self.requantised(x, c, block), c.high)]
+
+    def residual(self, x: _Parts, body: tuple[Convolution, ...], bits: int) -> _Parts:
+        branch = x
+        for c in body[:-1]:
+            branch = self.convolution(branch, c, 1)
+        total = self.requantised(branch, body[-1], 1)
+        for i, part in enumerate(reversed(x)):
+            scaled = self.add("Mul", [self.cast(part, self.types.DOUBLE), self.double(256**i)])
+            total = self.add("Add", [scaled, total])
+        high = (1 << bits) - 1
+        return self.bytes_of(self.clip(total, 0, high), high)
+
+
+class _Float(_Builder):
+    """The float network."""
+
+    def single(self, value: Any) -> str:
+        return self.constant(np.asarray(value, np.float32))
+
+    def enter(self, x: str) -> _Parts:
+        return [self.add("Mul", [self.cast(x, self.types.FLOAT), self.single(1 / 256)])]
+
+    def convolution(self, x: _Parts, c: FloatConvolution, block: int) -> _Parts:
+        weight = blocked_weight(c.weight, block) if block > 1 else c.weight
+        y = self.add(
+            "Conv", [x[0], self.single(weight), self.single(np.tile(c.bias, block * block))],
+            kernel_shape=list(weight.shape[2:]), strides=[c.stride * block] * 2, pads=[c.kernel // 2] * 4,
         )  # fmt: skip
+        return [self.unblock(self.add("Relu", [y]) if c.relu else y, block)]
+
+    def residual(self, x: _Parts, body: tuple[FloatConvolution, ...], bits: int) -> _Parts:
+        branch = x
+        for c in body:
+            branch = self.convolution(branch, c, 1)
+        return [self.add("Relu", [self.add("Add", [x[0], branch[0]])])]
+
+    def leave(self, x: _Parts) -> str:
+        y = self.add("Round", [self.add("Mul", [x[0], self.single(256)])])
+        return self.cast(self.add("Clip", [y, self.single(0), self.single(255)]), self.types.UINT8)
 
 
-def build_onnx(network: IntegerNetwork, block: int = BLOCK) -> bytes:
-    """The serialised ONNX model. Raises EngineError for more than 8 bits, which int8 operators cannot hold."""
+def _builder(network: IntegerNetwork | FloatNetwork) -> _Builder:
+    if isinstance(network, FloatNetwork):
+        return _Float()
+    return _Wide() if is_wide(network) else _Int8()
+
+
+def build_onnx(network: IntegerNetwork | FloatNetwork, block: int = BLOCK) -> bytes:
+    """The serialised ONNX model of a validated network."""
     from onnx import TensorProto, helper
 
-    if network.bits > 8 or any(c.weight_bits > 8 for c in network.convolutions()):
-        raise EngineError(f"a {network.bits}-bit network has no int8 graph; paint it with --backend reference")
-    b = _Builder()
-    x = b.add("Transpose", ["x"], perm=[0, 3, 1, 2])
+    b = _builder(network)
+    x = b.enter(b.add("Transpose", ["x"], perm=[0, 3, 1, 2]))
     for layer in network.layers:
         if isinstance(layer, Upsample):
             x = b.upsample(x)
-        elif isinstance(layer, Residual):
-            branch = x
-            for c in layer.body:
-                branch = b.convolution(branch, c, 1)
-            x = b.join(x, branch, network.bits)
+        elif isinstance(layer, Residual | FloatResidual):
+            x = b.residual(x, layer.body, network.bits)
         else:
             blocked = min(layer.inputs, layer.outputs) < 8 and layer.stride == 1
             x = b.convolution(x, layer, block if blocked else 1)
-    b.nodes.append(helper.make_node("Transpose", [x], ["y"], name="y", perm=[0, 2, 3, 1]))
+    b.nodes.append(helper.make_node("Transpose", [b.leave(x)], ["y"], name="y", perm=[0, 2, 3, 1]))
     ends = [helper.make_tensor_value_info(n, TensorProto.UINT8, [1, "height", "width", 3]) for n in ("x", "y")]
     graph = helper.make_graph(b.nodes, "pleinair", ends[:1], ends[1:], b.initializers)
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid(_MICROSOFT, 1)]

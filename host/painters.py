@@ -1,9 +1,12 @@
-"""Painters: a frame in, the same frame painted out. All give the same pixels.
+"""Painters: a frame in, the same frame painted out. All give the same pixels of an integer network.
 
-``reference`` runs the integer network in NumPy, ``cpu`` in ONNX Runtime's int8 kernels. Those are exact only
+``reference`` runs the network in NumPy, ``cpu`` in ONNX Runtime's int8 kernels. Those are exact only
 where the machine's own are (x86 without VNNI saturates sums of u8 x s8 products), so a CPU painter checks
 itself against the reference before its first frame, once with its own network and once with the worst
 integers the contract allows, takes the first variant that is exact, and refuses to paint when none is.
+
+The float network (``--bits 32``) is there for comparison: it has no such check, and its painters may differ from
+each other, and from machine to machine, by a grey level; their names say so.
 """
 
 from __future__ import annotations
@@ -11,21 +14,27 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
-from host import reference
+from host import float_network, reference
 from host.errors import EngineError, ImageError, OptionError
+from host.float_network import FloatNetwork
 from host.grain import Grain
 from host.images import MAX_PIXELS
 from host.models import Model
 from host.network import Convolution, IntegerNetwork, Layer, Residual
+from host.onnx_graph import build_onnx, is_wide
 from host.tiles import MIN_SIDE, Runner, paint_tiled, tile_side
 
 BACKENDS = ("cpu", "reference")
-#: Pixels of a tile, chosen so that 12 megapixels stay under 600 MB in ONNX Runtime.
+#: Pixels of a tile, chosen so that 12 megapixels stay under 600 MB in ONNX Runtime at 8 bits.
 TILE_PIXELS = 1_000_000
+#: By how much smaller tiles keep the other engines there.
+_WIDE_SHARE, _FLOAT_SHARE, _REFERENCE_SHARE = 4, 2, 8
+_INEXACT = "not exact across machines"
 
 
 class Painter(Protocol):
@@ -41,11 +50,12 @@ class Painter(Protocol):
 
 
 class NetworkPainter:
-    """A painter around any exact runner of an integer network: grain, margin, tiles, crop."""
+    """A painter around any runner of a network: grain, margin, tiles, crop."""
 
     def __init__(
-        self, name: str, network: IntegerNetwork, margin: int, run: Runner, tile_pixels: int, grain: int = 0
-    ) -> None:
+        self, name: str, network: IntegerNetwork | FloatNetwork, margin: int, run: Runner, tile_pixels: int,
+        grain: int = 0,
+    ) -> None:  # fmt: skip
         self.name, self.network, self.margin = name, network, margin
         self._grain = Grain(grain)
         self._run: Runner | None = run
@@ -92,16 +102,15 @@ VARIANTS = (Variant("int8", ()), Variant("int8, wide sums", (("session.x64quantp
 
 
 class OnnxRunner:
-    """An integer network in an ONNX Runtime session. ``threads`` 0 means every core."""
+    """A network in an ONNX Runtime session. ``threads`` 0 means every core."""
 
     def __init__(
-        self, network: IntegerNetwork, threads: int = 0, variant: Variant = VARIANTS[0], optimise: bool = True
-    ) -> None:
-        """Raises EngineError when onnxruntime or onnx is not installed, or the network has over 8 bits."""
+        self, network: IntegerNetwork | FloatNetwork, threads: int = 0, variant: Variant = VARIANTS[0],
+        optimise: bool = True,
+    ) -> None:  # fmt: skip
+        """Raises EngineError when onnxruntime or onnx is not installed."""
         try:
             import onnxruntime as ort
-
-            from host.onnx_graph import build_onnx
 
             graph = build_onnx(network)
         except ImportError as error:
@@ -147,7 +156,8 @@ def worst_case(network: IntegerNetwork) -> IntegerNetwork:
     def worst(c: Convolution, input_high: int) -> Convolution:
         greatest = (1 << (c.weight_bits - 1)) - 1
         count = c.weight[0].size
-        full = min(count, int(0.9 * (1 << 24) / input_high / greatest))
+        wide = max(network.bits, c.weight_bits) > 8
+        full = min(count, int(0.9 * (1 << (47 if wide else 24)) / input_high / greatest))
         position = np.arange(count)
         rows = []
         for o in range(c.outputs):
@@ -157,7 +167,7 @@ def worst_case(network: IntegerNetwork) -> IntegerNetwork:
         spread = 0.3 * input_high * greatest * full**0.5
         shift = np.full(c.outputs, max(1, round(np.log2(4 * spread / (1 << c.out_bits)))), np.int64)
         middle = np.full(c.outputs, 0 if c.signed else 1 << (c.out_bits - 1), np.int64)
-        return replace(c, weight=np.stack(rows).astype(np.int8), bias=middle << shift, shift=shift)
+        return replace(c, weight=np.stack(rows).astype(c.weight.dtype), bias=middle << shift, shift=shift)
 
     layers: list[Layer] = []
     high = (1 << network.bits) - 1
@@ -198,11 +208,19 @@ def open_painter(
 ) -> NetworkPainter:
     """The painter of a model on a backend. Raises OptionError, EngineError."""
     network = model.network
+    run: Runner
     if backend == "reference":
-        run: Runner = lambda image: reference.run(network, image)  # noqa: E731
-        # The int64 reference holds about 16 times the bytes of the uint8 engine.
-        return NetworkPainter("reference", network, model.margin, run, tile_pixels // 8, model.grain)
-    if backend != "cpu":
+        if isinstance(network, IntegerNetwork):
+            run, name = partial(reference.run, network), "reference"
+        else:
+            run, name = partial(float_network.run, network), f"reference (float64, {_INEXACT})"
+        share = _REFERENCE_SHARE
+    elif backend != "cpu":
         raise OptionError(f"--backend {backend!r}: choose from {', '.join(BACKENDS)}")
-    runner, variant = exact_runner(network, threads)
-    return NetworkPainter(f"{runner.version} ({variant.name})", network, model.margin, runner, tile_pixels, model.grain)
+    elif isinstance(network, IntegerNetwork):
+        run, variant = exact_runner(network, threads)
+        name, share = f"{run.version} ({variant.name})", _WIDE_SHARE if is_wide(network) else 1
+    else:
+        run = OnnxRunner(network, threads)
+        name, share = f"{run.version} (float32, {_INEXACT})", _FLOAT_SHARE
+    return NetworkPainter(name, network, model.margin, run, tile_pixels // share, model.grain)

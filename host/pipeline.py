@@ -21,6 +21,7 @@ from host.cameras import Camera, Frame
 from host.errors import CameraError, PleinairError
 from host.film import Recorder
 from host.painters import Painter
+from host.steadiness import Steady
 
 T = TypeVar("T")
 _POLL = 0.1
@@ -135,10 +136,14 @@ def _captured(camera: Camera, progress: Progress) -> Iterator[Frame]:
         mark = time.monotonic()
 
 
-def _painted(frames: ReadAhead[Frame], painter: Painter, progress: Progress) -> Iterator[tuple[np.ndarray, str]]:
+def _painted(
+    frames: ReadAhead[Frame], painter: Painter, steady: int, progress: Progress
+) -> Iterator[tuple[np.ndarray, str]]:
+    # The painting too: a steadied frame still differs by a level here and there, which tips roundings everywhere.
+    steady_frame, steady_painting = Steady(steady), Steady(steady)
     for frame in frames:
         mark = time.monotonic()
-        picture = painter.paint(frame.image)
+        picture = steady_painting(painter.paint(steady_frame(frame.image)))
         progress.paint_seconds += time.monotonic() - mark
         progress.painted += 1
         yield picture, frame.name
@@ -171,10 +176,12 @@ def run(
     recorder: Recorder,
     report: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
+    steady: int = 0,
 ) -> Outcome:
     """Film all of a camera's frames; ``report`` is called in this thread once for each recorded one.
 
-    The stages do not wait for it, so the progress that it is given may be further already.
+    The stages do not wait for it, so the progress that it is given may be further already. ``steady`` is the
+    strength (see :class:`~host.steadiness.Steady`) that frames before painting and paintings after are steadied with.
 
     Raises the first failing stage's error, after completing the film of what came before it; nothing is left
     behind when that is no frame at all. Setting ``stop`` or a KeyboardInterrupt completes the film and comes
@@ -183,7 +190,7 @@ def run(
     progress, films = Progress(camera.count), list[Path]()
     stop = stop or threading.Event()
     frames = ReadAhead(_captured(camera, progress), stop=stop)
-    paintings = ReadAhead(_painted(frames, painter, progress), stop=stop)
+    paintings = ReadAhead(_painted(frames, painter, steady, progress), stop=stop)
     recording = ReadAhead(_recorded(paintings, recorder, progress, films), stop=stop)
     interrupted = False
     try:

@@ -6,14 +6,16 @@ import hashlib
 import json
 from pathlib import Path
 
+from host import float_network
+from host.float_network import FloatNetwork
 from host.models import CARD, CARD_FORMAT, FILES
 from host.network import IntegerNetwork, dump
 
 
-def write_model(folder: Path, network: IntegerNetwork, margin: int = 24, grain: int = 2) -> Path:
+def write_model(folder: Path, network: IntegerNetwork | FloatNetwork, margin: int = 24, grain: int = 2) -> Path:
     """Make ``folder`` a model folder that holds ``network`` alone; the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    data = dump(network)
+    data = dump(network) if isinstance(network, IntegerNetwork) else float_network.dump(network)
     (folder / FILES["network"].format(bits=network.bits)).write_bytes(data)
     card = {
         "format": CARD_FORMAT,

@@ -1,12 +1,14 @@
 """A finished run to a model folder: QONNX, integer network, CPU model, card; each checked against the others.
 
 The Brevitas network is exported by Brevitas's own exporter and cleaned up by qonnx; the integer network is
-read from that file, not from the network in memory, and the CPU model is built from the integer network.
+read from that file, not from the network in memory, and the CPU model is built from the integer network. The
+run's float network goes with them where it is asked for, to compare with.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import io
 import json
@@ -21,16 +23,21 @@ import numpy as np
 import onnx
 import torch
 
+from host import float_network
 from host.errors import EngineError, OutputError, TrainingError
+from host.float_network import FloatConvolution, FloatLayer, FloatNetwork, FloatResidual
 from host.images import write_bytes
-from host.models import CARD, CARD_FORMAT, FILES
-from host.network import BITS, IntegerNetwork, dump
+from host.models import CARD, CARD_FORMAT, FILES, PARENT
+from host.network import BITS, IntegerNetwork, Upsample, dump
 from host.onnx_graph import build_onnx
 from host.painters import check_image, differing, exact_runner
 from host.qonnx import read_qonnx
 from host.tiles import round_up
+from training.architecture import ConvolutionShape
+from training.parent import dump_parent
 from training.quantized_net import QuantizedTransformNet
-from training.trainer import load_quantised, run_record
+from training.trainer import load_checkpoint, load_float, load_quantised, run_record
+from training.transform_net import TransformNet
 
 _TRACE_SIDE = 64
 
@@ -76,7 +83,44 @@ def export_qonnx_bytes(network: QuantizedTransformNet) -> bytes:
         del value.metadata_props[:]
         value.doc_string = ""
     data: bytes = model.SerializeToString(deterministic=True)
-    return data
+    return with_quantised_weights(data)
+
+
+def with_quantised_weights(data: bytes) -> bytes:
+    """QONNX bytes with each weight as its integer times its scale: the same network, in fewer different numbers.
+
+    The exporter leaves the weights as training had them, which says nothing more and hardly compresses.
+    """
+    integers = read_qonnx(data, "as exported")
+    model = onnx.load_model_from_string(data)
+    quantisers = {node.output[0]: node for node in model.graph.node if node.op_type == "Quant"}
+    constants = {i.name: i for i in model.graph.initializer}
+    convolutions = {c.name: c for c in integers.convolutions()}
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            weight, scale = (constants[name] for name in quantisers[node.input[1]].input[:2])
+            values = convolutions[node.name].weight * onnx.numpy_helper.to_array(scale)
+            weight.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), weight.name))
+    changed: bytes = model.SerializeToString(deterministic=True)
+    if dump(read_qonnx(changed, "as exported")) != dump(integers):
+        raise RuntimeError("quantised weights are not what they were")
+    return changed
+
+
+def float_network_of(network: TransformNet) -> FloatNetwork:
+    """A frozen float network with its norm folded, as painters read it."""
+    plain = network.folded()
+
+    def convolution(shape: ConvolutionShape) -> FloatConvolution:
+        weight, bias = (tensor.numpy().astype(np.float32) for tensor in plain[shape.name])
+        return FloatConvolution(shape.name, weight, bias, shape.stride, shape.role == "activation")
+
+    architecture = network.architecture
+    layers: list[FloatLayer] = [convolution(shape) for shape in architecture.head]
+    layers += [FloatResidual(tuple(map(convolution, pair))) for pair in architecture.residual]
+    for shape in architecture.tail[:-1]:
+        layers += [Upsample(), convolution(shape)]
+    return float_network.validate(FloatNetwork((*layers, convolution(architecture.tail[-1]))))
 
 
 @torch.no_grad()
@@ -92,20 +136,23 @@ def brevitas_painting(network: QuantizedTransformNet, image: np.ndarray) -> np.n
 
 
 def _check_equal(network: QuantizedTransformNet, integers: IntegerNetwork) -> None:
-    """Raise EngineError unless Brevitas, the reference and, up to 8 bits, the CPU model agree on a test picture."""
+    """Raise EngineError unless Brevitas, the reference and the CPU model agree on a test picture."""
     image = check_image()
     if wrong := differing(integers, lambda picture: brevitas_painting(network, picture), image):
         raise EngineError(f"Brevitas and the integer network differ in {wrong} of {image.size} values")
-    if integers.bits <= 8:
-        exact_runner(integers)
+    exact_runner(integers)
 
 
 def export_run(
-    run: Path, out: Path, painting: str, painting_licence: str, licence: str, margin: int | None, grain: int
-) -> list[str]:
+    run: Path, out: Path, painting: str, painting_licence: str, licence: str, margin: int | None, grain: int,
+    with_float: bool = False, tuned: dict[str, Any] | None = None,
+) -> list[str]:  # fmt: skip
     """Write every quantised network of ``run`` to the model folder ``out``; lines that say what was written.
 
+    The parent goes with them, for ``pleinair tune``; ``tuned`` is what that tells of itself on the card.
+
     ``margin`` None takes the halo, rounded up to the stride: the least at which edges measure like the interior.
+    ``with_float`` adds the float network that the quantised ones were made from.
 
     Raises TrainingError when the run has none, ContractError when one breaks the contract, OutputError.
     """
@@ -117,6 +164,24 @@ def export_run(
     networks: dict[str, Any] = {}
     lines = []
     least = 0
+
+    def add(network: IntegerNetwork | FloatNetwork, written: dict[str, bytes], state: dict[str, Any]) -> None:
+        nonlocal least
+        bits, work = network.bits, network.macs_per_pixel()
+        for role, data in written.items():
+            files[FILES[role].format(bits=bits)] = data
+        networks[str(bits)] = {
+            "sha256": {role: hashlib.sha256(data).hexdigest() for role, data in written.items()},
+            "training_losses": state["losses"],
+            "steps": state["steps"],
+            **({"minutes": state["minutes"]} if "minutes" in state else {}),
+            **({"settings": state["settings"]} if "settings" in state else {}),
+            "macs_per_pixel": work,
+            "halo": network.halo,
+        }
+        least = max(least, round_up(network.halo, network.stride))
+        lines.append(f"{out}: {bits} bits, {len(written['network']):,} bytes, {work:,.0f} MAC a pixel")
+
     for bits in BITS:
         path = run / f"{bits}bit.pt"
         if not path.exists():
@@ -124,23 +189,20 @@ def export_run(
         network, state = load_quantised(path, bits)
         qonnx = export_qonnx_bytes(network)
         integers = read_qonnx(qonnx, f"{path} as QONNX")
-        cpu = build_onnx(integers) if bits <= 8 else None
         _check_equal(network, integers)
-        written = {"network": dump(integers), "qonnx": qonnx, **({"cpu": cpu} if cpu else {})}
-        for role, data in written.items():
-            files[FILES[role].format(bits=bits)] = data
-        networks[str(bits)] = {
-            "sha256": {role: hashlib.sha256(data).hexdigest() for role, data in written.items()},
-            "training_losses": state["losses"],
-            "steps": state["steps"],
-            "macs_per_pixel": integers.macs_per_pixel(),
-            "halo": integers.halo,
-        }
-        size, work = len(written["network"]), integers.macs_per_pixel()
-        least = max(least, round_up(integers.halo, integers.stride))
-        lines.append(f"{out}: {bits} bits, {size:,} bytes, {work:,.0f} MAC a pixel")
+        # No other program could do much with a 16-bit graph; painters build theirs anyway.
+        cpu = {"cpu": build_onnx(integers)} if bits <= 8 else {}
+        add(integers, {"network": dump(integers), "qonnx": gzip.compress(qonnx, mtime=0), **cpu}, state)
+    if with_float:
+        path = run / "plain.pt"
+        plain = float_network_of(load_float(path))
+        add(plain, {"network": float_network.dump(plain)}, load_checkpoint(path))
     if not files:
         raise TrainingError(f"run {run}: holds no quantised network yet; pleinair train --bits 8 --out {run}")
+    parent: dict[str, Any] = {}
+    if (run / "parent.pt").exists() and not (network_before := load_float(run / "parent.pt")).frozen:
+        files[PARENT] = dump_parent(network_before)
+        parent = {"parent": {"sha256": hashlib.sha256(files[PARENT]).hexdigest()}}
     kind, _, weights = settings["loss_network"].partition(":")
     private = {"style", "content", "loss_network"}
     card = {
@@ -161,6 +223,8 @@ def export_run(
             "loss_network_sha256": record["loss_network_sha256"],
             "photos": record["photos"], "held_out": record["held_out"],
         },
+        **parent,
+        **({"tuned": tuned} if tuned else {}),
         "networks": networks,
     }  # fmt: skip
     try:

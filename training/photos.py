@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from host.errors import ImageError, TrainingError
+from host.errors import ImageError, OptionError, TrainingError
 from host.images import read_image
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
@@ -28,13 +29,28 @@ def held_out(names: list[str], count: int) -> frozenset[str]:
     return frozenset(ranked[:count])
 
 
-def load_painting(path: Path, long_side: int) -> np.ndarray:
-    """The style image, uint8 [H, W, 3] RGB, its longer side ``long_side`` pixels (never enlarged)."""
+_GEOMETRY = re.compile(r"(\d{1,5})x(\d{1,5})\+(\d{1,5})\+(\d{1,5})")
+
+
+def load_painting(path: Path, long_side: int, crop: str = "") -> np.ndarray:
+    """The style image, uint8 [H, W, 3] RGB, its longer side ``long_side`` pixels (never enlarged).
+
+    ``crop`` cuts WIDTHxHEIGHT+LEFT+TOP (pixels of the file) out of it first. Raises ImageError, OptionError
+    for a crop outside of the image, TrainingError for less than 64 pixels a side.
+    """
     image = read_image(path)
     height, width = image.shape[:2]
-    scale = long_side / max(height, width)
+    if crop:
+        fields = _GEOMETRY.fullmatch(crop)
+        if fields is None:
+            raise OptionError(f"--style-crop {crop!r}: write WIDTHxHEIGHT+LEFT+TOP in pixels")
+        w, h, left, top = map(int, fields.groups())
+        if left + w > width or top + h > height:
+            raise OptionError(f"--style-crop {crop}: reaches beyond the painting's {width}x{height} pixels")
+        image, width, height = image[top : top + h, left : left + w], w, h
     if min(height, width) < 64:
         raise TrainingError(f"painting {path}: {width}x{height} is too small, its sides need 64 pixels or more")
+    scale = long_side / max(height, width)
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)

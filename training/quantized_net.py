@@ -181,6 +181,12 @@ class QuantizedTransformNet(nn.Module):
         return network
 
     @torch.no_grad()
+    def folded(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """The latent float weights [O, I, k, k] and biases [O] by convolution."""
+        layers: dict[str, Any] = {s.name: self.convolutions[_key(s.name)] for s in self.architecture.convolutions}
+        return {name: (layer.weight.detach().clone(), layer.bias.detach().clone()) for name, layer in layers.items()}
+
+    @torch.no_grad()
     def initialise(self) -> None:
         """Bring the scale parameters into being; Brevitas makes them at the first forward."""
         training = self.training

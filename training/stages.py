@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,26 @@ from host.network import BITS
 from training.trainer import Progress as Step
 from training.trainer import Run, Settings
 
+#: Steps of quantised fine-tuning unless a number is given: fewer bits, more to make good.
+QUANTISED_STEPS = {4: 500, 8: 300, 16: 40, 32: 0}
+#: And the peak learning rate: at 16 bits there is next to nothing to make good.
+QUANTISED_RATE = {4: 6e-4, 8: 2e-4, 16: 1e-5, 32: 2e-4}
+DISTILLATION_WEIGHT = {4: 6e6, 8: 0.0, 16: 0.0, 32: 0.0}
 
-def train_stages(out: Path, bits: int, device: str, start: Path | None = None, **options: Any) -> None:
-    """Train up to the asked width (32: the float network), from ``start``'s parent where that is given.
 
+def train_stages(
+    out: Path,
+    bits: int,
+    device: str,
+    start: Path | None = None,
+    compiled: bool = False,
+    quantised_steps: int | None = None,
+    distillation_weight: float | None = None,
+    **options: Any,
+) -> None:
+    """Train up to the asked width (32: the float network), from ``start`` where that is given.
+
+    ``start``: another run's folder, whose parent this one goes on from, or one of its checkpoints.
     Raises PleinairError's kinds for what a user can mend.
     """
     if bits not in (*BITS, 32):
@@ -31,9 +48,14 @@ def train_stages(out: Path, bits: int, device: str, start: Path | None = None, *
         raise OptionError(f"--crop {options['crop']}: must be a multiple of 4")
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         raise OptionError(f"--device {device!r}: choose cpu, or cuda where there is one")
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
     try:
-        run = Run(out, Settings(**options), device)
+        steps = QUANTISED_STEPS[bits] if quantised_steps is None else quantised_steps
+        weight = DISTILLATION_WEIGHT[bits] if distillation_weight is None else distillation_weight
+        settings = Settings(
+            **options, quantised_steps=steps, quantised_rate=QUANTISED_RATE[bits], distillation_weight=weight
+        )
+        run = Run(out, settings, device, compiled=compiled)
     except OSError as error:
         raise OutputError(f"--out {out}: {error.strerror}") from error
     for name, why in run.photos.skipped.items():

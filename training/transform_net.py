@@ -67,7 +67,9 @@ class Norm(nn.Module):
         return torch.addcmul((self.bias - self.mean * scale).view(-1, 1, 1), x, scale.view(-1, 1, 1))
 
 
-class _Convolution(nn.Module):
+class Convolution(nn.Module):
+    """A convolution and the norm after it; the last has a bias and no norm."""
+
     def __init__(self, shape: ConvolutionShape) -> None:
         super().__init__()
         last = shape.role == "pixel"
@@ -89,11 +91,12 @@ class TransformNet(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        self.layers = nn.ModuleDict({s.name.replace(".", "_"): _Convolution(s) for s in architecture.convolutions})
+        self.layers = nn.ModuleDict({s.name.replace(".", "_"): Convolution(s) for s in architecture.convolutions})
 
-    def _layer(self, name: str) -> _Convolution:
+    def layer(self, name: str) -> Convolution:
+        """The convolution of that name, and its norm."""
         layer = self.layers[name.replace(".", "_")]
-        assert isinstance(layer, _Convolution)
+        assert isinstance(layer, Convolution)
         return layer
 
     def forward(self, x: Tensor) -> Tensor:
@@ -108,15 +111,15 @@ class TransformNet(nn.Module):
         """
         out: dict[str, Tensor] = {}
         for shape in self.architecture.head:
-            x = out[shape.name] = F.relu(self._layer(shape.name)(x))
+            x = out[shape.name] = F.relu(self.layer(shape.name)(x))
         for first, second in self.architecture.residual:
-            inner = out[first.name] = F.relu(self._layer(first.name)(x))
-            branch = out[f"{second.name}/branch"] = self._layer(second.name)(inner)
+            inner = out[first.name] = F.relu(self.layer(first.name)(x))
+            branch = out[f"{second.name}/branch"] = self.layer(second.name)(inner)
             x = out[second.name] = F.relu(x + branch)
         for shape in self.architecture.tail[:-1]:
             x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-            x = out[shape.name] = F.relu(self._layer(shape.name)(x))
-        last = self._layer("leave")(x)
+            x = out[shape.name] = F.relu(self.layer(shape.name)(x))
+        last = self.layer("leave")(x)
         out["leave"] = _InwardClamp.apply(0.5 + 0.25 * last)  # type: ignore[no-untyped-call]
         return out
 
@@ -129,7 +132,7 @@ class TransformNet(nn.Module):
         """
         inputs = list(batches)
         for shape in self.architecture.convolutions:
-            norm = self._layer(shape.name).norm
+            norm = self.layer(shape.name).norm
             if norm is None:
                 continue
             means, squares = [], []
@@ -147,12 +150,36 @@ class TransformNet(nn.Module):
             norm.variance.copy_((torch.stack(squares).mean(0) - mean.square()).clamp_min(0))
             norm.frozen.fill_(True)
 
+    @property
+    def frozen(self) -> bool:
+        """Whether the statistics are fixed, so that the network is plain."""
+        norms = [self.layer(s.name).norm for s in self.architecture.convolutions]
+        return all(bool(norm.frozen) for norm in norms if norm is not None)
+
+    @classmethod
+    @torch.no_grad()
+    def from_folded(cls, architecture: Architecture, plain: dict[str, tuple[Tensor, Tensor]]) -> TransformNet:
+        """A frozen network of these weights [O, I, k, k] and biases [O], the inverse of :meth:`folded`."""
+        network = cls(architecture)
+        for shape in architecture.convolutions:
+            layer, (weight, bias) = network.layer(shape.name), plain[shape.name]
+            if layer.norm is None:
+                assert layer.convolution.bias is not None
+                layer.convolution.weight.copy_(4 * weight)
+                layer.convolution.bias.copy_(4 * (bias - 0.5))
+                continue
+            layer.convolution.weight.copy_(weight)
+            layer.norm.weight.fill_((1 + layer.norm.eps) ** 0.5)
+            layer.norm.bias.copy_(bias)
+            layer.norm.frozen.fill_(True)
+        return network
+
     @torch.no_grad()
     def folded(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Plain weights [O, I, k, k] and biases [O] by convolution; the network must be frozen."""
         plain: dict[str, tuple[Tensor, Tensor]] = {}
         for shape in self.architecture.convolutions:
-            layer = self._layer(shape.name)
+            layer = self.layer(shape.name)
             weight = layer.convolution.weight.detach()
             if layer.norm is None:
                 assert layer.convolution.bias is not None

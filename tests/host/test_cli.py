@@ -18,6 +18,7 @@ import pytest
 from host.cli import main
 from host.models import load_model
 from host.painters import open_painter
+from host.steadiness import Steady
 from tests.films import frame_of, read_video, write_frames, write_video
 from tests.models import write_model
 from tests.networks import random_network
@@ -97,7 +98,7 @@ def test_run_films_each_frame_painted_in_order(place, style, capsys):
     shots = [cv2.resize(noise.integers(0, 256, (6, 8, 3), dtype=np.uint8), (64, 48)) for _ in LEVELS]
     for path, shot in zip(sorted((place / "frames").iterdir()), shots, strict=True):
         cv2.imwrite(str(path), shot[..., ::-1])
-    assert main(film("--fps", "12")) == 0
+    assert main(film("--fps", "12", "--steady", "0")) == 0
     wanted = [p.astype(int) for p in painted(style, shots)]
     got = read_video(place / "out" / "film.mp4")
     assert len(got) == len(LEVELS) and os.listdir("out") == ["film.mp4"]
@@ -106,6 +107,22 @@ def test_run_films_each_frame_painted_in_order(place, style, capsys):
         assert int(np.argmin(errors)) == i and errors[i] < 0.5 * sorted(errors)[1]
     out, err = capsys.readouterr()
     assert "out/film.mp4: 6 frames, 0.5 s at 12 fps, 64x48" in out and err == ""
+
+
+@pytest.mark.parametrize(("arguments", "strength"), [([], 4), (["--steady", "0"], 0), (["--steady", "9"], 9)])
+def test_run_steadies_frames_and_paintings(place, style, arguments, strength):
+    noise = np.random.default_rng(0)
+    shot = cv2.resize(noise.integers(30, 226, (12, 16, 3)).astype(np.float32), (64, 48))
+    shots = [np.rint(shot + noise.normal(0, 6, shot.shape)).astype(np.uint8) for _ in LEVELS]
+    for path, noisy in zip(sorted((place / "frames").iterdir()), shots, strict=True):
+        cv2.imwrite(str(path), noisy[..., ::-1])
+    assert main(film(*arguments)) == 0
+    last = read_video(place / "out" / "film.mp4")[-1].mean(2)
+    errors = {}
+    for tried in (0, 4, 9):
+        frames = list(map(Steady(tried), shots))
+        errors[tried] = np.abs(list(map(Steady(tried), painted(style, frames)))[-1].mean(2) - last).mean()
+    assert min(errors, key=errors.__getitem__) == strength, errors
 
 
 @pytest.mark.parametrize(
@@ -204,6 +221,7 @@ def test_help_and_version_of_nothing(capsys):
         (film("--camera", "synthetic", "--for", "soon"), "--for 'soon'"),
         (film("--frames", "0"), "'--frames': 0 is not in the range 1<=x<=10000000"),
         (film("--fps", "0"), "'--fps': 0 is not in the range 1<=x<=240"),
+        (film("--steady", "17"), "'--steady': 17 is not in the range 0<=x<=16"),
         (film("--config", "none.toml"), "--config none.toml: No such file"),
     ],
 )

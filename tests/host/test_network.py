@@ -179,6 +179,7 @@ class Boom:
         _with_header(lambda h: h["layers"][0].update(kind="loop")),
         _with_header(lambda h: h["layers"][0].update(name="x" * 1000)),
         _with_header(lambda h: h["layers"][0].pop("stride")),
+        _with_header(lambda h: h["layers"][0].update(stride=float("inf"))),
         _with_header(lambda h: h["layers"][3].update(body=[])),
         _with_header(lambda h: [h]),
     ],

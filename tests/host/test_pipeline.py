@@ -17,6 +17,7 @@ from host.cameras import Frame, open_camera
 from host.errors import CameraError, ImageError, OutputError
 from host.film import FilmRecorder
 from host.pipeline import Progress, ReadAhead, plural, run
+from host.steadiness import Steady
 from tests.films import frame_of, read_video
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "timelapse"
@@ -117,6 +118,31 @@ def test_every_frame_once_in_order_and_reported():
     p = outcome.progress
     assert (p.captured, p.painted, p.recorded) == (len(LEVELS),) * 3
     assert outcome.film == Path("memory.mp4") and not outcome.interrupted and memory.ends == ["finish in False"]
+
+
+@pytest.mark.parametrize("strength", [0, 3])
+def test_frames_and_paintings_are_steadied_in_order(strength):
+    films = list[np.ndarray]()
+
+    class Whole(Memory):
+        def add(self, image: np.ndarray) -> None:
+            films.append(image.copy())
+            self.frames += 1
+
+    class Coarse(Negative):
+        """Amplifies, as networks do."""
+
+        def paint(self, frame: np.ndarray) -> np.ndarray:
+            return super().paint(frame) // 8 * 8
+
+    camera = Levels([90, 90, 91, 92, 90, 140, 141, 141])
+    run(camera, Coarse(), Whole(), steady=strength)
+    frames, paintings = Steady(strength), Steady(strength)
+    wanted = [paintings((255 - frames(frame_of(level))) // 8 * 8) for level in camera.levels]
+    np.testing.assert_array_equal(films, wanted)
+    plain = [(255 - frame_of(level)) // 8 * 8 for level in camera.levels]
+    np.testing.assert_array_equal(films[0], plain[0])
+    assert (np.array(films) == plain).all() == (strength == 0)
 
 
 def test_stages_run_at_the_same_time():

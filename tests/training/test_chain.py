@@ -1,9 +1,15 @@
-"""Brevitas = QONNX = integer reference = ONNX Runtime: the chain, on random networks and on what is shipped."""
+"""Brevitas = QONNX = integer reference = ONNX Runtime: the chain, on random networks and on what is shipped.
+
+Besides it the float network, which is near and not equal.
+"""
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import math
+import zlib
 
 import cv2
 import numpy as np
@@ -16,30 +22,38 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 from qonnx.transformation.infer_shapes import InferShapes
 
-from host import reference
+from host import float_network, reference
 from host.cameras import SyntheticCamera
 from host.cli import main
 from host.errors import ContractError, ModelError
 from host.images import read_image, write_image
-from host.models import FILES, load_model, read_card, read_file, styles
-from host.network import dump
+from host.models import CARD, FILES, load_model, read_card, read_file, styles
+from host.network import MAX_FILE_BYTES, dump
 from host.painters import OnnxRunner
 from host.qonnx import read_qonnx
+from tests.models import write_model
+from tests.networks import random_network
 from tests.training.conftest import SHARED
 from training.architecture import Architecture
-from training.export import brevitas_painting, export_qonnx_bytes
+from training.export import brevitas_painting, export_qonnx_bytes, float_network_of, with_quantised_weights
 from training.quantized_net import QuantizedTransformNet
 from training.transform_net import TransformNet
 
 
-def random_quantised(width: int, blocks: int, bits: int, seed: int = 0) -> QuantizedTransformNet:
-    """A quantised network with random weights, biases and scales, nothing trained."""
+def random_float(width: int, blocks: int, seed: int = 0) -> tuple[TransformNet, list[torch.Tensor]]:
+    """A float network with random weights and norms, frozen, and the pictures it was measured on."""
     torch.manual_seed(seed)
     net = TransformNet(Architecture(width, blocks))
     for name, p in net.named_parameters():
         p.data += (0.3 if "norm" in name else 0.05) * torch.randn_like(p)
     batches = [torch.randint(0, 256, (1, 3, 48, 48)) / 256 for _ in range(2)]
     net.freeze_statistics(batches)
+    return net, batches
+
+
+def random_quantised(width: int, blocks: int, bits: int, seed: int = 0) -> QuantizedTransformNet:
+    """A quantised network with random weights, biases and scales, nothing trained."""
+    net, batches = random_float(width, blocks, seed)
     q = QuantizedTransformNet.from_float(net, bits, batches)
     with torch.no_grad():
         for conv in q.convolutions.values():
@@ -75,14 +89,15 @@ def noise(count: int, height: int = 32, width: int = 48) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("width", "blocks", "bits"), [(4, 1, 8), (8, 2, 8), (16, 1, 8), (6, 0, 8), (8, 1, 4), (8, 1, 16)]
+    ("width", "blocks", "bits"),
+    [(4, 1, 8), (8, 2, 8), (16, 1, 8), (6, 0, 8), (8, 1, 4), (5, 2, 4), (8, 1, 16), (4, 2, 16), (16, 0, 16)],
 )
 def test_chain_on_random_networks(width, blocks, bits):
     q = random_quantised(width, blocks, bits, seed=width)
     data = export_qonnx_bytes(q)
     integers = read_qonnx(data, "random")
     assert [c.name for c in integers.convolutions()] == [s.name for s in q.architecture.convolutions]
-    runners = [OnnxRunner(integers, 1), OnnxRunner(integers, 2, optimise=False)] if bits <= 8 else []
+    runners = [OnnxRunner(integers, 1), OnnxRunner(integers, 2, optimise=False)]
     day = [f.image for f in SyntheticCamera((48, 32), 3, every=7 * 3600).frames()]
     for image in [*noise(3), *day]:
         wanted = reference.run(integers, image)
@@ -128,7 +143,9 @@ def brevitas_from_qonnx(data: bytes, width: int, blocks: int, bits: int) -> Quan
     return q.eval()
 
 
-SHIPPED = [(name, bits) for name, folder in styles().items() for bits in map(int, read_card(folder)["networks"])]
+SHIPPED = [
+    (name, bits) for name, folder in styles().items() for bits in map(int, read_card(folder)["networks"]) if bits <= 16
+]
 
 
 @pytest.mark.parametrize(("style", "bits"), SHIPPED)
@@ -139,9 +156,8 @@ def test_chain_on_shipped_networks(style, bits):
     qonnx = read_file(model.folder, card, bits, "qonnx")
     assert dump(read_qonnx(qonnx, style)) == dump(model.network)
     brevitas = brevitas_from_qonnx(qonnx, card["architecture"]["width"], card["architecture"]["blocks"], bits)
-    runners = []
+    runners = [OnnxRunner(model.network, t, optimise=o) for t in (1, 2) for o in (True, False)]
     if bits <= 8:
-        runners = [OnnxRunner(model.network, t, optimise=o) for t in (1, 2) for o in (True, False)]
         shipped = ort.InferenceSession(read_file(model.folder, card, bits, "cpu"), providers=["CPUExecutionProvider"])
         runners.append(lambda image: shipped.run(None, {"x": image[None]})[0][0])
     day = [f.image for f in SyntheticCamera((96, 64), 6, every=4 * 3600).frames()]
@@ -164,11 +180,82 @@ def test_shipped_files_tell_nothing_of_the_machine(style, bits):
     for role, name in FILES.items():
         path = model.folder / name.format(bits=bits)
         if path.exists():
-            data = path.read_bytes()
+            data = read_file(model.folder, model.card, bits, role)
             # Long enough that weights cannot spell them by chance.
             for word in (b"site-packages", b"stack_trace", b"training/", b"training.", b"/python3"):
                 assert word not in data, (role, word)
     assert "/" not in json.dumps({k: v for k, v in model.card["training"].items()})
+
+
+@pytest.mark.parametrize("bits", [4, 8, 16])
+def test_quantised_weights_in_qonnx(bits):
+    """Whatever latent weights lie between the integers, their file becomes that of the integers, which is stable."""
+    data = export_qonnx_bytes(random_quantised(4, 1, bits))
+    integers = read_qonnx(data, "given")
+    assert with_quantised_weights(data) == data
+    moved = onnx.load_model_from_string(data)
+    conv = next(n for n in moved.graph.node if n.op_type == "Conv")
+    quant = next(n for n in moved.graph.node if conv.input[1] in n.output)
+    weight, scale = (next(i for i in moved.graph.initializer if i.name == name) for name in quant.input[:2])
+    values = numpy_helper.to_array(weight) + numpy_helper.to_array(scale) * np.float32(0.25)
+    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+    latent = moved.SerializeToString(deterministic=True)
+    assert latent != data and dump(read_qonnx(latent, "given")) == dump(integers)
+    assert with_quantised_weights(latent) == data
+
+
+# -- the float network
+
+
+@pytest.mark.parametrize(("width", "blocks"), [(4, 0), (8, 2)])
+def test_float_network_is_torch_s(width, blocks):
+    """Before rounding to float32's accuracy; as a painting to a grey level, by NumPy and by ONNX Runtime."""
+    net, _ = random_float(width, blocks)
+    floats = float_network.parse(float_network.dump(float_network_of(net)), "given")
+    for image in noise(2):
+        x = torch.from_numpy(image).permute(2, 0, 1)[None] / 256
+        with torch.no_grad():
+            wanted = net(x)[0].permute(1, 2, 0).numpy()
+        y = image.transpose(2, 0, 1) / 256
+        y = float_network.convolve(y, floats.layers[0])
+        with torch.no_grad():
+            np.testing.assert_allclose(y, net.activations(x)["enter"][0].numpy(), atol=1e-4)
+        exact = wanted.astype(np.float64) * 256
+        assert len(np.unique(exact.round())) > 50
+        for run in (lambda i: float_network.run(floats, i), OnnxRunner(floats, 1)):
+            assert np.abs(run(image) - exact).max() < 0.51
+
+
+# -- packed files
+
+
+def _packed(folder, data: bytes) -> dict:
+    """A model folder whose QONNX file is ``data``, and its card."""
+    write_model(folder, random_network(0, 2, 0, kernel=3))
+    (folder / FILES["qonnx"].format(bits=8)).write_bytes(data)
+    card = json.loads((folder / CARD).read_text())
+    card["networks"]["8"]["sha256"]["qonnx"] = hashlib.sha256(data).hexdigest()
+    return card
+
+
+def test_packed_files_are_unpacked(tmp_path):
+    card = _packed(tmp_path, gzip.compress(b"graph" * 1000, mtime=0))
+    assert read_file(tmp_path, card, 8, "qonnx") == b"graph" * 1000
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "damaged"), (b"graph", "not gzip"), (gzip.compress(b"graph")[:-6], "damaged"),
+        (gzip.compress(b"graph")[:-8] + b"\0" * 8, "damaged"), (gzip.compress(b"graph") + b"x", "damaged"),
+        (zlib.compress(b"graph"), "not gzip"), (gzip.compress(b"\0" * (MAX_FILE_BYTES + 1)), "more than 64 MiB"),
+    ],
+)  # fmt: skip
+def test_damaged_packed_files_are_refused(tmp_path, data, says):
+    card = _packed(tmp_path, data)
+    with pytest.raises(ModelError, match=rf"qonnx-8bit\.onnx\.gz: .*{says}") as caught:
+        read_file(tmp_path, card, 8, "qonnx")
+    assert "\n" not in str(caught.value)
 
 
 # -- what QONNX must not hold
@@ -259,24 +346,30 @@ def test_train_export_paint(tmp_path, workshop, capsys):
     assert main(["train", *common, "--bits", "32"]) == 0
     assert main(["export", str(tmp_path / "run"), "--out", str(tmp_path / "mine")]) == 2
     assert "no quantised network" in capsys.readouterr().err
-    assert main(["train", *common, "--bits", "8"]) == 0
-    assert main(["train", *common, "--bits", "4"]) == 0
+    for bits in (8, 4, 16):
+        assert main(["train", *common, "--bits", str(bits)]) == 0
     capsys.readouterr()
-    assert main(["evaluate", str(tmp_path / "run"), *common[:4], *common[6:8]]) == 0
+    report = ["--out", str(tmp_path / "report")]
+    assert main(["evaluate", str(tmp_path / "run"), *common[2:4], *common[6:8], *report]) == 0
     table = capsys.readouterr().out
-    assert all(name in table for name in ("photo", "parent", "plain", "4bit", "8bit"))
-    assert main(["export", str(tmp_path / "run"), "--out", str(tmp_path / "mine"), "--painting", "Swirl"]) == 0
-    assert sorted(p.name for p in (tmp_path / "mine").iterdir()) == sorted(
-        ["card.json", *(n.format(bits=b) for n in FILES.values() for b in (4, 8))]
-    )
+    assert all(name in table for name in ("photos", "parent", "float", "4 bits", "8 bits", "16 bits"))
+    assert (tmp_path / "report/report.html").stat().st_size > 10_000
+    export = ["export", str(tmp_path / "run"), "--out", str(tmp_path / "mine"), "--painting", "Swirl"]
+    assert main(export) == 0 and set(read_card(tmp_path / "mine")["networks"]) == {"4", "8", "16"}
+    assert main([*export, "--float"]) == 0
+    made = [n.format(bits=b) for n in FILES.values() for b in (4, 8)]
+    made += ["parent.npz", "network-16bit.npz", "qonnx-16bit.onnx.gz", "network-32bit.npz"]
+    assert sorted(p.name for p in (tmp_path / "mine").iterdir()) == sorted(["card.json", *made])
     write_image(tmp_path / "photo.png", noise(1, 37, 51)[0])
-    for backend in ("cpu", "reference"):
-        out = tmp_path / f"{backend}.png"
-        assert main(["paint", str(tmp_path / "photo.png"), str(out), "--style", str(tmp_path / "mine"),
-                     "--backend", backend]) == 0  # fmt: skip
-    painted = read_image(tmp_path / "cpu.png")
-    np.testing.assert_array_equal(painted, read_image(tmp_path / "reference.png"))
-    assert painted.shape == (37, 51, 3)
+    for bits in (4, 8, 16, 32):
+        painted = {}
+        for backend in ("cpu", "reference"):
+            out = tmp_path / f"{backend}.png"
+            assert main(["paint", str(tmp_path / "photo.png"), str(out), "--style", str(tmp_path / "mine"),
+                         "--backend", backend, "--bits", str(bits)]) == 0  # fmt: skip
+            painted[backend] = read_image(out).astype(int)
+        assert painted["cpu"].shape == (37, 51, 3)
+        assert np.abs(painted["cpu"] - painted["reference"]).max() <= (bits == 32)
     card = read_card(tmp_path / "mine")
     assert card["painting"]["title"] == "Swirl" and card["training"]["held_out"]
     halo = card["networks"]["8"]["halo"]

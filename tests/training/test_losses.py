@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ import torch.nn.functional as F
 
 from host.errors import OptionError, TrainingError
 from tests.training.conftest import VGG16_FILE, random_vgg16
-from training.loss_network import STYLE_LAYERS, LossNetwork, parse_loss_network
+from training.loss_network import PUBLISHED, STYLE_LAYERS, LossNetwork, parse_loss_network
 from training.losses import ContentLoss, StabilityLoss, StyleLoss, TotalVariationLoss, gram_matrix
 
 ALL = STYLE_LAYERS["vgg16"]
@@ -84,9 +86,31 @@ def test_other_files_are_refused_by_name(tmp_path):
             LossNetwork("vgg16", tmp_path / name, ALL)
     with pytest.raises(OptionError, match="relu9_9.*relu1_1"):
         LossNetwork("vgg16", random_vgg16(tmp_path / "v.npz"), ("relu9_9",))
-    for text in ("vgg16", "vgg16:", "resnet:x", "x"):
+    for text in ("vgg16:", "resnet:x", "x", ""):
         with pytest.raises(OptionError, match="vgg16:FILE or vgg19:FILE"):
             parse_loss_network(text)
+
+
+def test_the_published_file_is_fetched_once_and_its_hash_checked(tmp_path, monkeypatch):
+    served = tmp_path / "served"
+    served.mkdir()
+    _torchvision_state(served / "state.pth", "vgg19", np.random.default_rng(0))
+    data = (served / "state.pth").read_bytes()
+    name = f"vgg19-{hashlib.sha256(data).hexdigest()[:8]}.pth"
+    (served / name).write_bytes(data)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setitem(PUBLISHED, "vgg19", f"file://{served}/{name}")
+    kind, path = parse_loss_network("vgg19")
+    assert (kind, path) == ("vgg19", tmp_path / "cache/pleinair" / name) and path.read_bytes() == data
+    (served / name).unlink()
+    assert parse_loss_network("vgg19")[1] == path  # not fetched again
+    path.unlink()
+    with pytest.raises(TrainingError, match=r"vgg19: file://.* could not be fetched"):
+        parse_loss_network("vgg19")
+    (served / name).write_bytes(data[:-1] + b"?")
+    with pytest.raises(TrainingError, match="invalid hash"):
+        parse_loss_network("vgg19")
+    assert not list(path.parent.iterdir())
 
 
 def test_gram_matrix_is_the_papers():

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
-from dataclasses import replace
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from host.errors import TrainingError
-from training.trainer import Progress, Run, Settings, learning_rate, load_checkpoint, save_checkpoint
+from host.errors import OptionError, OutputError, TrainingError
+from training.trainer import (
+    Progress,
+    Run,
+    Settings,
+    learning_rate,
+    load_checkpoint,
+    load_float,
+    load_quantised,
+    save_checkpoint,
+)
+from training.transform_net import TransformNet
 
 
 class Stop(Exception):
@@ -114,3 +128,155 @@ def test_learning_rate_rises_and_falls():
     rates = [learning_rate(1.0, s, 100) for s in range(100)]
     assert rates[0] == pytest.approx(0.2) and max(rates) == pytest.approx(1.0)
     assert rates.index(max(rates)) <= 5 and rates[-1] < 0.02
+
+
+def test_a_run_may_start_from_any_stage_of_another(tmp_path, settings):
+    first = run_all(tmp_path / "first", settings)
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+    for stage in ("plain", "8bit"):
+        other = Run(tmp_path / stage, replace(settings, plain_rate=0.0))
+        other.train_parent(start=first.checkpoint(stage))
+        other.train_plain()
+        assert "parent" not in (tmp_path / stage / "losses.csv").read_text()  # there was nothing to train
+        got = load_float(other.checkpoint("plain"))
+        wanted = load_float(first.checkpoint("plain"))
+        difference = (got(x) - wanted(x)).abs().mean()
+        # The 8-bit network's latent weights went on from the plain ones for four steps.
+        assert difference == 0 if stage == "plain" else 0 < difference < 0.05
+
+
+def test_distillation_draws_the_quantised_network_to_its_teacher(tmp_path, settings):
+    distances = {}
+    for weight in (0.0, 1e9):
+        run = Run(tmp_path / f"{weight}", replace(settings, distillation_weight=weight, quantised_steps=30))
+        run.train_parent()
+        run.train_plain()
+        run.train_quantised(4)
+        rows = [line.split(",") for line in (run.folder / "losses.csv").read_text().split() if line[:4] == "4bit"]
+        assert (float(rows[0][-1]) > 0) == (weight > 0)
+        plain, quantised = load_float(run.checkpoint("plain")), load_quantised(run.checkpoint("4bit"), 4)[0].eval()
+        x = torch.cat(list(run.calibration(3)))
+        with torch.no_grad():
+            distances[weight] = float((plain(x) - quantised(x)).square().mean())
+    assert distances[1e9] < 0.8 * distances[0.0]
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path, settings, monkeypatch):
+    whole = Run(tmp_path / "whole", settings)
+    whole.train_parent()
+    run = Run(tmp_path / "run", settings, checkpoint_seconds=0.0)
+    sync, calls = os.fsync, []
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == 4:  # losses.csv's start, then a checkpoint after each step
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match=r"progress\.pt: No space left on device"):
+        run.train_parent()
+    monkeypatch.setattr(os, "fsync", sync)
+    assert load_checkpoint(run.folder / "progress.pt")["step"] == 2
+    assert not list(run.folder.glob(".*.part"))
+    Run(tmp_path / "run", settings).train_parent()
+    one, other = (load_checkpoint(r.checkpoint("parent"))["network"] for r in (whole, run))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_log_that_cannot_be_written_is_one_line(tmp_path, settings):
+    run = Run(tmp_path / "run", settings)
+    (tmp_path / "run/losses.csv").mkdir()
+    with pytest.raises(OutputError, match=r"losses\.csv"):
+        run.train_parent()
+
+
+_TORCHRUN = """
+import sys
+import torch
+from pathlib import Path
+from training.trainer import Run, Settings
+import json
+torch.set_num_threads(1)
+run = Run(Path(sys.argv[1]), Settings(**json.loads(sys.argv[2])))
+run.train_parent()
+run.train_plain()
+run.train_quantised(8)
+"""
+
+
+def test_two_processes_train_as_one(tmp_path, settings):
+    pytest.importorskip("lightning_fabric")
+    alone = run_all(tmp_path / "alone", settings)
+    script = tmp_path / "script.py"
+    script.write_text(_TORCHRUN)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, str(tmp_path / "two"), json.dumps(asdict(settings))],
+        env=environment, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    logs = []
+    for folder in ("alone", "two"):
+        with (tmp_path / folder / "losses.csv").open() as file:
+            logs.append([[float(v) for v in list(row.values())[2:]] for row in csv.DictReader(file)])
+    assert len(logs[0]) == len(logs[1]) == 12
+    # Equal up to the order of float sums, which Adam and the quantisers' rounding then carry on.
+    for one, other in list(zip(*logs, strict=True))[:3]:
+        assert other == pytest.approx(one, rel=1e-3)
+    for one, other in zip(*logs, strict=True):
+        assert other[:2] == pytest.approx(one[:2], rel=0.05)
+    torch.manual_seed(settings.seed)
+    start = TransformNet(settings.architecture).state_dict()
+    moves = []
+    for folder in ("alone", "two"):
+        end = load_checkpoint(tmp_path / folder / "parent.pt")["network"]
+        moves.append(torch.cat([(end[key] - start[key]).flatten() for key in start if "weight" in key]))
+    assert float(torch.cosine_similarity(*moves, dim=0)) > 0.999
+    assert not (tmp_path / "two/progress.pt").exists() and alone.checkpoint("8bit").exists()
+
+
+def test_the_batch_must_be_shared_evenly(tmp_path, settings, monkeypatch):
+    class Three:
+        count, rank, first, device = 3, 0, True, torch.device("cpu")
+
+    monkeypatch.setattr("training.trainer.Processes", lambda device: Three())
+    with pytest.raises(OptionError, match=r"--batch 2: must be a multiple of the 3 processes"):
+        Run(tmp_path / "run", settings)
+
+
+def test_tensorboard_gets_the_losses(tmp_path, settings):
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run = Run(tmp_path / "run", replace(settings, parent_steps=10))
+    run.train_parent()
+    events = reader.EventAccumulator(str(tmp_path / "run/tensorboard/parent")).Reload()
+    (point,) = events.Scalars("parent/style")
+    last = (tmp_path / "run/losses.csv").read_text().split()[-1].split(",")
+    assert point.step == 10 and point.value == pytest.approx(float(last[3]), rel=1e-5)
+    assert "parent/preview" in events.Tags()["images"]
+
+
+def test_layers_and_part_of_the_painting_can_be_chosen(tmp_path, settings):
+    default = Run(tmp_path / "a", settings)
+    run = Run(
+        tmp_path / "b",
+        replace(settings, content_layer="relu2_2", style_layers="relu1_1, relu3_1", style_crop="64x64+10+5"),
+    )
+    assert run.content_layer == "relu2_2" and run.style_loss.layers == ("relu1_1", "relu3_1")
+    assert default.content_layer == "relu3_3" and len(default.style_loss.layers) == 4
+    with pytest.raises(OptionError, match=r"layer 'relu9_9': vgg16 has relu1_1"):
+        Run(tmp_path / "c", replace(settings, style_layers="relu9_9"))
+    for crop, why in (("64x64", "write WIDTHxHEIGHT"), ("90x64+20+0", "beyond the painting's 96x80")):
+        with pytest.raises(OptionError, match=why):
+            Run(tmp_path / "d", replace(settings, style_crop=crop))
+
+
+@pytest.mark.slow
+def test_compiled_training_learns_the_same(tmp_path, settings):
+    plain = Run(tmp_path / "plain", settings)
+    plain.train_parent()
+    compiled = Run(tmp_path / "compiled", settings, compiled=True)
+    compiled.train_parent()
+    rows = [(r.folder / "losses.csv").read_text().split()[-1].split(",") for r in (plain, compiled)]
+    assert [float(v) for v in rows[1][2:]] == pytest.approx([float(v) for v in rows[0][2:]], rel=1e-2)

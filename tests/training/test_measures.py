@@ -1,0 +1,74 @@
+"""Measures against pictures whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from training.measures import border_line, feature_distance, flicker, similarity, static_pixels
+
+
+def grey(level: float, height: int = 256, width: int = 384) -> np.ndarray:
+    return np.full((height, width, 3), level, np.uint8)
+
+
+def texture(seed: int = 0, height: int = 256, width: int = 384) -> np.ndarray:
+    return np.random.default_rng(seed).integers(80, 176, (height, width, 3), dtype=np.uint8)
+
+
+def test_similarity_of_flat_pictures_is_the_luminance_term():
+    """Without contrast SSIM is (2 a b + c) / (a^2 + b^2 + c), c = (0.01 x 255)^2 (Wang et al., equation 6)."""
+    c = 2.55**2
+    assert similarity(grey(100), grey(160)) == pytest.approx((2 * 100 * 160 + c) / (100**2 + 160**2 + c), abs=1e-6)
+    assert similarity(texture(), texture()) == pytest.approx(1)
+    assert similarity(texture(0), texture(1)) < 0.1
+
+
+def test_feature_distance_of_known_vectors():
+    def features(first, second):
+        """Two layers of one place each."""
+        return {"a": torch.tensor(first).view(1, -1, 1, 1), "b": torch.tensor(second).view(1, -1, 1, 1)}
+
+    x = features([1.0, 0.0], [3.0, 4.0, 0.0])
+    assert feature_distance(x, features([7.0, 0.0], [0.6, 0.8, 0.0]), ("a", "b")) == pytest.approx(0, abs=1e-12)
+    assert feature_distance(x, features([0.0, 5.0], [3.0, 4.0, 0.0]), ("a", "b")) == pytest.approx(1)  # 2 and 0
+    # cos = 3/5, and |x - y|^2 = 2 - 2 cos of unit vectors.
+    assert feature_distance(x, features([0.0, 5.0], [9.0, 0.0, 0.0]), ("b",)) == pytest.approx(0.8)
+    assert feature_distance(x, features([0.0, 0.0], [0.0, 0.0, 0.0]), ("a",)) == pytest.approx(1)  # no NaN
+
+
+def test_static_pixels_leave_out_what_moves_and_its_surroundings():
+    frames = [grey(100, 40, 40) for _ in range(3)]
+    frames[1][20, 10, 2] = 124  # one channel of one pixel, just enough
+    frames[2][20, 30] = 123  # just not enough
+    moving = np.argwhere(~static_pixels(frames))
+    assert moving.min(0).tolist() == [16, 6] and moving.max(0).tolist() == [24, 14] and len(moving) == 81
+
+
+def test_flicker_counts_static_pixels_only():
+    frames = [grey(level, 8, 8) for level in (100, 103, 99)]
+    static = np.zeros((8, 8), bool)
+    static[:4] = True
+    frames[1][4:] = 255
+    assert flicker(iter(frames), static) == pytest.approx((3 + 4) / 2)
+    assert flicker([grey(0, 8, 8), grey(255, 8, 8)], static) == 255  # no wrap of uint8
+
+
+@pytest.mark.parametrize("side", range(4))
+def test_a_line_along_the_frame_shows_in_the_border(side):
+    """30 levels on one side of four, on a texture whose own means differ by much less."""
+    plain = texture()
+    lined = np.rot90(plain, side).copy()
+    lined[:4] += 30
+    assert abs(border_line(plain)) < 1
+    assert border_line(np.rot90(lined, -side)) == pytest.approx(30 / 4, abs=1)
+    thin = np.rot90(plain, side).copy()
+    thin[:1] -= 60
+    assert border_line(np.rot90(thin, -side)) == pytest.approx(60 / 4 / 4, abs=1)
+
+
+def test_what_the_picture_does_everywhere_is_no_border():
+    """A sky that darkens evenly differs from edge to band, but just as much further in."""
+    ramp = np.repeat(np.linspace(0, 255, 256).round().astype(np.uint8)[:, None], 384, axis=1)
+    assert abs(border_line(np.repeat(ramp[:, :, None], 3, axis=2))) < 0.2
