@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,12 +26,12 @@ import numpy as np
 from host.errors import ContractError, ModelError
 from host.network import (
     MAX_CONVOLUTIONS,
-    MAX_FILE_BYTES,
     Convolution,
     IntegerNetwork,
     Layer,
     Residual,
     Upsample,
+    read_arrays,
 )
 from host.network import validate as validate_integers
 
@@ -201,31 +200,9 @@ def dump(network: FloatNetwork) -> bytes:
     return out.getvalue()
 
 
-def _read_arrays(data: bytes, name: str) -> dict[str, np.ndarray]:
-    """The archive's arrays, as many and as large as a network may have."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            sizes = {m.filename: m.file_size for m in archive.infolist()}
-            if len(sizes) > 2 * MAX_CONVOLUTIONS + 1 or sum(sizes.values()) > MAX_FILE_BYTES:
-                raise ModelError(f"network {name}: {len(sizes)} arrays of {sum(sizes.values()) >> 20} MiB are too many")
-            for member, size in sizes.items():
-                # NumPy takes what memory the header asks for; so that goes first.
-                with archive.open(member) as file:
-                    np.lib.format.read_magic(file)
-                    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-                    if file.tell() + np.prod(shape, dtype=object) * dtype.itemsize != size:
-                        raise ModelError(f"network {name}: {member} does not hold what its header says")
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except ModelError:
-        raise
-    except Exception as error:  # zipfile, zlib and NumPy's header parser raise a dozen kinds for damage
-        raise ModelError(f"network {name}: damaged or not a network file ({type(error).__name__})") from error
-
-
 def parse(data: bytes, name: str) -> FloatNetwork:
     """Read the file form and validate it. Raises ModelError that calls it ``name``, ContractError with the layer."""
-    arrays = _read_arrays(data, name)
+    arrays = read_arrays(data, name, "fiu")
     number = 0
 
     def convolution(entry: dict[str, Any]) -> FloatConvolution:

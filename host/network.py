@@ -310,8 +310,11 @@ def dump(network: IntegerNetwork) -> bytes:
     return out.getvalue()
 
 
-def _read_arrays(data: bytes, name: str) -> dict[str, np.ndarray]:
-    """The archive's arrays; every size is checked against what is there before memory is taken."""
+def read_arrays(data: bytes, name: str, kinds: str = "iu") -> dict[str, np.ndarray]:
+    """The arrays of an npz by name, without pickles; ``kinds`` are NumPy's letters of the types that may be there.
+
+    Every size is checked against what is there before memory is taken. Raises ModelError that calls it ``name``.
+    """
     arrays: dict[str, np.ndarray] = {}
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -328,8 +331,8 @@ def _read_arrays(data: bytes, name: str) -> dict[str, np.ndarray]:
                 shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
                 body = raw[stream.tell() :]
                 count = math.prod(shape)
-                if dtype.kind not in "iu" or fortran or min(shape, default=0) < 0:
-                    raise ModelError(f"network {name}: {member.filename} is not a plain integer array")
+                if dtype.kind not in kinds or fortran or min(shape, default=0) < 0:
+                    raise ModelError(f"network {name}: {member.filename} is not a plain array of its kind")
                 if count * dtype.itemsize != len(body):
                     raise ModelError(f"network {name}: {member.filename} does not hold what its header says")
                 arrays[member.filename.removesuffix(".npy")] = np.frombuffer(body, dtype).reshape(shape)
@@ -342,7 +345,7 @@ def _read_arrays(data: bytes, name: str) -> dict[str, np.ndarray]:
 
 def parse(data: bytes, name: str) -> IntegerNetwork:
     """Read the file form and validate it. Raises ModelError (ContractError) that calls it ``name``."""
-    arrays = _read_arrays(data, name)
+    arrays = read_arrays(data, name)
     used = {"header"}
     number = 0
 

@@ -7,17 +7,15 @@ all but the last ``NAME.scale`` and ``NAME.offset`` float32, the norm's.
 from __future__ import annotations
 
 import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from host.errors import ModelError
+from host.network import read_arrays
 from training.architecture import Architecture
 from training.transform_net import TransformNet
-
-_MAX_BYTES = 64 << 20
 
 
 def dump_parent(parent: TransformNet) -> bytes:
@@ -40,24 +38,20 @@ def dump_parent(parent: TransformNet) -> bytes:
 def parse_parent(data: bytes, path: Path, architecture: Architecture) -> TransformNet:
     """The network of :func:`dump_parent`'s bytes; ``path`` names it in errors. Raises ModelError."""
     network = TransformNet(architecture)
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > _MAX_BYTES:
-                raise ModelError(f"model {path}: unpacks to more than {_MAX_BYTES >> 20} MiB")
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays, torch.no_grad():
-            for shape in architecture.convolutions:
-                layer = network.layer(shape.name)
-                targets: dict[str, torch.Tensor] = {"weight": layer.convolution.weight}
-                if layer.norm is None:
-                    assert layer.convolution.bias is not None
-                    targets["bias"] = layer.convolution.bias
-                else:
-                    targets.update(scale=layer.norm.weight, offset=layer.norm.bias)
-                for part, target in targets.items():
-                    array = np.asarray(arrays[f"{shape.name}.{part}"], np.float32)
-                    if array.shape != tuple(target.shape) or not np.isfinite(array).all():
-                        raise ModelError(f"model {path}: {shape.name}.{part} is of shape {array.shape} or not finite")
-                    target.copy_(torch.from_numpy(array))
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ModelError(f"model {path}: damaged ({type(error).__name__})") from error
+    arrays = read_arrays(data, str(path), "f")
+    with torch.no_grad():
+        for shape in architecture.convolutions:
+            layer = network.layer(shape.name)
+            targets: dict[str, torch.Tensor] = {"weight": layer.convolution.weight}
+            if layer.norm is None:
+                assert layer.convolution.bias is not None
+                targets["bias"] = layer.convolution.bias
+            else:
+                targets.update(scale=layer.norm.weight, offset=layer.norm.bias)
+            for part, target in targets.items():
+                array = arrays.get(f"{shape.name}.{part}")
+                if array is None or array.shape != tuple(target.shape) or not np.isfinite(array).all():
+                    found = "missing" if array is None else f"of shape {array.shape} or not finite"
+                    raise ModelError(f"network {path}: {shape.name}.{part} is {found}, need {tuple(target.shape)}")
+                target.copy_(torch.from_numpy(array.astype(np.float32)))
     return network
