@@ -132,7 +132,7 @@ def tune_style(
     distances["plain"] = scene.distance(plain)
     network = QuantizedTransformNet.from_float(plain, bits, scene.inputs[:4])
     distances["calibrated"] = scene.distance(network)
-    scene.draw_near(network, "quantised", max(1, steps // 2), report)
+    scene.draw_near(network, "quantised", steps // 2, report)
     distances[f"{bits}bit"] = scene.distance(network)
     with tempfile.TemporaryDirectory() as temporary:
         run = Path(temporary)
