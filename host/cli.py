@@ -349,7 +349,7 @@ def styles() -> None:
 @click.option("--parent-steps", type=click.IntRange(1), default=1500, show_default=True, help="With instance norm.")
 @click.option("--plain-steps", type=click.IntRange(1), default=1500, show_default=True, help="Without it.")
 @click.option(
-    "--quantised-steps", type=click.IntRange(1), help="Quantised; by default 500 at 4 bits, 300 at 8, 40 at 16."
+    "--quantised-steps", type=click.IntRange(0), help="Quantised; by default 500 at 4 bits, 300 at 8, 0 at 16."
 )
 @click.option("--hold-out", type=click.IntRange(0), default=14, show_default=True, help="Photos kept for evaluation.")
 @click.option("--precision", default="float32", show_default=True, help="float32, or bfloat16 where it is fast.")

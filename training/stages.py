@@ -17,8 +17,8 @@ from training.trainer import Progress as Step
 from training.trainer import Run, Settings
 
 #: Steps of quantised fine-tuning unless a number is given: fewer bits, more to make good.
-QUANTISED_STEPS = {4: 500, 8: 300, 16: 40, 32: 0}
-#: And the peak learning rate: at 16 bits there is next to nothing to make good.
+QUANTISED_STEPS = {4: 500, 8: 300, 16: 0, 32: 0}
+#: And the peak learning rate. At 16 bits there is nothing to make good: any step leads away from the float network.
 QUANTISED_RATE = {4: 6e-4, 8: 2e-4, 16: 1e-5, 32: 2e-4}
 DISTILLATION_WEIGHT = {4: 6e6, 8: 0.0, 16: 0.0, 32: 0.0}
 
