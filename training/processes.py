@@ -7,6 +7,7 @@ with the whole batch, up to the order in which floats are added.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -35,6 +36,8 @@ class Processes:
         self._fabric = Fabric(accelerator=device, devices=local, num_nodes=self.count // local, strategy="ddp")
         self._fabric.launch()
         self.rank, self.device = self._fabric.global_rank, self._fabric.device
+        # Left to the interpreter's end, the group's threads may outlive what they use, and a process aborts.
+        atexit.register(torch.distributed.destroy_process_group)
 
     @property
     def first(self) -> bool:

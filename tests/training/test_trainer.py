@@ -210,7 +210,8 @@ def test_two_processes_train_as_one(tmp_path, settings):
     alone = run_all(tmp_path / "alone", settings)
     script = tmp_path / "script.py"
     script.write_text(_TORCHRUN)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--max-restarts", "2"]
+    command += ["--nproc-per-node", "2", str(script)]  # a run goes on where a process that died left it
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, str(tmp_path / "two"), json.dumps(asdict(settings))],
