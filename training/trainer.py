@@ -463,7 +463,8 @@ class Run:
     def _finish(
         self, stage: str, steps: int, network: nn.Module, recent: list[list[float]], minutes: float = 0.0
     ) -> None:
-        means = np.mean(recent, axis=0).tolist() if recent else [0.0] * len(_LOSSES)
+        # A stage of no steps has measured nothing.
+        means = dict(zip(_LOSSES, np.mean(recent, axis=0).tolist(), strict=True)) if recent else {}
         save_checkpoint(
             self.checkpoint(stage),
             {
@@ -473,7 +474,7 @@ class Run:
                 "architecture": asdict(self.settings.architecture),
                 "settings": self._stage_settings(),
                 "network": network.state_dict(),
-                "losses": dict(zip(_LOSSES, means, strict=True)),
+                "losses": means,
             },
         )
         (self.folder / "progress.pt").unlink(missing_ok=True)
