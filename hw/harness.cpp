@@ -1,0 +1,260 @@
+// The program around a module that Verilator compiled as class Top (see verilator.py).
+//
+//     simulate MAX_CYCLES IDLE_LIMIT RESTART_AT STALL_IN STALL_OUT SEED EXPECTED...
+//
+// Reads the words of input k from ink.bin; writes outk.bin, ink.cycles and outk.cycles (uint64) and result.json. Tells its
+// progress on standard error: cycles, words in, words out. Ends with status 3 when the module stops or breaks the protocol.
+#include "Top.h"
+#include "verilated.h"
+#include <chrono>
+#include <cinttypes>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+static uint64_t cycle = 0; // since the last reset
+
+[[noreturn]] static void fail(const std::string& why) {
+    std::printf("stopped: %s in cycle %" PRIu64 "\n", why.c_str(), cycle);
+    std::fflush(stdout);
+    std::_Exit(3);
+}
+
+static std::string place(const char* file, int line) {
+    return std::string(" at ") + (file ? file : "?") + ":" + std::to_string(line);
+}
+
+void vl_stop(const char* file, int line, const char*) { fail("$stop or $error" + place(file, line)); }
+void vl_finish(const char* file, int line, const char*) { fail("$finish" + place(file, line)); }
+void vl_fatal(const char* file, int line, const char*, const char* message) { fail(message + place(file, line)); }
+
+template <class T> static inline void put(T& port, const uint8_t* word) { std::memcpy(&port, word, sizeof(T)); }
+template <class T> static inline void get(const T& port, uint8_t* word) { std::memcpy(word, &port, sizeof(T)); }
+template <std::size_t N> static inline void put(VlWide<N>& port, const uint8_t* word) {
+    std::memcpy(port.data(), word, 4 * N);
+}
+template <std::size_t N> static inline void get(const VlWide<N>& port, uint8_t* word) {
+    std::memcpy(word, port.data(), 4 * N);
+}
+
+struct Random { // splitmix64
+    uint64_t state = 0;
+
+    uint64_t next() {
+        uint64_t z = (state += 0x9E3779B97F4A7C15u);
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+        return z ^ (z >> 31);
+    }
+    bool in_hundred(unsigned per_cent) { return per_cent && next() % 100 < per_cent; }
+};
+
+struct Stream {
+    std::string name;
+    size_t bits;
+    int number;
+    size_t bytes, slot; // of a word in files, and of the port's variable at least
+    size_t total = 0, done = 0;
+    unsigned stall = 0; // per cent
+    bool waiting = false; // a word is offered and not taken
+    Random random;
+    std::vector<uint64_t> cycles;
+
+    Stream(const char* name, size_t bits, int number)
+        : name(name), bits(bits), number(number), bytes((bits + 7) / 8), slot((bytes + 7) / 8 * 8) {}
+
+    void restart() {
+        done = 0;
+        waiting = false;
+        cycles.clear();
+    }
+    std::string told() const {
+        return "[" + std::to_string(done) + ", " + std::to_string(total) + ", " + (waiting ? "1" : "0") + "]";
+    }
+};
+
+struct Input : Stream {
+    std::vector<uint8_t> words;
+    std::vector<uint8_t> noise; // shown while no word is offered
+
+    using Stream::Stream;
+
+    void load() {
+        FILE* file = std::fopen(("in" + std::to_string(number) + ".bin").c_str(), "rb");
+        if(!file) fail("error: no words for input " + name);
+        noise.assign(slot, 0);
+        std::vector<uint8_t> word(slot, 0);
+        while(std::fread(word.data(), bytes, 1, file) == 1) {
+            if(bits % 8) word[bytes - 1] &= (1u << bits % 8) - 1;
+            words.insert(words.end(), word.begin(), word.end());
+        }
+        std::fclose(file);
+        total = words.size() / slot;
+    }
+    bool offer() {
+        if(!waiting && done < total && !random.in_hundred(stall)) waiting = true;
+        return waiting;
+    }
+    const uint8_t* shown() const { return waiting ? &words[done * slot] : noise.data(); }
+    bool sample(bool ready) {
+        if(!waiting || !ready) return false;
+        cycles.push_back(cycle);
+        done++;
+        waiting = false;
+        for(size_t i = 0; i < bytes; i++) noise[i] = random.next();
+        if(bits % 8) noise[bytes - 1] &= (1u << bits % 8) - 1;
+        return true;
+    }
+};
+
+struct Output : Stream {
+    std::vector<uint8_t> now, held, words;
+    bool ready = false;
+
+    Output(const char* name, size_t bits, int number) : Stream(name, bits, number), now(slot, 0) {}
+
+    bool accept() { return ready = !random.in_hundred(stall); }
+    bool sample(bool valid) {
+        if(waiting && !valid) fail("error: output " + name + " withdrew a word before it was taken");
+        if(waiting && now != held) fail("error: output " + name + " changed a word before it was taken");
+        waiting = valid && !ready;
+        if(waiting) held = now;
+        if(!valid || !ready) return false;
+        words.insert(words.end(), now.begin(), now.begin() + bytes);
+        cycles.push_back(cycle);
+        done++;
+        return true;
+    }
+    void restart() {
+        Stream::restart();
+        words.clear();
+    }
+};
+
+// inputs(), outputs(), hide(), drive(), sample(), counters()
+#include "ports.h"
+
+static void write(const std::string& name, const void* data, size_t bytes) {
+    FILE* file = std::fopen(name.c_str(), "wb");
+    if(!file || (bytes && std::fwrite(data, bytes, 1, file) != 1) || std::fclose(file))
+        fail("error: " + name + " cannot be written: " + std::strerror(errno));
+}
+
+template <class S> static bool all_done(const std::vector<S>& streams) {
+    for(auto& s : streams)
+        if(s.done < s.total) return false;
+    return true;
+}
+
+template <class S> static uint64_t words_done(const std::vector<S>& streams) {
+    uint64_t sum = 0;
+    for(auto& s : streams) sum += s.done;
+    return sum;
+}
+
+int main(int argc, char** argv) {
+    auto number = [&](int i) { return i < argc ? std::strtoull(argv[i], nullptr, 10) : 0ull; };
+    const uint64_t max_cycles = number(1), idle_limit = number(2), seed = number(6);
+    uint64_t restart_at = number(3);
+    std::vector<Input> in = inputs();
+    std::vector<Output> out = outputs();
+    for(auto& s : in) {
+        s.load();
+        s.stall = number(4);
+        s.random.state = seed * 1000003 + 2 * s.number;
+    }
+    for(auto& s : out) {
+        s.total = number(7 + s.number);
+        s.stall = number(5);
+        s.random.state = seed * 1000003 + 2 * s.number + 1;
+    }
+
+    Verilated::randReset(2); // random values for registers without reset, where the module was compiled to have them
+    Verilated::randSeed(int(seed % 0x3fffffff) + 1);
+    Top& top = *new Top;
+    auto reset = [&] {
+        hide(top);
+        top.ap_rst_n = 0;
+        for(int i = 0; i < 32; i++) {
+            top.ap_clk = 0;
+            top.eval();
+            top.ap_clk = 1;
+            top.eval();
+        }
+        top.ap_clk = 0;
+        top.ap_rst_n = 1;
+        top.eval();
+        cycle = 0;
+        for(auto& s : in) s.restart();
+        for(auto& s : out) s.restart();
+    };
+    reset();
+
+    const uint64_t drain = 64; // cycles in which surplus words would show themselves
+    uint64_t moved_at = 0, finished = 0;
+    auto told = std::chrono::steady_clock::now();
+    std::string stuck;
+    for(;; cycle++) {
+        if(restart_at && cycle == restart_at) {
+            reset();
+            restart_at = moved_at = 0;
+        }
+        drive(top, in, out);
+        top.ap_clk = 0;
+        top.eval();
+        bool moved = sample(top, in, out);
+        top.ap_clk = 1;
+        top.eval();
+
+        if(finished) {
+            if(cycle >= finished + drain) break;
+            continue;
+        }
+        if(moved) moved_at = cycle;
+        if((moved || cycle == 0) && !restart_at && all_done(in) && all_done(out)) {
+            finished = cycle + 1;
+            continue;
+        }
+        if(cycle - moved_at >= idle_limit) {
+            stuck = "nothing moved for " + std::to_string(idle_limit) + " cycles";
+            break;
+        }
+        if(cycle + 1 >= max_cycles) {
+            stuck = "the limit of " + std::to_string(max_cycles) + " cycles was reached";
+            break;
+        }
+        if(cycle % 1024 == 0) {
+            auto now = std::chrono::steady_clock::now();
+            if(now - told > std::chrono::milliseconds(500)) {
+                told = now;
+                std::fprintf(stderr, "%" PRIu64 " %" PRIu64 " %" PRIu64 "\n", cycle, words_done(in), words_done(out));
+            }
+        }
+    }
+
+    std::string text = "{\"cycles\": " + std::to_string(finished ? finished : cycle + 1) + ", \"stuck\": \"" + stuck;
+    text += "\", \"inputs\": [";
+    for(auto& s : in) {
+        write("in" + std::to_string(s.number) + ".cycles", s.cycles.data(), 8 * s.cycles.size());
+        text += (s.number ? ", " : "") + s.told();
+    }
+    text += "], \"outputs\": [";
+    for(auto& s : out) {
+        std::string base = "out" + std::to_string(s.number);
+        write(base + ".bin", s.words.data(), s.words.size());
+        write(base + ".cycles", s.cycles.data(), 8 * s.cycles.size());
+        text += (s.number ? ", " : "") + s.told();
+    }
+    text += "], \"counters\": [";
+    std::string comma;
+    for(uint64_t value : counters(top)) {
+        text += comma + std::to_string(value);
+        comma = ", ";
+    }
+    text += "]}";
+    write("result.json", text.data(), text.size());
+    std::fflush(stdout);
+    std::_Exit(0); // past the destructors of large modules, which take seconds
+}
