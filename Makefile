@@ -1,27 +1,36 @@
-# make setup | timelapse | test | lint: everything a checkout needs, in .venv; PYTHON is Python 3.10 or later.
+# make setup | timelapse | test | lint: everything a checkout needs, in .venv; PYTHON is Python 3.10 or later, 3.11 for
+# the compiler of accelerators. make finn-image | finn: the same compiler in a container, where Vivado may join it.
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/pip --disable-pip-version-check install --quiet
-# The CPU build where the index has one; any build from 2.9 on serves.
-TORCH ?= torch==2.13.0
+# What hw/toolchain.sh asks pip for, and where torch is built for processors alone; any build from 2.9 on serves.
+export TORCH ?= torch==2.13.0
+export TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: setup timelapse test test-slow lint clean
+.PHONY: setup timelapse test test-slow lint clean finn-image finn
 
 setup: $(VENV)/.complete
 
-# Painting alone: no torch.
-$(VENV)/.painting: pyproject.toml
+$(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# Painting alone: no torch, no FINN.
+$(VENV)/.painting: pyproject.toml $(VENV)/.made
 	@echo 'Installing what painting needs into $(VENV) ...'
 	$(PIP) --editable '.[cpu]'
 	@touch $@
 
-# Torch by itself first: another package's wish for it would choose another build.
-$(VENV)/.complete: $(VENV)/.painting
-	@echo 'Installing training and tests into $(VENV), some minutes ...'
-	$(PIP) '$(TORCH)'
-	$(PIP) --editable '.[cpu,train,hw,pi,dev]'
-	@touch $@
+# What painting needs is among it, within FINN's pins. FINN wants Python 3.11; all the rest does with 3.10.
+$(VENV)/.complete: pyproject.toml hw/toolchain.sh $(VENV)/.made
+	@echo 'Installing training, the compiler of accelerators and tests into $(VENV), some minutes ...'
+	@if $(VENV)/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+		hw/toolchain.sh $(VENV)/bin/python cpu,train,hw,pi,dev; \
+	else \
+		echo 'Without the compiler of accelerators, which needs Python 3.11 (make setup PYTHON=python3.11).'; \
+		$(PIP) --extra-index-url '$(TORCH_INDEX)' '$(TORCH)' && $(PIP) --editable '.[cpu,train,pi,dev]'; \
+	fi
+	@touch $(VENV)/.painting $@
 
 timelapse: $(VENV)/.painting
 	$(VENV)/bin/pleinair run --camera synthetic --size 640x360 --every 5m --for 1d --fps 24 --out timelapse.mp4
@@ -44,3 +53,25 @@ lint: $(VENV)/.complete
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+
+FINN_IMAGE := pleinair-finn
+DOCKER ?= docker
+# The user's Vivado, mounted read-only at the place it was installed to: its scripts name that.
+XILINX ?= $(if $(XILINX_VIVADO),$(abspath $(XILINX_VIVADO)/../..))
+
+finn-image:
+	@command -v $(DOCKER) >/dev/null || \
+		{ echo 'make finn-image: $(DOCKER) was not found; it is only needed for the image, "make setup" installs the same here' >&2; exit 1; }
+	$(DOCKER) build --file Dockerfile.finn --tag $(FINN_IMAGE) --build-arg TORCH --build-arg TORCH_INDEX .
+
+# make finn ARGS="models/starry-night --bits 8 --board zcu104 --size 640x480 --out build/zcu104"
+finn:
+	@command -v $(DOCKER) >/dev/null || \
+		{ echo 'make finn: $(DOCKER) was not found; "make setup" installs the same here: $(VENV)/bin/pleinair build ...' >&2; exit 1; }
+	@$(DOCKER) image inspect $(FINN_IMAGE) >/dev/null 2>&1 || \
+		{ echo 'make finn: the image $(FINN_IMAGE) was not found; "make finn-image" makes it' >&2; exit 1; }
+	@mkdir -p "$(HOME)/.cache/pleinair"
+	$(DOCKER) run --rm --init --user "$$(id -u):$$(id -g)" --volume "$(CURDIR):/work" --workdir /work \
+		--volume "$(HOME)/.cache/pleinair:/home/pleinair/.cache/pleinair" \
+		$(if $(XILINX),--volume "$(XILINX):$(XILINX):ro" --env XILINX_VIVADO="$(XILINX_VIVADO)" --env XILINXD_LICENSE_FILE) \
+		$(FINN_IMAGE) build $(ARGS)

@@ -1,0 +1,487 @@
+"""What goes on where Vivado is installed: from generated RTL to the folder that a board runs.
+
+:func:`synthesise` gives a generated accelerator to FINN's flow for Zynq, which packs it as an IP block, joins it to
+the processing system by two memory-access engines (IODMA, the only part that is compiled from C++, by Vitis HLS), and
+lets Vivado make the bitstream. :func:`assemble` puts the result into a deployment folder, :func:`read_deployment` opens
+such a folder after checking every file::
+
+    bitfile/finn-accel.bit, finn-accel.hwh    what PYNQ loads
+    driver/settings.json                      what finn-plus-driver 1.6.1 reads: shapes, types, engines' names
+    driver/runtime_weights/                   only for layers with ``runtime_writeable_weights``
+    model/card.json, network-8bit.npz         a model folder that :func:`host.models.load_model` reads
+    hashes.json                               the board, the clock, and the SHA-256 of every other file
+
+The calls follow finn-plus 1.6.1 (``ZynqBuild``, ``MakePYNQDriver``, ``DependencyUpdater``). docs/vivado.md says what of
+this has been run. Nothing is imported from FINN before it is needed: reading a folder takes the standard library alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from host.errors import OptionError, OutputError, PleinairError
+from host.models import CARD, FILES, read_card, read_file
+from hw.boards import Board
+from hw.environment import ToolchainError, Vivado
+
+MANIFEST = "hashes.json"
+FORMAT = "pleinair-deployment"
+SETTINGS = "driver/settings.json"
+BITFILE = "bitfile/finn-accel.bit"
+HANDOFF = "bitfile/finn-accel.hwh"
+_MODEL = "model"
+_PLATFORM = "zynq-iodma"
+_DRIVER = "FINNDMAOverlay"
+_MAX_MANIFEST = 1 << 20
+#: Memory-access engines: one for the frames in, one for those out. FINN numbers their partitions first.
+_ENGINES = 2
+
+#: What FINN downloads (finn.interface: external_dependencies.yaml) for its memory-access engines, and for boards whose
+#: description Vivado does not bring.
+_ENGINE_SOURCES = ("finn-hlslib", "attention-hlslib")
+_BOARD_FILES: Mapping[str, tuple[str, str]] = {
+    "Pynq-Z2": ("pynq-z2", "pynq-z2"),
+    "Ultra96": ("avnet-bdf", "ultra96v1"),
+    "KV260_SOM": ("kv260-som-bdf", "kv260_som"),
+}
+
+
+class VivadoError(PleinairError):
+    """Vivado or Vitis HLS failed, or the design does not reach its clock; the message names the log to read."""
+
+
+class DeploymentError(PleinairError):
+    """A deployment folder is missing, damaged, incomplete or not ours; the message names the file."""
+
+
+@dataclass(frozen=True)
+class Bitstream:
+    """What Vivado made, still in its own folders. ``driver``: the folder of settings.json and runtime weights."""
+
+    bitfile: Path
+    handoff: Path
+    driver: Path
+    utilisation: Path
+    timing: Path
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A deployment folder whose files are all there and as they were written.
+
+    ``height`` and ``width`` are the accelerator's frame in pixels, margin included; ``settings`` is
+    ``driver_information`` of settings.json; ``model`` the folder for :func:`host.models.load_model`.
+    """
+
+    folder: Path
+    board: str
+    clock_mhz: int
+    style: str
+    bits: int
+    height: int
+    width: int
+    settings: dict[str, Any]
+
+    @property
+    def bitfile(self) -> Path:
+        """The bitstream; its .hwh lies beside it under the same name, where PYNQ looks for it."""
+        return self.folder / BITFILE
+
+    @property
+    def model(self) -> Path:
+        """The model's folder."""
+        return self.folder / _MODEL
+
+
+def clock_period(megahertz: int) -> float:
+    """The period in ns from which FINN computes just this frequency: it truncates ``1 / (period / 1000)``."""
+    period = 1000 / megahertz
+    while int(1 / (period * 0.001)) < megahertz:
+        period = math.nextafter(period, 0)
+    return period
+
+
+def check_tools(vivado: Vivado) -> None:
+    """Whether FINN can call this Vivado and its Vitis HLS.
+
+    Raises:
+        ToolchainError: FINN would not find the version, or the compiler for the memory-access engines is missing.
+    """
+    year, part = vivado.version[:2]
+    if f"{year}.{part}" not in str(vivado.folder):
+        raise ToolchainError(
+            f"FINN reads the version from the path in XILINX_VIVADO, and {vivado.folder} does not name {year}.{part}: "
+            f"make a link to it that ends in {year}.{part} and set XILINX_VIVADO to the link"
+        )
+    with _vivado_environment(vivado):
+        if shutil.which(vivado.hls_name) is None:
+            raise ToolchainError(
+                f"{vivado.name} is there, but {vivado.hls_name} of the same version is not on PATH: install Vitis HLS "
+                "and run its settings64.sh first"
+            )
+
+
+@contextlib.contextmanager
+def _vivado_environment(vivado: Vivado) -> Iterator[None]:
+    """PATH and variables for FINN's calls of Vivado and Vitis HLS; restored afterwards."""
+    before = dict(os.environ)
+    # Where the installers have put Vitis HLS: beside Vivado, under its own name or Vitis'.
+    beside = (Path(str(vivado.folder).replace("Vivado", name)) / "bin" for name in ("Vitis_HLS", "Vitis"))
+    places = [vivado.command.parent, *beside]
+    os.environ["PATH"] = os.pathsep.join([*map(str, places), os.environ.get("PATH", "")])
+    os.environ["XILINX_VIVADO"] = str(vivado.folder)
+    os.environ.setdefault("XILINX_LOCAL_USER_DATA", "no")
+    # Kernels are then built one after the other in this process, the only one where our operators are sure to be
+    # registered; of the three, two are small. How many jobs Vivado itself starts is in FINN's settings.
+    os.environ["NUM_DEFAULT_WORKERS"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def fetch_sources(board: Board) -> Path:
+    """Download what FINN needs besides Vivado for this board, once, and give the folder it lies in (FINN_DEPS).
+
+    Needs git and the network the first time, for pynq-z2 also wget and unzip.
+
+    Raises:
+        ToolchainError: something could not be fetched; the message names it.
+    """
+    management = import_module("finn.interface.manage_deps")
+    failures = import_module("finn.util.exception").FINNError
+    settings = import_module("finn.util.settings").get_settings()
+    folder = Path(settings.finn_deps)
+    updater = management.DependencyUpdater(
+        folder, settings.finn_deps_definitions, settings.deps_git_timeout, non_interactive=True
+    )
+
+    def fetch(name: str, url: str) -> None:
+        try:
+            fetched = updater.install_dependency(name)
+        except (failures, OSError) as error:
+            raise ToolchainError(f"{name}, which FINN needs, could not be fetched from {url}: {error}") from error
+        if not fetched:
+            raise ToolchainError(f"{name}, which FINN needs, could not be fetched from {url} into {folder}")
+
+    for name in _ENGINE_SOURCES:
+        if updater.is_outdated(name):
+            fetch(name, str(updater.deps.git_deps[name].url))
+    if board.finn_name in _BOARD_FILES:
+        name, directory = _BOARD_FILES[board.finn_name]
+        files, clone = folder / "board_files" / directory, folder / "board_files_downloads" / name
+        if not files.is_dir():
+            # A clone that was interrupted would stop the next one.
+            shutil.rmtree(clone, ignore_errors=True)
+            files.parent.mkdir(parents=True, exist_ok=True)
+            fetch(name, str(updater.deps.get_dependency_data(name).url))
+            # FINN copies a repository of many boards by a shell's pattern without a shell: nothing arrives.
+            if not files.is_dir() and (clone / directory).is_dir():
+                shutil.copytree(clone / directory, files)
+        if not files.is_dir():
+            raise ToolchainError(f"{name}, fetched for {board.name}, has no folder {directory}")
+    return folder
+
+
+def _with_fixed_fifos(model: Any) -> Any:
+    """A copy of the model to which FINN's flow adds no FIFOs: what was simulated is what is built.
+
+    ``ZynqBuild`` inserts one wherever a stream has none and its ends' attributes wish for more than two words.
+    """
+    custom_op = import_module("qonnx.custom_op.registry").getCustomOp
+    model = copy.deepcopy(model)
+    for node in model.graph.node:
+        operator = custom_op(node)
+        for attribute in ("inFIFODepths", "outFIFODepths"):
+            operator.set_nodeattr(attribute, [2] * len(operator.get_nodeattr(attribute)))
+    return model
+
+
+def _transformations() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The two that follow each step of FINN's flow."""
+    general = import_module("qonnx.transformation.general")
+    return general.GiveUniqueNodeNames, general.GiveReadableTensorNames
+
+
+def _floorplan() -> type:
+    """FINN's Floorplan, but with the whole accelerator in one partition between the two engines.
+
+    FINN starts another one at every layer with writeable weights. Inside a residual branch that would make a partition
+    which the next one both feeds and reads, and FINN gives up ("partition depends on itself").
+    """
+    base = import_module("finn.transformation.fpgadataflow.floorplan").Floorplan
+    custom_op = import_module("qonnx.custom_op.registry").getCustomOp
+
+    class OnePartition(base):  # type: ignore[misc, valid-type]
+        def apply(self, model: Any) -> tuple[Any, bool]:
+            model, _ = super().apply(model)
+            for node in model.graph.node:
+                if node.op_type != "IODMA_hls":
+                    custom_op(node).set_nodeattr("partition_id", _ENGINES)
+            return model, False
+
+    return OnePartition
+
+
+@contextlib.contextmanager
+def _replaced(module: Any, name: str, value: object) -> Iterator[None]:
+    """A module's global is another for a while."""
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
+
+
+def _write_driver(linked: Any, period: float) -> Path:
+    """settings.json and runtime weights by FINN, for a graph of partitions whose engines have their names."""
+    make = import_module("finn.transformation.fpgadataflow.make_driver").MakePYNQDriver
+    return Path(linked.transform(make(_PLATFORM, _DRIVER, clk_period_ns=period)).get_metadata_prop("pynq_driver_dir"))
+
+
+def make_driver(model: Any, board: Board, clock_mhz: int) -> Path:
+    """The driver's folder (settings.json, runtime weights) of an accelerator, before and without Vivado.
+
+    Splits the accelerator as :func:`synthesise` will, memory-access engines included, and lets FINN describe it.
+
+    Args:
+        model: qonnx ModelWrapper of the accelerator, all nodes specialised; uint8 NHWC in and out.
+        board: its board.
+        clock_mhz: the accelerator's clock, MHz.
+    """
+    flow, basic = "finn.transformation.fpgadataflow", import_module("finn.util.basic")
+    custom_op = import_module("qonnx.custom_op.registry").getCustomOp
+    linked = _with_fixed_fifos(model).transform(
+        import_module("qonnx.transformation.infer_data_layouts").InferDataLayouts()
+    )
+    for step in (
+        import_module(f"{flow}.insert_iodma").InsertIODMA(basic.pynq_native_port_width[board.finn_name]),
+        import_module(f"{flow}.insert_dwc").InsertDWC(),
+        import_module(f"{flow}.specialize_layers").SpecializeLayers(board.part),
+        _floorplan()(),
+        import_module(f"{flow}.create_dataflow_partition").CreateDataflowPartition(),
+    ):
+        for transformation in (step, *(kind() for kind in _transformations())):
+            linked = linked.transform(transformation)
+    # As MakeZYNQProject names them while it writes Vivado's project.
+    engines = {"idma": 0, "odma": 0}
+    for node in linked.graph.node:
+        reads, gives = linked.find_producer(node.input[0]) is None, not linked.find_consumers(node.output[0])
+        name = node.name
+        if reads or gives:
+            kind = "idma" if reads else "odma"
+            name, engines[kind] = f"{kind}{engines[kind]}", engines[kind] + 1
+        custom_op(node).set_nodeattr("instance_name", name)
+    return _write_driver(linked, clock_period(clock_mhz))
+
+
+def synthesise(model: Any, board: Board, clock_mhz: int, vivado: Vivado) -> Bitstream:
+    """Vivado's bitstream for a generated accelerator. Takes hours, and needs the network once.
+
+    :func:`hw.environment.prepare` has been called with the build's folder, hw/operators.py is imported, and every node
+    has its RTL generated there (PrepareIP). The accelerator is taken as it stands, FIFOs and all.
+
+    Args:
+        model: qonnx ModelWrapper of the accelerator (the dataflow partition's graph); uint8 NHWC in and out.
+        board: its board.
+        clock_mhz: the clock that FINN's shell gives to the accelerator, whole MHz.
+        vivado: the installation, from :func:`hw.environment.find_vivado`.
+
+    Raises:
+        ToolchainError: FINN cannot use this Vivado, or what it needs besides could not be fetched.
+        OptionError: the build's folder has a name that Vivado's scripts cannot hold.
+        VivadoError: Vivado or Vitis HLS failed, or the clock was not reached.
+    """
+    check_tools(vivado)
+    settings = import_module("finn.util.settings").get_settings()
+    for path in (settings.finn_build_dir, settings.finn_deps, vivado.folder):
+        if any(c.isspace() for c in str(path)):
+            raise OptionError(f"{path}: FINN's scripts for Vivado cannot hold a path with spaces")
+    fetch_sources(board)
+    zynq: Any = import_module("finn.transformation.fpgadataflow.make_zynq_proj")
+    failures = import_module("finn.util.exception").FINNError
+    period = clock_period(clock_mhz)
+    try:
+        with _vivado_environment(vivado), _replaced(zynq, "Floorplan", _floorplan()):
+            linked = _with_fixed_fifos(model).transform(zynq.ZynqBuild(board.finn_name, period))
+    except (failures, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise VivadoError(f"{vivado.name}: {reason} (its logs are below {settings.finn_build_dir})") from error
+    project = Path(linked.get_metadata_prop("vivado_pynq_proj"))
+    bitstream = Bitstream(
+        bitfile=Path(linked.get_metadata_prop("bitfile")),
+        handoff=Path(linked.get_metadata_prop("hw_handoff")),
+        driver=_write_driver(linked, period),
+        utilisation=Path(linked.get_metadata_prop("vivado_synth_rpt")),
+        timing=project / "finn_zynq_link.runs" / "impl_1" / "top_wrapper_timing_summary_routed.rpt",
+    )
+    check_timing(bitstream.timing, clock_mhz)
+    return bitstream
+
+
+def check_timing(report: Path, clock_mhz: int) -> None:
+    """Refuse a bitstream that Vivado wrote although signals arrive too late; VivadoError."""
+    try:
+        text = report.read_text(errors="replace")
+    except OSError as error:
+        raise VivadoError(f"{report}: Vivado's timing report cannot be read: {error.strerror}") from error
+    if "All user specified timing constraints are met" not in text:
+        raise VivadoError(
+            f"the design does not reach {clock_mhz} MHz on this board, see {report}; build it with a lower clock"
+        )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _files(folder: Path) -> list[str]:
+    """The paths of all files below ``folder`` but the manifest, relative, POSIX, in order."""
+    paths = (path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
+    return sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) != MANIFEST)
+
+
+def assemble(folder: Path, bitstream: Bitstream, *, model: Path, bits: int, board: Board, clock_mhz: int) -> Deployment:
+    """Make the deployment folder; it appears whole or not at all, in place of one that was there before.
+
+    Args:
+        folder: a new folder, an empty one, or an earlier deployment.
+        bitstream: from :func:`synthesise`.
+        model: the model's folder, with its card.
+        bits: the network's width.
+        board: the accelerator's board.
+        clock_mhz: the accelerator's clock, MHz.
+
+    Raises:
+        ModelError: the model is damaged.
+        DeploymentError: settings.json is not that of an accelerator of ours.
+        OutputError: the folder holds something else, or cannot be written.
+    """
+    card = read_card(model)
+    network = read_file(model, card, bits, "network")
+    if folder.exists() and not (folder.is_dir() and ((folder / MANIFEST).is_file() or not any(folder.iterdir()))):
+        raise OutputError(f"{folder} is there and is no deployment folder; name another, or remove it")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror}") from error
+    try:
+        for source, name in ((bitstream.bitfile, BITFILE), (bitstream.handoff, HANDOFF)):
+            (part / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(source, part / name)
+        shutil.copytree(bitstream.driver, part / "driver", copy_function=shutil.copyfile)
+        (part / _MODEL).mkdir()
+        shutil.copyfile(model / CARD, part / _MODEL / CARD)
+        (part / _MODEL / FILES["network"].format(bits=bits)).write_bytes(network)
+        _, height, width = _read_settings(part / SETTINGS)
+        manifest = {
+            "format": FORMAT,
+            "version": 1,
+            "board": board.name,
+            "clock_mhz": clock_mhz,
+            "style": model.resolve().name,
+            "bits": bits,
+            "height": height,
+            "width": width,
+            "files": {name: _sha256(part / name) for name in _files(part)},
+        }
+        (part / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        part.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        part.rename(folder)
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return read_deployment(folder)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            value = json.loads(file.read(_MAX_MANIFEST))
+    except OSError as error:
+        raise DeploymentError(f"{path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise DeploymentError(f"{path}: damaged, it is no JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise DeploymentError(f"{path}: damaged, it holds no JSON object")
+    return value
+
+
+def _read_settings(path: Path) -> tuple[dict[str, Any], int, int]:
+    """``driver_information``, and the frame's height and width, which input and output share; uint8 RGB."""
+    settings: Any = _read_json(path).get("driver_information")
+    try:
+        shapes = settings["io_shape_dict"]
+        if settings["driver_type"] != _DRIVER or settings["platform"] != _PLATFORM:
+            raise ValueError("another driver")
+        (_, height, width, channels), *more = shapes["ishape_normal"]
+        if more or channels != 3 or shapes["oshape_normal"] != [[1, height, width, 3]]:
+            raise ValueError("other shapes")
+        if any(shapes[key] != ["DataType['UINT8']"] for key in ("idt", "odt")):
+            raise ValueError("other types")
+        if len(shapes["idma_names"]) != 1 or len(shapes["odma_names"]) != 1:
+            raise ValueError("other engines")
+        return settings, int(height), int(width)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DeploymentError(f"{path}: is not the description of an accelerator that paints RGB frames") from error
+
+
+def read_deployment(folder: Path) -> Deployment:
+    """A deployment folder, every file of which is as it was written.
+
+    Raises:
+        DeploymentError: a file is missing, altered or not of the deployment, or the folder is no deployment.
+    """
+    manifest = _read_json(folder / MANIFEST)
+    if manifest.get("format") != FORMAT or manifest.get("version") != 1:
+        raise DeploymentError(f"{folder / MANIFEST}: not a version 1 {FORMAT}")
+    hashes = manifest.get("files")
+    if not isinstance(hashes, dict):
+        raise DeploymentError(f"{folder / MANIFEST}: damaged, it names no files")
+    try:
+        present = _files(folder)
+        for name in (BITFILE, HANDOFF, SETTINGS, *hashes):
+            if name not in present:
+                raise DeploymentError(f"{folder}: {name} is missing; copy the whole folder again")
+        for name in present:
+            # The driver loads every weight file that it finds, so one too many is as bad as one too few.
+            if name not in hashes:
+                raise DeploymentError(f"{folder}: {name} does not belong to the deployment; remove it")
+            if (folder / name).is_symlink() or not (folder / name).is_file():
+                raise DeploymentError(f"{folder}: {name} is no plain file; copy the whole folder again")
+            if _sha256(folder / name) != hashes[name]:
+                raise DeploymentError(f"{folder}: {name} is damaged, its SHA-256 is another; copy the folder again")
+    except OSError as error:
+        raise DeploymentError(f"{folder}: {error}") from error
+    settings, height, width = _read_settings(folder / SETTINGS)
+    facts = {"board": str, "clock_mhz": int, "style": str, "bits": int}
+    for key, kind in facts.items():
+        if not isinstance(manifest.get(key), kind):
+            raise DeploymentError(f"{folder / MANIFEST}: damaged, {key} is {manifest.get(key)!r}")
+    if (manifest.get("height"), manifest.get("width")) != (height, width):
+        raise DeploymentError(f"{folder / MANIFEST}: names another frame than {SETTINGS}, {width}x{height}")
+    return Deployment(
+        folder=folder, height=height, width=width, settings=settings, **{key: manifest[key] for key in facts}
+    )
