@@ -248,13 +248,14 @@ def build(request: Request, progress: Progress | None = None) -> Build:
     folder = request.out
     _claim(folder)
     network_file = dump(network)
+    digest = hashlib.sha256(network_file).hexdigest()
     asked = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(request).items() if k != "out"}
     state = {
         "format": FORMAT, "version": 1, "state": "started", "request": asked, "style": source.title,
         "bits": network.bits, "margin": source.margin, "grain": source.grain,
         "height": plan.dataflow.source.height, "width": plan.dataflow.source.width,
         "board": board.name, "clock_mhz": plan.clock_hz / 1e6,
-        "network_sha256": hashlib.sha256(network_file).hexdigest(),
+        "network_sha256": digest,
     }  # fmt: skip
     with _into_folder(folder):
         _write_json(folder / STATE, state)
@@ -275,7 +276,7 @@ def build(request: Request, progress: Progress | None = None) -> Build:
         _write_json(folder / PLAN, plan_file(plan))
         description = describe(
             plan, title=source.title, bits=network.bits, size=request.size, margin=source.margin,
-            network_sha256=state["network_sha256"], target_fps=request.fps,
+            network_sha256=digest, target_fps=request.fps,
             finn=finn_estimates(model, board.part), measured=None,
         )  # fmt: skip
         write_report(folder, description)

@@ -52,6 +52,9 @@ _STYLES = ("distributed", "block", "ultra")
 _URAM_BITS = 72
 #: Bits from which a buffer is worth an UltraRAM of 288 Kib.
 _LARGE_BUFFER = 1 << 15
+#: Targets around the fastest that are tried too, and the share of its rate that they must keep.
+_NEARLY = (1.003, 1.007, 1.011, 1.015)
+_WORTH = 0.985
 _HASTE = (0.9, 0.8, 0.65, 0.5)
 _DSP_PRICES = (1.0, 4.0, 0.25)
 
@@ -118,8 +121,8 @@ class Plan:
 
     @cached_property
     def slowest(self) -> Stage:
-        """The stage that sets the rate."""
-        return max(self.stages, key=lambda s: s.cycles)
+        """The stage that sets the rate; a matrix product, if one is among the slowest."""
+        return max(self.stages, key=lambda s: (s.cycles, s.kind == "MVAU"))
 
     @property
     def cycles(self) -> int:
@@ -611,7 +614,8 @@ def fastest_plan(
     plan = attempt(high)
     if plan.over:
         raise DoesNotFitError(
-            f"{board.name}: not even one frame in {plan.cycles / plan.clock_hz:.1f} s fits: {binding(plan)}"
+            f"{board.name}: not even one frame in {plan.cycles / plan.clock_hz:.1f} s fits: {binding(plan)}; "
+            "build for a smaller size, frames larger than that are painted in tiles"
         )
     best = plan
     while high / low > 1.004:
@@ -621,7 +625,9 @@ def fastest_plan(
             low = middle
         else:
             best, high = plan, min(middle, plan.cycles)
-    return best
+    # The last per cent can be dear: among the plans hardly slower, take the one that leaves the board emptiest.
+    nearly = [attempt(int(best.cycles * share)) for share in _NEARLY]
+    return min([best, *(p for p in nearly if p.fps >= _WORTH * best.fps)], key=lambda p: p.fullest)
 
 
 def binding(plan: Plan) -> str:

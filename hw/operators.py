@@ -39,7 +39,7 @@ class _Operator(HWCustomOp):  # type: ignore[misc]
 
     def get_nodeattr_types(self) -> dict[str, Any]:
         """FINN's attributes and ours; ``numInputVectors`` is [1, H, W] of the input."""
-        attributes = super().get_nodeattr_types()
+        attributes: dict[str, Any] = super().get_nodeattr_types()
         attributes.update(
             {
                 "NumChannels": ("i", True, 0),
@@ -363,7 +363,8 @@ class RequantShift_rtl(RequantShift, _Rtl):
 
     def get_nodeattr_types(self) -> dict[str, Any]:
         """Both bases' attributes."""
-        return RequantShift.get_nodeattr_types(self) | _Rtl.get_nodeattr_types(self)
+        attributes: dict[str, Any] = RequantShift.get_nodeattr_types(self) | _Rtl.get_nodeattr_types(self)
+        return attributes
 
     def execute_node(self, context: dict[str, np.ndarray], graph: Any) -> None:
         """Golden model; never the vendor's simulator."""
@@ -386,7 +387,8 @@ class AddClamp_rtl(AddClamp, _Rtl):
 
     def get_nodeattr_types(self) -> dict[str, Any]:
         """Both bases' attributes."""
-        return AddClamp.get_nodeattr_types(self) | _Rtl.get_nodeattr_types(self)
+        attributes: dict[str, Any] = AddClamp.get_nodeattr_types(self) | _Rtl.get_nodeattr_types(self)
+        return attributes
 
     def execute_node(self, context: dict[str, np.ndarray], graph: Any) -> None:
         """Golden model; never the vendor's simulator."""
@@ -408,7 +410,8 @@ class TapSum_rtl(TapSum, _Rtl):
 
     def get_nodeattr_types(self) -> dict[str, Any]:
         """Both bases' attributes."""
-        return TapSum.get_nodeattr_types(self) | _Rtl.get_nodeattr_types(self)
+        attributes: dict[str, Any] = TapSum.get_nodeattr_types(self) | _Rtl.get_nodeattr_types(self)
+        return attributes
 
     def execute_node(self, context: dict[str, np.ndarray], graph: Any) -> None:
         """Golden model; never the vendor's simulator."""
@@ -430,7 +433,8 @@ class PixelShuffle_rtl(PixelShuffle, _Rtl):
 
     def get_nodeattr_types(self) -> dict[str, Any]:
         """Both bases' attributes."""
-        return PixelShuffle.get_nodeattr_types(self) | _Rtl.get_nodeattr_types(self)
+        attributes: dict[str, Any] = PixelShuffle.get_nodeattr_types(self) | _Rtl.get_nodeattr_types(self)
+        return attributes
 
     def execute_node(self, context: dict[str, np.ndarray], graph: Any) -> None:
         """Golden model; never the vendor's simulator."""
@@ -521,7 +525,8 @@ class UpsampleNearestNeighbour_rtl(UpsampleNearestNeighbour, _Rtl):  # type: ign
 
 def _exact_product(self: Any, context: dict[str, np.ndarray], graph: Any) -> None:
     """MVAU without activation in float64: exact to 2^53, where FINN's float32 ends at 2^24."""
-    x, weights, out = *self.onnx_node.input[:2], self.onnx_node.output[0]
+    x, weights = self.onnx_node.input[:2]
+    out = self.onnx_node.output[0]
     result = context[x].astype(np.float64) @ context[weights].astype(np.float64)
     context[out] = result.reshape(self.get_normal_output_shape())
 
