@@ -7,7 +7,7 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check install --quiet
 export TORCH ?= torch==2.13.0
 export TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: setup timelapse test test-slow lint clean finn-image finn
+.PHONY: setup timelapse test test-slow test-rtl lint clean finn-image finn
 
 setup: $(VENV)/.complete
 
@@ -41,10 +41,14 @@ timelapse: $(VENV)/.painting
 	@echo "      $(VENV)/bin/pleinair run --camera synthetic:7 --out other.mp4    another valley"
 
 test: $(VENV)/.complete
-	$(VENV)/bin/python -m pytest -m "not slow"
+	$(VENV)/bin/python -m pytest -m "not slow and not rtl"
 
 test-slow: $(VENV)/.complete
 	$(VENV)/bin/python -m pytest -m slow
+
+# Whole shipped networks, cycle by cycle.
+test-rtl: $(VENV)/.complete
+	$(VENV)/bin/python -m pytest -m rtl
 
 lint: $(VENV)/.complete
 	$(VENV)/bin/ruff check .

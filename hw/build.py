@@ -156,8 +156,6 @@ def make_plan(request: Request, source: Source, board: Board) -> Plan:
     network = source.network
     height, width = input_size(request.size, source.margin, network.stride)
     clock = request.clock_mhz * 1e6 if request.clock_mhz else board.clock_hz
-    if source.margin < network.halo and source.folder is None:
-        raise OptionError(f"--margin {source.margin}: below the network's halo of {network.halo} pixels")
     if request.folding is None:
         if request.fps is None:
             return fastest_plan(network, height, width, board, clock_hz=clock, writeable=request.writeable)

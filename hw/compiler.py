@@ -120,6 +120,31 @@ class _Compiler:
         # The sums' widths reach the operators behind them.
         return self.seen("fold", model.transform(InferDataTypes()))
 
+    def by_common_multiple(self, model: Any) -> None:
+        """Put the plan's second converter before those that convert by way of a common multiple."""
+        from onnx import helper
+
+        wide = {
+            s.name: s for s in self.plan.stages if s.kind == "StreamingDataWidthConverter" and s.name.endswith(".up")
+        }
+        for node in list(model.graph.node):
+            stage = wide.get(f"{self.stage(node)}.up")
+            if stage is None:
+                continue
+            operator, made = _operator(node), model.make_new_valueinfo_name()
+            attributes = {k: operator.get_nodeattr(k) for k in ("inShape", "inWidth", "dataType")}
+            first = helper.make_node(
+                node.op_type, [node.input[0]], [made], domain=node.domain, backend="fpgadataflow",
+                outShape=attributes["inShape"], outWidth=stage.out_width, **attributes,
+            )  # fmt: skip
+            model.graph.node.insert(list(model.graph.node).index(node), first)
+            model.set_tensor_shape(made, attributes["inShape"])
+            model.set_tensor_datatype(made, model.get_tensor_datatype(node.input[0]))
+            node.input[0] = made
+            operator.set_nodeattr("inShape", attributes["inShape"])
+            operator.set_nodeattr("inWidth", stage.out_width)
+            self.stages[made] = stage.name
+
     def connect(self, model: Any) -> Any:
         """Width converters where lanes differ, and the plan's FIFOs."""
         from finn.transformation.fpgadataflow.insert_dwc import InsertDWC
@@ -133,6 +158,7 @@ class _Compiler:
                 consumer = model.find_consumer(node.output[0])
                 number = list(consumer.input).index(node.output[0])
                 self.stages[node.output[0]] = f"{self.stage(consumer)}.width{number or ''}"
+        self.by_common_multiple(model)
         fifos = {s.name: s for s in self.plan.stages if s.kind == "StreamingFIFO"}
         for node in model.graph.node:
             streams = [f"{self.stream(node, i)}.fifo" for i in range(len(node.output))]

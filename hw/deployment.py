@@ -2,25 +2,17 @@
 
 :func:`synthesise` gives a generated accelerator to FINN's flow for Zynq, which packs it as an IP block, joins it to
 the processing system by two memory-access engines (IODMA, the only part that is compiled from C++, by Vitis HLS), and
-lets Vivado make the bitstream. :func:`assemble` puts the result into a deployment folder, :func:`read_deployment` opens
-such a folder after checking every file::
-
-    bitfile/finn-accel.bit, finn-accel.hwh    what PYNQ loads
-    driver/settings.json                      what finn-plus-driver 1.6.1 reads: shapes, types, engines' names
-    driver/runtime_weights/                   only for layers with ``runtime_writeable_weights``
-    model/card.json, network-8bit.npz         a model folder that :func:`host.models.load_model` reads
-    hashes.json                               the board, the clock, and the SHA-256 of every other file
+lets Vivado make the bitstream. :func:`assemble` puts the result into a deployment folder, which host/deployment.py
+describes and reads.
 
 The calls follow finn-plus 1.6.1 (``ZynqBuild``, ``MakePYNQDriver``, ``DependencyUpdater``). docs/vivado.md says what of
-this has been run. Nothing is imported from FINN before it is needed: reading a folder takes the standard library alone.
+this has been run. Nothing is imported from FINN before it is needed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-import hashlib
-import json
 import math
 import os
 import shutil
@@ -31,20 +23,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from host.deployment import (
+    BITFILE, DRIVER, HANDOFF, MANIFEST, MODEL, PLATFORM, Deployment, read_deployment, write_manifest,
+)  # fmt: skip
 from host.errors import OptionError, OutputError, PleinairError
 from host.models import CARD, FILES, read_card, read_file
 from hw.boards import Board
 from hw.environment import ToolchainError, Vivado
 
-MANIFEST = "hashes.json"
-FORMAT = "pleinair-deployment"
-SETTINGS = "driver/settings.json"
-BITFILE = "bitfile/finn-accel.bit"
-HANDOFF = "bitfile/finn-accel.hwh"
-_MODEL = "model"
-_PLATFORM = "zynq-iodma"
-_DRIVER = "FINNDMAOverlay"
-_MAX_MANIFEST = 1 << 20
 #: Memory-access engines: one for the frames in, one for those out. FINN numbers their partitions first.
 _ENGINES = 2
 
@@ -62,10 +48,6 @@ class VivadoError(PleinairError):
     """Vivado or Vitis HLS failed, or the design does not reach its clock; the message names the log to read."""
 
 
-class DeploymentError(PleinairError):
-    """A deployment folder is missing, damaged, incomplete or not ours; the message names the file."""
-
-
 @dataclass(frozen=True)
 class Bitstream:
     """What Vivado made, still in its own folders. ``driver``: the folder of settings.json and runtime weights."""
@@ -75,34 +57,6 @@ class Bitstream:
     driver: Path
     utilisation: Path
     timing: Path
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """A deployment folder whose files are all there and as they were written.
-
-    ``height`` and ``width`` are the accelerator's frame in pixels, margin included; ``settings`` is
-    ``driver_information`` of settings.json; ``model`` the folder for :func:`host.models.load_model`.
-    """
-
-    folder: Path
-    board: str
-    clock_mhz: int
-    style: str
-    bits: int
-    height: int
-    width: int
-    settings: dict[str, Any]
-
-    @property
-    def bitfile(self) -> Path:
-        """The bitstream; its .hwh lies beside it under the same name, where PYNQ looks for it."""
-        return self.folder / BITFILE
-
-    @property
-    def model(self) -> Path:
-        """The model's folder."""
-        return self.folder / _MODEL
 
 
 def clock_period(megahertz: int) -> float:
@@ -250,7 +204,7 @@ def _replaced(module: Any, name: str, value: object) -> Iterator[None]:
 def _write_driver(linked: Any, period: float) -> Path:
     """settings.json and runtime weights by FINN, for a graph of partitions whose engines have their names."""
     make = import_module("finn.transformation.fpgadataflow.make_driver").MakePYNQDriver
-    return Path(linked.transform(make(_PLATFORM, _DRIVER, clk_period_ns=period)).get_metadata_prop("pynq_driver_dir"))
+    return Path(linked.transform(make(PLATFORM, DRIVER, clk_period_ns=period)).get_metadata_prop("pynq_driver_dir"))
 
 
 def make_driver(model: Any, board: Board, clock_mhz: int) -> Path:
@@ -345,20 +299,6 @@ def check_timing(report: Path, clock_mhz: int) -> None:
         )
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _files(folder: Path) -> list[str]:
-    """The paths of all files below ``folder`` but the manifest, relative, POSIX, in order."""
-    paths = (path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
-    return sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) != MANIFEST)
-
-
 def assemble(folder: Path, bitstream: Bitstream, *, model: Path, bits: int, board: Board, clock_mhz: int) -> Deployment:
     """Make the deployment folder; it appears whole or not at all, in place of one that was there before.
 
@@ -389,22 +329,10 @@ def assemble(folder: Path, bitstream: Bitstream, *, model: Path, bits: int, boar
             (part / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source, part / name)
         shutil.copytree(bitstream.driver, part / "driver", copy_function=shutil.copyfile)
-        (part / _MODEL).mkdir()
-        shutil.copyfile(model / CARD, part / _MODEL / CARD)
-        (part / _MODEL / FILES["network"].format(bits=bits)).write_bytes(network)
-        _, height, width = _read_settings(part / SETTINGS)
-        manifest = {
-            "format": FORMAT,
-            "version": 1,
-            "board": board.name,
-            "clock_mhz": clock_mhz,
-            "style": model.resolve().name,
-            "bits": bits,
-            "height": height,
-            "width": width,
-            "files": {name: _sha256(part / name) for name in _files(part)},
-        }
-        (part / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        (part / MODEL).mkdir()
+        shutil.copyfile(model / CARD, part / MODEL / CARD)
+        (part / MODEL / FILES["network"].format(bits=bits)).write_bytes(network)
+        write_manifest(part, board=board.name, clock_mhz=clock_mhz, style=model.resolve().name, bits=bits)
         part.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)
@@ -414,74 +342,3 @@ def assemble(folder: Path, bitstream: Bitstream, *, model: Path, bits: int, boar
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return read_deployment(folder)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            value = json.loads(file.read(_MAX_MANIFEST))
-    except OSError as error:
-        raise DeploymentError(f"{path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise DeploymentError(f"{path}: damaged, it is no JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise DeploymentError(f"{path}: damaged, it holds no JSON object")
-    return value
-
-
-def _read_settings(path: Path) -> tuple[dict[str, Any], int, int]:
-    """``driver_information``, and the frame's height and width, which input and output share; uint8 RGB."""
-    settings: Any = _read_json(path).get("driver_information")
-    try:
-        shapes = settings["io_shape_dict"]
-        if settings["driver_type"] != _DRIVER or settings["platform"] != _PLATFORM:
-            raise ValueError("another driver")
-        (_, height, width, channels), *more = shapes["ishape_normal"]
-        if more or channels != 3 or shapes["oshape_normal"] != [[1, height, width, 3]]:
-            raise ValueError("other shapes")
-        if any(shapes[key] != ["DataType['UINT8']"] for key in ("idt", "odt")):
-            raise ValueError("other types")
-        if len(shapes["idma_names"]) != 1 or len(shapes["odma_names"]) != 1:
-            raise ValueError("other engines")
-        return settings, int(height), int(width)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DeploymentError(f"{path}: is not the description of an accelerator that paints RGB frames") from error
-
-
-def read_deployment(folder: Path) -> Deployment:
-    """A deployment folder, every file of which is as it was written.
-
-    Raises:
-        DeploymentError: a file is missing, altered or not of the deployment, or the folder is no deployment.
-    """
-    manifest = _read_json(folder / MANIFEST)
-    if manifest.get("format") != FORMAT or manifest.get("version") != 1:
-        raise DeploymentError(f"{folder / MANIFEST}: not a version 1 {FORMAT}")
-    hashes = manifest.get("files")
-    if not isinstance(hashes, dict):
-        raise DeploymentError(f"{folder / MANIFEST}: damaged, it names no files")
-    try:
-        present = _files(folder)
-        for name in (BITFILE, HANDOFF, SETTINGS, *hashes):
-            if name not in present:
-                raise DeploymentError(f"{folder}: {name} is missing; copy the whole folder again")
-        for name in present:
-            # The driver loads every weight file that it finds, so one too many is as bad as one too few.
-            if name not in hashes:
-                raise DeploymentError(f"{folder}: {name} does not belong to the deployment; remove it")
-            if (folder / name).is_symlink() or not (folder / name).is_file():
-                raise DeploymentError(f"{folder}: {name} is no plain file; copy the whole folder again")
-            if _sha256(folder / name) != hashes[name]:
-                raise DeploymentError(f"{folder}: {name} is damaged, its SHA-256 is another; copy the folder again")
-    except OSError as error:
-        raise DeploymentError(f"{folder}: {error}") from error
-    settings, height, width = _read_settings(folder / SETTINGS)
-    facts = {"board": str, "clock_mhz": int, "style": str, "bits": int}
-    for key, kind in facts.items():
-        if not isinstance(manifest.get(key), kind):
-            raise DeploymentError(f"{folder / MANIFEST}: damaged, {key} is {manifest.get(key)!r}")
-    if (manifest.get("height"), manifest.get("width")) != (height, width):
-        raise DeploymentError(f"{folder / MANIFEST}: names another frame than {SETTINGS}, {width}x{height}")
-    return Deployment(
-        folder=folder, height=height, width=width, settings=settings, **{key: manifest[key] for key in facts}
-    )

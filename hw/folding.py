@@ -52,6 +52,8 @@ _STYLES = ("distributed", "block", "ultra")
 _URAM_BITS = 72
 #: Bits from which a buffer is worth an UltraRAM of 288 Kib.
 _LARGE_BUFFER = 1 << 15
+#: Frames of fewer rows get FIFOs before padding; at this height borders cost about one per cent without.
+_LOW_FRAME = 320
 #: Targets around the fastest that are tried too, and the share of its rate that they must keep.
 _NEARLY = (1.003, 1.007, 1.011, 1.015)
 _WORTH = 0.985
@@ -206,6 +208,41 @@ def _first(options: Iterable[int], cycles: Callable[[int], int], target: int) ->
     return chosen
 
 
+def convert_cycles(elements: int, have: int, lanes: int) -> int:
+    """FINN's StreamingDataWidthConverter_rtl (vpc.sv), as measured in simulation; FINN itself expects nothing of it.
+
+    A word of the narrower side a cycle where one width divides the other; else it loses one at every common multiple.
+    """
+    multiple = math.lcm(have, lanes)
+    return elements * (multiple // have + multiple // lanes - 1) // multiple
+
+
+@dataclass(frozen=True)
+class _Converter:
+    """One width converter: lanes in and out, cycles a frame, and what it takes."""
+
+    into: int
+    out: int
+    cycles: int
+    logic: Resources
+
+
+def _conversion(elements: int, have: int, lanes: int, bits: int, target: int) -> list[_Converter]:
+    """Converters from ``have`` to ``lanes`` lanes: one, or two by way of the common multiple where one is too slow."""
+
+    def one(into: int, out: int) -> _Converter:
+        return _Converter(
+            into, out, convert_cycles(elements, into, out), resources.width_converter(into * bits, out * bits)
+        )
+
+    if have == lanes:
+        return []
+    direct, multiple = one(have, lanes), math.lcm(have, lanes)
+    if direct.cycles <= target or multiple in (have, lanes):
+        return [direct]
+    return [one(have, multiple), one(multiple, lanes)]
+
+
 def window_cycles(o: Window, simd: int, parallel: bool) -> int:
     """FINN's ConvolutionInputGenerator_rtl, get_exp_cycles."""
     s = o.padded
@@ -234,15 +271,16 @@ def _cheapest_product(
     for simd in divisors(rows):
         if simd == rows and rows > 1:
             continue  # one fold: the MVU's output queue is sized for two or more
-        before = resources.width_converter((have or simd) * activation_bits, simd * activation_bits)
+        before = _conversion(pixels * rows, have or simd, simd, activation_bits, target)
         for pe in divisors(outputs):
-            cycles = pixels * (rows // simd) * (outputs // pe)
+            after = _conversion(pixels * outputs, pe, wanted, sum_bits, target)
+            cycles = max([pixels * (rows // simd) * (outputs // pe), *(c.cycles for c in (*before, *after))])
             if cycles > target:
                 key: tuple[float, ...] = (1, cycles)
             else:
                 unit = resources.mvu(rows, outputs, pe, simd, weight_bits, activation_bits, sum_bits, board.dsp_block)
-                after = resources.width_converter(pe * sum_bits, wanted * sum_bits)
-                key = (0, _weight(unit + before + after, board, dsp_price))
+                total = sum((c.logic for c in (*before, *after)), unit)
+                key = (0, _weight(total, board, dsp_price))
             if best is None or key < best[0]:
                 best = (key, simd, pe)
     assert best is not None
@@ -276,13 +314,11 @@ class _Folder:
         self.width(consumer, o, number, have, lanes, bits, self.dataflow.input_of(o, number).elements)
 
     def width(self, consumer: str, o: Operator, number: int, have: int, lanes: int, bits: int, elements: int) -> None:
-        if have == lanes:
-            return
-        cycles = max(elements // have, elements // lanes)
-        logic = resources.width_converter(have * bits, lanes * bits)
-        name = f"{consumer}.width{number or ''}"
-        kind, out = "StreamingDataWidthConverter", lanes * bits
-        self.stages.append(Stage(name, kind, o.name, have, lanes, cycles, logic, out_width=out))
+        name, kind = f"{consumer}.width{number or ''}", "StreamingDataWidthConverter"
+        for way in _conversion(elements, have, lanes, bits, self.target):
+            step = name if way.out == lanes else f"{name}.up"
+            logic, out = way.logic, way.out * bits
+            self.stages.append(Stage(step, kind, o.name, way.into, way.out, way.cycles, logic, out_width=out))
 
     def lanes(self, o: Operator) -> int:
         """The fewest lanes with which an operator between products meets the target."""
@@ -442,13 +478,55 @@ def _fifo(name: str, maker: Stage, words: int, board: Board) -> Stage:
     )
 
 
+def _before_products(dataflow: Dataflow, order: Sequence[Stage]) -> dict[str, int]:
+    """Words for the streams into matrix products that are fed more slowly than they read.
+
+    A product reads a window's words once and replays them for its other outputs, taking nothing in meanwhile. A FIFO
+    that holds the next window keeps it from waiting for that one's words; without, a stage can take a third longer than
+    planned.
+    """
+    found = {}
+    for before, stage in zip(order, order[1:], strict=False):
+        if stage.kind == "MVAU" and before.kind == "StreamingDataWidthConverter":
+            rows, outputs = _product(dataflow, stage).weight.shape
+            if outputs > stage.pe:
+                found[before.name] = rows // stage.simd + 2
+    return found
+
+
+def _before_borders(dataflow: Dataflow, order: Sequence[Stage]) -> dict[str, int]:
+    """Words for the streams into padding, a row or two, where frames are so low that borders count.
+
+    Padding takes nothing in while it gives rows of zeros, and everything before it stands still.
+    """
+    if dataflow.source.height >= _LOW_FRAME:
+        return {}
+    found = {}
+    for before, stage in zip(order, order[1:], strict=False):
+        if stage.kind == "FMPadding":
+            o = dataflow.operator(stage.operator)
+            assert isinstance(o, Window)
+            row = o.source.width * o.source.channels * o.source.bits // before.out_width
+            found[before.name] = min(o.kernel[0] // 2, 2) * row + 16
+    return found
+
+
+def _product(dataflow: Dataflow, stage: Stage) -> MatrixProduct:
+    o = dataflow.operator(stage.operator)
+    assert isinstance(o, MatrixProduct)
+    return o
+
+
 def _fifos(folder: _Folder) -> None:
-    """Skip buffers: one for each residual block, on the fork's second stream."""
-    for o in folder.dataflow.operators:
+    """FIFOs by rule: one for each residual block on the fork's second stream, and those that keep stages busy."""
+    dataflow, order = folder.dataflow, tuple(folder.stages)
+    makers = {s.name: s for s in order}
+    depths = _before_products(dataflow, order) | _before_borders(dataflow, order)
+    for o in dataflow.operators:
         if isinstance(o, AddClamp):
-            fork = next(s for s in folder.stages if s.name == o.inputs[0])
-            words = _skip_words(folder.dataflow, o, fork.pe)
-            folder.stages.append(_fifo(f"{fork.name}.skip.fifo", fork, words, folder.board))
+            depths[f"{o.inputs[0]}.skip"] = _skip_words(dataflow, o, makers[o.inputs[0]].pe)
+    for stream, words in depths.items():
+        folder.stages.append(_fifo(f"{stream}.fifo", makers[stream.removesuffix(".skip")], words, folder.board))
 
 
 def _fold(

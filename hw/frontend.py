@@ -108,6 +108,8 @@ def read_source(model: str, bits: int | None, margin: int | None) -> Source:
         network = read_graph(path.read_bytes(), path.name)
         if bits is not None and bits != network.bits:
             raise OptionError(f"--bits {bits}: {path.name} is a network of {network.bits} bits")
+        if margin < network.halo:
+            raise OptionError(f"--margin {margin}: below the network's halo of {network.halo} pixels")
         return Source(network, path.stem, margin, 0, None)
     folder = find_style(model)
     if bits is None:

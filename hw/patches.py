@@ -92,6 +92,16 @@ def drop_startup_watchdog(text: str) -> str:
     )
 
 
+def share_core(text: str) -> str:
+    """Units of equal parameters share the C++ code that Verilator makes of their cores; otherwise each has its own.
+
+    Of The Starry Night's accelerator with 2,500 multiplier lanes that leaves 36 MB of 62.
+    """
+    return _substitute(
+        r"(?<=^\);\n\n)(?=\timport  mvu_pkg::\*;)", "\t/*verilator no_inline_module*/\n", text, "share_core"
+    )
+
+
 def drop_arithmetic(text: str) -> str:
     """The matrix-vector unit's core keeps its timing and gives zeros: what there is of it is its valid pipeline.
 
@@ -117,7 +127,7 @@ CORRECTNESS: Mapping[str, tuple[Patch, ...]] = {"mvu/mvu_vvu_axi.sv": (lengthen_
 SIMULATION: Mapping[str, tuple[Patch, ...]] = {
     "fifo/hdl/fifo.sv": (pack_address_widths,),
     "mvu/add_multi.sv": (hoist_leaf_loads,),
-    "mvu/mvu.sv": (drop_startup_watchdog,),
+    "mvu/mvu.sv": (drop_startup_watchdog, share_core),
 }
 SIZING: Mapping[str, tuple[Patch, ...]] = {**SIMULATION, "mvu/mvu.sv": (drop_startup_watchdog, drop_arithmetic)}
 SYNTHESIS: Mapping[str, tuple[Patch, ...]] = {

@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from host.deployment import DeploymentError, read_deployment
 from host.errors import ModelError, OptionError, OutputError
 from host.models import load_model
 from host.network import dump
 from hw import deployment, environment
 from hw.boards import BOARDS
-from hw.deployment import Bitstream, DeploymentError, VivadoError
+from hw.deployment import Bitstream, VivadoError
 from hw.environment import ToolchainError, Vivado
 from tests.hw.test_environment import needs_finn, own_environment, program  # noqa: F401
 from tests.networks import random_network
@@ -435,7 +436,7 @@ def test_the_folder_holds_all_and_opens(deployed, bitstream):
 def test_reading_takes_no_finn(deployed):
     """A board has none."""
     code = (
-        "import sys; from pathlib import Path; from hw.deployment import read_deployment; "
+        "import sys; from pathlib import Path; from host.deployment import read_deployment; "
         "print(read_deployment(Path(sys.argv[1])).board, {'finn', 'qonnx', 'onnx', 'torch'} & set(sys.modules))"
     )
     done = subprocess.run(
@@ -489,9 +490,9 @@ def test_every_changed_bit_is_noticed(deployed):
         data[random.integers(len(data))] ^= 1 << random.integers(8)
         path.write_bytes(data)
         with pytest.raises(DeploymentError, match=rf"{name} is damaged"):
-            deployment.read_deployment(deployed.folder)
+            read_deployment(deployed.folder)
         path.write_bytes(whole)
-    deployment.read_deployment(deployed.folder)
+    read_deployment(deployed.folder)
 
 
 def test_missing_and_foreign_files_are_named(deployed, tmp_path):
@@ -499,15 +500,15 @@ def test_missing_and_foreign_files_are_named(deployed, tmp_path):
     for name in ("bitfile/finn-accel.hwh", "model/network-8bit.npz", "driver/runtime_weights/1_0_MVAU.dat"):
         (folder / name).rename(tmp_path / "kept")
         with pytest.raises(DeploymentError, match=f"{name} is missing"):
-            deployment.read_deployment(folder)
+            read_deployment(folder)
         (folder / name).symlink_to(tmp_path / "kept")
         with pytest.raises(DeploymentError, match=f"{name} is no plain file"):
-            deployment.read_deployment(folder)
+            read_deployment(folder)
         (folder / name).unlink()
         (tmp_path / "kept").rename(folder / name)
     (folder / "driver" / "runtime_weights" / "2_0_MVAU.dat").write_text("00\n")
     with pytest.raises(DeploymentError, match=r"2_0_MVAU\.dat does not belong"):
-        deployment.read_deployment(folder)
+        read_deployment(folder)
 
 
 @pytest.mark.parametrize(
@@ -529,7 +530,7 @@ def test_a_changed_manifest_is_refused(deployed, change, message):
     change(manifest)
     path.write_text(json.dumps(manifest))
     with pytest.raises(DeploymentError, match=message):
-        deployment.read_deployment(deployed.folder)
+        read_deployment(deployed.folder)
 
 
 def test_what_is_no_deployment(tmp_path):
@@ -537,4 +538,4 @@ def test_what_is_no_deployment(tmp_path):
         if content is not None:
             (tmp_path / "hashes.json").write_text(content)
         with pytest.raises(DeploymentError, match=message):
-            deployment.read_deployment(tmp_path)
+            read_deployment(tmp_path)

@@ -12,6 +12,7 @@ from hw.boards import BOARDS
 from hw.folding import (
     BUDGET,
     DoesNotFitError,
+    convert_cycles,
     fastest_plan,
     plan_for_cycles,
     plan_for_rate,
@@ -34,6 +35,13 @@ def test_every_stage_meets_the_target(network, board, target):
     assert all(stage.cycles <= target for stage in plan.stages)
     assert plan.cycles == max(stage.cycles for stage in plan.stages)
     assert plan.fps == pytest.approx(BOARDS[board].clock_hz / plan.cycles)
+
+
+def test_width_converters_take_longer_where_neither_width_divides_the_other():
+    assert convert_cycles(1200, 1, 12) == convert_cycles(1200, 12, 1) == 1200
+    assert convert_cycles(1200, 4, 12) == 300
+    assert convert_cycles(1200, 4, 4) == 300
+    assert convert_cycles(1200, 16, 12) == 1200 // 48 * (3 + 4 - 1)
 
 
 def test_slower_is_cheaper(network):
@@ -88,7 +96,9 @@ def test_640x480_at_8_bits_reaches_its_rate_with_busy_lanes(style, board, fps):
 
 def test_a_rate_beyond_the_board_is_refused_with_the_best_there_is(network):
     board = BOARDS["pynq-z2"]
-    with pytest.raises(DoesNotFitError, match=r"--fps 5000: does not fit pynq-z2 at 100 MHz: .*best that fits is ") as e:
+    with pytest.raises(
+        DoesNotFitError, match=r"--fps 5000: does not fit pynq-z2 at 100 MHz: .*best that fits is "
+    ) as e:
         plan_for_rate(network, 96, 128, board, 5000)
     best = float(str(e.value).rsplit(" ", 1)[1])
     assert plan_for_rate(network, 96, 128, board, best * 0.99).fps >= best * 0.99
@@ -123,9 +133,35 @@ def test_foldings_that_cannot_be_are_refused(network):
 
 def test_fifos_replace_those_that_were_planned(network):
     plan = plan_for_cycles(network, 96, 128, BOARDS["zcu104"], 200_000)
-    skips = {s.name.removesuffix(".fifo") for s in plan.stages if s.kind == "StreamingFIFO"}
-    assert skips == {"block1.conv1.fork.skip", "block2.conv1.fork.skip"}
+    skips = {s.name for s in plan.stages if s.name.endswith(".skip.fifo")}
+    assert skips == {"block1.conv1.fork.skip.fifo", "block2.conv1.fork.skip.fifo"}
     sized = plan.with_fifos({"block1.conv1.fork.skip": 900, "enter.product": 40, "down1.window": 2})
     found = {s.name: s.depth for s in sized.stages if s.kind == "StreamingFIFO"}
     assert found == {"block1.conv1.fork.skip.fifo": 900, "enter.product.fifo": 40}
     assert sized.cycles == plan.cycles
+
+
+def test_products_have_the_next_window_waiting(network):
+    """A product that replays its window for several groups of outputs takes nothing in meanwhile."""
+    plan = plan_for_cycles(network, 400, 400, BOARDS["zcu104"], 4_000_000)
+    order = [s for s in plan.stages if s.kind != "StreamingFIFO"]
+    depths = {s.name.removesuffix(".fifo"): s.depth for s in plan.stages if s.kind == "StreamingFIFO"}
+    waiting = 0
+    for before, stage in zip(order, order[1:], strict=False):
+        if stage.kind == "MVAU" and before.kind == "StreamingDataWidthConverter":
+            rows, outputs = plan.dataflow.operator(stage.operator).weight.shape
+            if outputs > stage.pe:
+                assert depths[before.name] >= rows // stage.simd
+                waiting += 1
+    assert waiting >= 6
+
+
+def test_low_frames_have_rows_waiting_before_borders(network):
+    def before_borders(height):
+        plan = plan_for_cycles(network, height, 128, BOARDS["zcu104"], 4_000_000)
+        order = [s for s in plan.stages if s.kind != "StreamingFIFO"]
+        makers = {a.name for a, b in zip(order, order[1:], strict=False) if b.kind == "FMPadding"}
+        return makers & {s.name.removesuffix(".fifo") for s in plan.stages if s.kind == "StreamingFIFO"}
+
+    assert len(before_borders(96)) == sum(1 for c in network.convolutions()) - 1
+    assert not before_borders(560)

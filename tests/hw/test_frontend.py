@@ -1,4 +1,4 @@
-"""What may become hardware: model folders as they are shipped, and QONNX files from elsewhere refused in one message."""
+"""What may become hardware: model folders as they are shipped; QONNX files from elsewhere refused in one message."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ def test_a_qonnx_file_needs_a_margin(tmp_path):
     file.write_bytes(read_file(folder, read_card(folder), 8, "qonnx"))
     with pytest.raises(OptionError, match="--margin: needed for mine.onnx"):
         read_source(str(file), None, None)
+    with pytest.raises(OptionError, match="--margin 8: below the network's halo of 39 pixels"):
+        read_source(str(file), None, 8)
     source = read_source(str(file), None, 40)
     assert dump(source.network) == dump(load_model("starry-night-small", 8).network)
     with pytest.raises(OptionError, match="--bits 4: mine.onnx is a network of 8 bits"):

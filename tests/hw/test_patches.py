@@ -21,6 +21,8 @@ EVERY = [
     patches.hoist_leaf_loads,
     patches.pack_address_widths,
     patches.drop_startup_watchdog,
+    patches.share_core,
+    patches.drop_arithmetic,
     patches.drop_default_nettype,
 ]
 
