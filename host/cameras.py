@@ -1,6 +1,7 @@
 """Cameras: where frames come from. A folder of images, a video file, or the synthetic day.
 
-None of these is live: they give frames as fast as they are taken, each with the scene's own time.
+These are stored: they give frames as fast as they are taken, each with the scene's own time, and can begin anywhere.
+Live ones, which are asked for a frame when it is due, are in ``host/v4l2.py`` and ``pi/camera.py``.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,12 +32,18 @@ SYNTHETIC_STEP = 300.0
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture: uint8 [H, W, 3] RGB, its number from 0, scene time in seconds, and what to call it."""
+    """One picture: uint8 [H, W, 3] RGB, its number from 0, scene time in seconds, and what to call it.
+
+    ``position`` is its place in the source, unusable frames counted: a camera goes on from there. ``metadata`` is
+    what a live camera says of it (``exposure_us``, ``gain`` ...).
+    """
 
     image: np.ndarray
     index: int
     seconds: float
     name: str
+    position: int = 0
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Camera(Protocol):
@@ -47,8 +54,43 @@ class Camera(Protocol):
     count: int | None  # how many frames will come, None where only the end tells
     skipped: list[str]  # one line for each frame that could not be used
 
-    def frames(self) -> Iterator[Frame]:
-        """The frames; raises CameraError when there is none."""
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        """The frames from position ``start`` on; raises CameraError when there is none in the whole source."""
+
+
+class Shooter(Protocol):
+    """A camera that is asked for each frame when it is due."""
+
+    name: str
+    size: tuple[int, int]  # (width, height) of its pictures
+    live: bool  # whether frames not asked for are gone
+
+    def shoot(self) -> Frame | None:
+        """The next frame, None when there will be no more. Raises CameraError; asking again is allowed."""
+
+    def close(self) -> None:
+        """Give the camera back."""
+
+
+class StoredShooter:
+    """A stored camera, asked frame by frame, from position ``start`` on."""
+
+    live = False
+
+    def __init__(self, camera: Camera, start: int = 0) -> None:
+        self.name, self.size = camera.name, camera.size
+        self.skipped = camera.skipped
+        self._frames = camera.frames(start)
+
+    def shoot(self) -> Frame | None:
+        """See :class:`Shooter`."""
+        return next(self._frames, None)
+
+    def close(self) -> None:
+        """See :class:`Shooter`."""
+        close = getattr(self._frames, "close", None)
+        if close is not None:
+            close()
 
 
 def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -97,14 +139,14 @@ class SyntheticCamera:
         if self.count is None:
             self.count = max(1, round(_DAY / self.every))
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self, start: int = 0) -> Iterator[Frame]:
         """See :class:`Camera`."""
         scene = SyntheticDay(*self.size, seed=self.seed)
         assert self.count is not None
-        for index in range(self.count):
+        for index in range(start, self.count):
             seconds = self.start + index * self.every
             clock = int(seconds % _DAY)
-            yield Frame(scene.frame(seconds), index, seconds, f"{clock // 3600:02d}:{clock // 60 % 60:02d}")
+            yield Frame(scene.frame(seconds), index, seconds, f"{clock // 3600:02d}:{clock // 60 % 60:02d}", index)
 
 
 class FolderCamera:
@@ -141,10 +183,10 @@ class FolderCamera:
         folder = self._files[0].parent
         return CameraError(f"--camera frames:{folder}: none of its images can be read; the first: {first}")
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self, start: int = 0) -> Iterator[Frame]:
         """See :class:`Camera`."""
         index = 0
-        for path in self._files:
+        for position, path in enumerate(self._files[start:], start):
             if self._limit and index >= self._limit:
                 return
             try:
@@ -152,9 +194,9 @@ class FolderCamera:
             except ImageError as error:
                 self.skipped.append(str(error))
                 continue
-            yield Frame(fit(image, self.size), index, float(index), path.name)
+            yield Frame(fit(image, self.size), index, float(index), path.name, position)
             index += 1
-        if index == 0:
+        if index == 0 and start == 0:
             raise self._unreadable(self.skipped[0])
 
 
@@ -230,7 +272,7 @@ class VideoCamera:
                 else:
                     yield picture, seconds
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self, start: int = 0) -> Iterator[Frame]:
         """See :class:`Camera`. Damage is reported in ``skipped``; what can be decoded comes all the same."""
         index, damaged, last, due = 0, [0], 0.0, -math.inf
         with self._open() as container:
@@ -243,7 +285,8 @@ class VideoCamera:
                     # The grid starts at the first frame, and a gap in the video costs the frames in it.
                     due = seconds if due == -math.inf else due
                     due += self._every * (math.floor((seconds + 1e-6 - due) / self._every) + 1)
-                yield Frame(fit(_upright(picture), self.size), index, seconds, f"{seconds:.2f} s")
+                if index >= start:
+                    yield Frame(fit(_upright(picture), self.size), index, seconds, f"{seconds:.2f} s", index)
                 index += 1
                 if self._limit and index >= self._limit:
                     return

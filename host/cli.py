@@ -5,65 +5,40 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from host import cli_fpga, cli_hw, cli_roll
+from host.cli_fpga import accelerator_options, choose
+from host.cli_roll import Common, film_on_roll, refuse_without_roll, roll_options
+from host.cli_shared import (
+    CONFIG,
+    MOST_FRAMES,
+    PATH,
+    Display,
+    backend_option,
+    bits_option,
+    config_option,
+    frames_for,
+    one_line,
+    refuse_same,
+    say,
+    stopped_by_signals,
+    style_option,
+    threads_option,
+)  # fmt: skip
+from host.deflicker import DEFAULT_FRAMES, MAX_FRAMES
 from host.errors import OptionError, OutputError, PleinairError
 from host.models import DEFAULT_GRAIN
-from host.options import parse_duration, parse_size, read_config
+from host.options import parse_duration, parse_size
 from host.steadiness import DEFAULT_STRENGTH, MAX_STRENGTH
 
-if TYPE_CHECKING:
-    from host.film import FilmRecorder
-
-DEFAULT_STYLE = "starry-night"
-_MOST_FRAMES = 10_000_000
 #: Frames that could not be used are listed one by one up to so many.
 _SHOWN = 10
-_PATH = click.Path(path_type=Path)
-
-_style = click.option(
-    "--style", default=DEFAULT_STYLE, show_default=True, help="A style's name (see `pleinair styles`) or its folder."
-)
-_bits = click.option(
-    "--bits", type=int, default=8, show_default=True,
-    help="Width of weights and activations: 4, 8 or 16; 32 for the float network.",
-)  # fmt: skip
-_backend = click.option(
-    "--backend", default="cpu", show_default=True,
-    help="cpu or reference; both paint the same pixels, but for --bits 32.",
-)  # fmt: skip
-_threads = click.option(
-    "--threads", type=click.IntRange(0, 256), default=0, help="Threads that paint; 0, the default, takes every core."
-)
-
-
-def _configure(context: click.Context, _: click.Parameter, path: Path | None) -> None:
-    """The options of a ``--config`` file, as defaults of the command that it is given to."""
-    if path is None:
-        return
-    options = {
-        long.removeprefix("--"): parameter.name
-        for parameter in context.command.params
-        for long in parameter.opts
-        if long.startswith("--") and parameter.name and parameter.name != "config"
-    }
-    values = read_config(path, set(options))
-    context.default_map = {options[key] or key: value for key, value in values.items()}
-    context.meta[_CONFIG] = path
-
-
-_CONFIG = "host.cli.config"
-_config = click.option(
-    "--config", type=_PATH, expose_value=False, is_eager=True, callback=_configure,
-    help="TOML file with further options; the command line wins.",
-)  # fmt: skip
 
 
 class _App(click.Group):
@@ -82,16 +57,30 @@ def app() -> None:
     """A time-lapse camera that paints."""
 
 
+cli_roll.register(app)
+cli_hw.register(app)
+cli_fpga.register(app)
+
+
 @app.command()
-@click.option("--out", type=_PATH, required=True, help="The film: .mp4, .mkv or .mov.")
-@click.option("--camera", default="synthetic", show_default=True, help="synthetic[:SEED], frames:DIR or video:FILE.")
-@_style
-@_bits
-@_backend
-@click.option("--every", help="Scene time between frames: 10s, 5m, 2h.")
-@click.option("--frames", type=click.IntRange(1, _MOST_FRAMES), help="Stop after so many.")
-@click.option("--for", "for_", help="Stop after so much scene time.")
+@click.option("--out", type=PATH, help="The film: .mp4, .mkv or .mov; a roll can do without.")
+@click.option(
+    "--camera",
+    default="synthetic",
+    show_default=True,
+    help="synthetic[:SEED], frames:DIR, video:FILE; live: pi[:N], v4l2:N.",
+)
+@style_option
+@bits_option
+@backend_option
+@accelerator_options
+@click.option("--every", help="Time between frames: 10s, 5m, 2h; scene time of stored cameras.")
+@click.option("--frames", type=click.IntRange(1, MOST_FRAMES), help="Stop after so many.")
+@click.option("--for", "for_", help="Stop after so much time, 2h or 30d; scene time of stored cameras.")
 @click.option("--size", help="Size of the film, WIDTHxHEIGHT.")
+@click.option("--rotate", type=click.Choice(["0", "90", "180", "270"]), default="0", help="Turn frames clockwise.")
+@click.option("--crop", help="Part of the turned picture to take, WIDTHxHEIGHT+LEFT+TOP.")
+@click.option("--timestamp", type=click.IntRange(0, 1), default=0, help="1 writes the time on each painted frame.")
 @click.option("--fps", type=click.IntRange(1, 240), default=24, show_default=True, help="Frames a second of the film.")
 @click.option(
     "--steady",
@@ -99,46 +88,83 @@ def app() -> None:
     default=DEFAULT_STRENGTH,
     show_default=True,
     help="Hold still what changes by no more than noise of so many grey levels; 0 is off.",
-)  # fmt: skip
-@_threads
-@_config
+)
+@click.option(
+    "--deflicker",
+    type=click.IntRange(0, MAX_FRAMES),
+    help=f"Even out exposure over so many frames; 0 is off. By default {DEFAULT_FRAMES} for live cameras, else 0.",
+)
+@threads_option
+@roll_options
+@config_option
 def run(
-    out: Path, camera: str, style: str, bits: int, backend: str, every: str | None, frames: int | None,
-    for_: str | None, size: str | None, fps: int, steady: int, threads: int,
+    out: Path | None, camera: str, style: str, bits: int, backend: str, every: str | None, frames: int | None,
+    for_: str | None, size: str | None, rotate: str, crop: str | None, timestamp: int, fps: int, steady: int,
+    deflicker: int | None, threads: int, overlay: str | None, fallback: str | None, **roll_settings: Any,
 ) -> None:  # fmt: skip
-    """Film a time-lapse: capture, paint, record."""
+    """Film a time-lapse: capture, paint, record.
+
+    With --roll, or a live camera, frames are kept on a roll: a folder that survives kills and power cuts.
+    """
+    from host.framing import Framing, parse_crop
+    from host.live import is_live
+
+    interval = None if every is None else parse_duration(every, "--every")
+    extent = None if size is None else parse_size(size)
+    backend, style, bits = choose(backend, overlay, fallback, style, bits)
+    framing = Framing(int(rotate), None if crop is None else parse_crop(crop))
+    common = Common(out, camera, style, bits, backend, interval, frames, for_, extent, framing, bool(timestamp),
+                    fps, steady, deflicker, threads)  # fmt: skip
+    if roll_settings["roll"] is not None or is_live(camera):
+        film_on_roll(common, **roll_settings)
+        return
+    refuse_without_roll(roll_settings)
+    if out is None:
+        raise OptionError("give --out FILM, --roll ROLL, or both")
+    _film_at_once(common, out)
+
+
+def _film_at_once(o: Common, out: Path) -> None:
+    """From a stored camera straight into the film."""
     from host.cameras import open_camera
     from host.film import FilmRecorder
+    from host.framing import FramedCamera
     from host.models import load_model
     from host.painters import open_painter
     from host.pipeline import plural
     from host.pipeline import run as run_pipeline
 
-    interval = None if every is None else parse_duration(every, "--every")
-    if for_ is not None:
-        frames = _frames_for(for_, camera, interval, frames)
-    extent = None if size is None else parse_size(size)
-    _refuse_same(camera.partition(":")[2], out, "the video that it is made from")
+    frames, fps = o.frames, o.fps
+    if o.for_ is not None:
+        frames = frames_for(o.for_, o.camera, o.every, frames)
+    refuse_same(o.camera.partition(":")[2], out, "the video that it is made from")
     recorder = FilmRecorder(out, fps)
     if recorder.aside is not None:
         click.echo(f"an earlier run to this film was cut off; what it recorded is now {recorder.aside}", err=True)
-    model = load_model(style, bits)
-    source = open_camera(camera, extent, interval, frames)
-    with closing(open_painter(model, backend, threads)) as painter, _stopped_by_signals(recorder) as stop:
-        title = f"{source.name} {source.size[0]}x{source.size[1]}, {model.style} {bits}-bit, {painter.name}"
-        with _Display(title) as display:
-            outcome = run_pipeline(source, painter, recorder, display.show, stop, steady)
+    model = load_model(o.style, o.bits)
+    source = open_camera(o.camera, None if o.framed else o.size, o.every, frames)
+    if o.framed:
+        source = FramedCamera(source, o.framing, o.size)
+    with (
+        closing(open_painter(model, o.backend, o.threads)) as painter,
+        stopped_by_signals(lambda: recorder.closed) as stop,
+    ):
+        title = f"{source.name} {source.size[0]}x{source.size[1]}, {model.style} {o.bits}-bit, {painter.name}"
+        with Display(title) as display:
+            outcome = run_pipeline(
+                source, painter, recorder, display.show, stop, o.steady, o.deflicker or 0, o.timestamp
+            )
     for line in outcome.skipped[:_SHOWN]:
-        click.echo(_one_line(f"skipped: {line}"), err=True)
+        click.echo(one_line(f"skipped: {line}"), err=True)
     if len(outcome.skipped) > _SHOWN:
         click.echo(f"skipped: {len(outcome.skipped) - _SHOWN} more", err=True)
     p = outcome.progress
     busy = {"capture": p.capture_seconds, "paint": p.paint_seconds, "record": p.record_seconds}
-    _say(
+    say(
         f"{click.format_filename(outcome.film)}: {plural(p.recorded, 'frame')}, {p.recorded / fps:.1f} s at {fps} fps, "
         f"{source.size[0]}x{source.size[1]}, {outcome.film.stat().st_size / 1e6:.1f} MB"
     )
-    _say(
+    say(
         f"{p.recorded / max(p.elapsed, 1e-9):.1f} frames a second in all; "
         + ", ".join(f"{name} {1e3 * seconds / max(1, p.recorded):.1f} ms" for name, seconds in busy.items())
         + " a frame"
@@ -148,114 +174,19 @@ def run(
         raise click.exceptions.Exit(130)
 
 
-def _frames_for(for_: str, camera: str, interval: float | None, frames: int | None) -> int:
-    """How many frames ``--for`` asks for."""
-    from host.cameras import SYNTHETIC_STEP
-
-    if frames is not None:
-        raise OptionError(f"--for {for_!r}: give --for or --frames, not both")
-    if camera.startswith("frames:"):
-        raise OptionError(f"--for {for_!r}: a folder of frames has no clock; give --frames")
-    if interval is None and not camera.startswith("synthetic"):
-        raise OptionError(f"--for {for_!r}: needs --every")
-    count = max(1, round(parse_duration(for_, "--for") / (interval or SYNTHETIC_STEP)))
-    if count > _MOST_FRAMES:
-        raise OptionError(f"--for {for_!r}: {count} frames at that --every, allowed are {_MOST_FRAMES}")
-    return count
-
-
-def _refuse_same(source: str, out: Path, what: str) -> None:
-    """Raise OptionError when the output is the input: it would be gone."""
-    try:
-        same = bool(source) and os.path.samefile(source, out)
-    except (OSError, ValueError):
-        return
-    if same:
-        raise OptionError(f"output {out}: is {what}; name another file")
-
-
-@contextmanager
-def _stopped_by_signals(recorder: FilmRecorder) -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set; once the film is complete they raise KeyboardInterrupt.
-
-    Before that an exception could come between encoding a frame and writing it, or into the film's completion.
-    Ignored signals (nohup) stay ignored.
-    """
-    stop = threading.Event()
-
-    def handle(_: int, __: object) -> None:
-        if recorder.closed:
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, handle)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _say(text: str) -> None:
-    """A line of results to stdout. Raises OutputError when it cannot be written."""
-    try:
-        click.echo(text)
-    except OSError as error:
-        raise OutputError(f"standard output: {error.strerror}") from error
-
-
-class _Display:
-    """Live bars, on a terminal only: captured, painted, recorded, rates and time left."""
-
-    def __init__(self, title: str) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bars
-
-        console = Console(stderr=True)
-        self._bars = Bars(
-            TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[latest]}"),
-            console=console, disable=not console.is_terminal,
-        )  # fmt: skip
-        self._title, self._tasks = title, dict[str, Any]()
-        self._began = time.monotonic()
-
-    def __enter__(self) -> _Display:
-        if not self._bars.disable:
-            self._bars.console.print(self._title, highlight=False, markup=False)
-        for name in ("captured", "painted", "recorded"):
-            self._tasks[name] = self._bars.add_task(name, total=None, rate="", latest="")
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
-    def show(self, progress: Any) -> None:
-        """Update from a pipeline's progress."""
-        elapsed = max(time.monotonic() - self._began, 1e-9)
-        for name, task in self._tasks.items():
-            done = getattr(progress, name)
-            self._bars.update(
-                task, completed=done, total=progress.total, rate=f"{done / elapsed:.1f}/s",
-                latest=progress.latest if name == "recorded" else "",
-            )  # fmt: skip
-
-
 @app.command()
-@click.argument("image", type=_PATH)
-@click.argument("out", type=_PATH)
-@_style
-@_bits
-@_backend
-@_threads
-@_config
-def paint(image: Path, out: Path, style: str, bits: int, backend: str, threads: int) -> None:
+@click.argument("image", type=PATH)
+@click.argument("out", type=PATH)
+@style_option
+@bits_option
+@backend_option
+@accelerator_options
+@threads_option
+@config_option
+def paint(
+    image: Path, out: Path, style: str, bits: int, backend: str, overlay: str | None, fallback: str | None,
+    threads: int,
+) -> None:  # fmt: skip
     """Paint the photo IMAGE to OUT (.png, .jpg, .webp, .tif or .bmp)."""
     from host.errors import ImageError
     from host.images import check_image_output, read_image, write_image
@@ -263,8 +194,9 @@ def paint(image: Path, out: Path, style: str, bits: int, backend: str, threads: 
     from host.painters import open_painter
     from host.tiles import MIN_SIDE
 
+    backend, style, bits = choose(backend, overlay, fallback, style, bits)
     check_image_output(out)
-    _refuse_same(str(image), out, "the photo itself")
+    refuse_same(str(image), out, "the photo itself")
     photo = read_image(image)
     height, width = photo.shape[:2]
     if min(height, width) < MIN_SIDE:
@@ -274,7 +206,7 @@ def paint(image: Path, out: Path, style: str, bits: int, backend: str, threads: 
         painting = painter.paint(photo)
         seconds = time.monotonic() - began
         write_image(out, painting)
-        _say(f"{click.format_filename(out)}: {width}x{height} in {seconds:.2f} s by {painter.name}")
+        say(f"{click.format_filename(out)}: {width}x{height} in {seconds:.2f} s by {painter.name}")
 
 
 @app.command()
@@ -289,7 +221,7 @@ def styles() -> None:
 
     found, damaged = find_styles(), []
     if not found:
-        _say(f"no styles in {', '.join(map(str, model_folders())) or 'any models folder'}")
+        say(f"no styles in {', '.join(map(str, model_folders())) or 'any models folder'}")
         return
     table = Table("style", "painting", "bits", "width", "blocks", "licence")
     for name, folder in found.items():
@@ -304,24 +236,24 @@ def styles() -> None:
             shape.get("width", ""), shape.get("blocks", ""), card.get("licence", ""),
         )  # fmt: skip
         # Text, as what a card says is not rich's markup.
-        table.add_row(*(Text(_one_line(str(cell))) for cell in cells))
+        table.add_row(*(Text(one_line(str(cell))) for cell in cells))
     if table.row_count:
         Console().print(table)
     for line in damaged:
-        click.echo(_one_line(f"pleinair: {line}"), err=True)
+        click.echo(one_line(f"pleinair: {line}"), err=True)
     if damaged:
         raise click.exceptions.Exit(2)
 
 
 @app.command()
-@click.option("--style", type=_PATH, required=True, help="The painting, an image file.")
-@click.option("--content", type=_PATH, required=True, help="Folder tree of photos.")
+@click.option("--style", type=PATH, required=True, help="The painting, an image file.")
+@click.option("--content", type=PATH, required=True, help="Folder tree of photos.")
 @click.option(
     "--loss-network",
     required=True,
     help="vgg16:FILE or vgg19:FILE (.pth or .npz weights); vgg16 or vgg19: fetched once.",
 )
-@click.option("--out", type=_PATH, required=True, help="The run's folder; an interrupted run there goes on.")
+@click.option("--out", type=PATH, required=True, help="The run's folder; an interrupted run there goes on.")
 @click.option("--bits", type=int, default=8, show_default=True, help="4, 8 or 16; 32 stops at the float network.")
 @click.option("--width", type=click.IntRange(4, 128), default=16, show_default=True, help="Channels after the first.")
 @click.option("--blocks", type=click.IntRange(1, 16), default=3, show_default=True, help="Residual blocks.")
@@ -345,7 +277,7 @@ def styles() -> None:
 @click.option(
     "--distillation-weight", type=click.FloatRange(0), help="Teacher's paintings; by default 6e6 at 4 bits, else 0."
 )
-@click.option("--from", "start", type=_PATH, help="Another run, from whose parent this one starts, or its checkpoint.")
+@click.option("--from", "start", type=PATH, help="Another run, from whose parent this one starts, or its checkpoint.")
 @click.option("--parent-steps", type=click.IntRange(1), default=1500, show_default=True, help="With instance norm.")
 @click.option("--plain-steps", type=click.IntRange(1), default=1500, show_default=True, help="Without it.")
 @click.option(
@@ -356,7 +288,7 @@ def styles() -> None:
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--compile", "compiled", is_flag=True, help="Run float and loss networks through torch.compile.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Decides weights and crops.")
-@_config
+@config_option
 def train(style: Path, content: Path, loss_network: str, out: Path, bits: int, device: str, **settings: Any) -> None:
     """Train a painting's network: float with instance norm, without, then quantised."""
     try:
@@ -368,13 +300,13 @@ def train(style: Path, content: Path, loss_network: str, out: Path, bits: int, d
 
 @app.command()
 @click.argument("subjects", metavar="[SUBJECT]...", nargs=-1)
-@click.option("--paintings", type=_PATH, help="Folder tree with the paintings; a run also knows where its own was.")
-@click.option("--content", type=_PATH, required=True, help="Folder tree with the photos that training kept apart.")
+@click.option("--paintings", type=PATH, help="Folder tree with the paintings; a run also knows where its own was.")
+@click.option("--content", type=PATH, required=True, help="Folder tree with the photos that training kept apart.")
 @click.option("--loss-network", required=True, help="vgg16:FILE or vgg19:FILE (.pth or .npz weights).")
-@click.option("--sequence", type=_PATH, help="Video of a camera that stands still, to measure flicker on.")
+@click.option("--sequence", type=PATH, help="Video of a camera that stands still, to measure flicker on.")
 @click.option("--photos", type=click.IntRange(1), help="Take no more than so many photos.")
-@click.option("--out", type=_PATH, required=True, help="Folder for the report.")
-@_config
+@click.option("--out", type=PATH, required=True, help="Folder for the report.")
+@config_option
 def evaluate(
     subjects: tuple[str, ...], paintings: Path | None, content: Path, loss_network: str, sequence: Path | None,
     photos: int | None, out: Path,
@@ -394,12 +326,12 @@ def evaluate(
     evaluation = evaluate_all(subjects, paintings, content, loss_network, sequence, photos)
     write_report(evaluation, out)
     Console().print(console_table(evaluation))
-    _say(f"report: {click.format_filename(out / 'report.html')}")
+    say(f"report: {click.format_filename(out / 'report.html')}")
 
 
 @app.command()
-@click.argument("run_folder", metavar="RUN", type=_PATH)
-@click.option("--out", type=_PATH, required=True, help="The model folder: models/NAME.")
+@click.argument("run_folder", metavar="RUN", type=PATH)
+@click.option("--out", type=PATH, required=True, help="The model folder: models/NAME.")
 @click.option("--painting", default="", help="Title, artist and year of the painting.")
 @click.option("--painting-licence", default="public domain", show_default=True, help="The painting's licence.")
 @click.option("--licence", default="CC0-1.0", show_default=True, help="The model's licence.")
@@ -410,7 +342,7 @@ def evaluate(
 @click.option(
     "--float/--no-float", "with_float", default=False, show_default=True, help="Also the float network, as --bits 32."
 )
-@_config
+@config_option
 def export(
     run_folder: Path, out: Path, painting: str, painting_licence: str, licence: str, margin: int | None, grain: int,
     with_float: bool,
@@ -426,14 +358,14 @@ def export(
 
 @app.command()
 @click.option("--camera", required=True, help="The scene's frames: frames:DIR, video:FILE or synthetic[:SEED].")
-@_style
-@_bits
-@click.option("--out", type=_PATH, required=True, help="The model folder to write: models/NAME.")
+@style_option
+@bits_option
+@click.option("--out", type=PATH, required=True, help="The model folder to write: models/NAME.")
 @click.option("--frames", type=click.IntRange(1, 64), default=12, show_default=True, help="Look at the first so many.")
 @click.option("--every", help="Scene time between frames: 10s, 5m, 2h.")
 @click.option("--size", help="Size of the frames, WIDTHxHEIGHT.")
 @click.option("--steps", type=click.IntRange(0, 10_000), default=150, show_default=True, help="Of fine-tuning.")
-@_config
+@config_option
 def tune(
     camera: str, style: str, bits: int, out: Path, frames: int, every: str | None, size: str | None, steps: int
 ) -> None:
@@ -455,8 +387,8 @@ def tune(
     with _Bars() as bars:
         distances = tune_style(style, pictures, bits, steps, out, bars.show)
     for name, distance in distances.items():
-        _say(f"{name:>10}: {distance:5.2f} grey levels from the parent's paintings of {len(pictures)} frames")
-    _say(f"{click.format_filename(out)}: style {out.name}, {bits} bits")
+        say(f"{name:>10}: {distance:5.2f} grey levels from the parent's paintings of {len(pictures)} frames")
+    say(f"{click.format_filename(out)}: style {out.name}, {bits} bits")
 
 
 class _Bars:
@@ -492,12 +424,7 @@ def _refusal(error: click.UsageError) -> str:
         return problem
     if context.get_parameter_source(parameter.name) is not click.core.ParameterSource.DEFAULT_MAP:
         return problem
-    return f"--config {context.meta[_CONFIG]}: {problem}"
-
-
-def _one_line(text: str) -> str:
-    """Text as one printable line: file names and cards may hold anything, escape sequences included."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
+    return f"--config {context.meta[CONFIG]}: {problem}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -513,7 +440,7 @@ def main(arguments: list[str] | None = None) -> int:
     except click.Abort:  # click's name for a KeyboardInterrupt before the command
         click.echo("pleinair: interrupted", err=True)
         return 130
-    click.echo("pleinair: " + _one_line(problem), err=True)
+    click.echo("pleinair: " + one_line(problem), err=True)
     return 2
 
 
@@ -530,7 +457,7 @@ def _quieten() -> None:
 
 def entry() -> None:
     """The console script. SIGTERM ends a run as Ctrl-C does."""
-    if sys.argv[1:2] in (["run"], ["paint"]):
+    if sys.argv[1:2] in (["run"], ["paint"], ["resume"], ["finish"], ["repaint"]):
         _quieten()
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)

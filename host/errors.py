@@ -40,5 +40,13 @@ class OutputError(PleinairError):
     """A result cannot be written: no such folder, not writable, no space left."""
 
 
+class RollError(PleinairError):
+    """A roll is missing, damaged beyond what can be mended, in use by another run, or of another kind."""
+
+
+class DiskFullError(PleinairError):
+    """The disk is at the floor that a roll keeps free, or full, and nothing on it may be deleted."""
+
+
 class TrainingError(PleinairError):
     """Training cannot start or go on: photos, painting, loss network or checkpoint do not serve."""

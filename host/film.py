@@ -27,7 +27,7 @@ from host.images import check_writable
 
 #: The longest side that x264 takes.
 MAX_SIDE = 16384
-_SUFFIXES = (".mp4", ".mkv", ".mov")
+FILM_SUFFIXES = (".mp4", ".mkv", ".mov")
 
 
 class Recorder(Protocol):
@@ -45,6 +45,38 @@ class Recorder(Protocol):
         """Leave nothing behind."""
 
 
+def even(image: np.ndarray) -> np.ndarray:
+    """The picture with even sides, as yuv420p needs: an odd one gains a repeated column or row."""
+    height, width = image.shape[:2]
+    if height % 2 == width % 2 == 0:
+        return image
+    padded: np.ndarray = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    return padded
+
+
+def add_h264(container: Any, width: int, height: int, fps: int, options: dict[str, str]) -> Any:
+    """A stream of H.264, yuv420p, BT.709, in a PyAV container."""
+    stream = container.add_stream("libx264", rate=fps)
+    stream.width, stream.height = width, height
+    stream.pix_fmt = "yuv420p"
+    stream.options = options
+    context = stream.codec_context
+    context.time_base = Fraction(1, fps)
+    context.color_primaries = context.color_trc = context.colorspace = 1  # BT.709
+    context.color_range = 1  # 16..235
+    return stream
+
+
+def video_frame(image: np.ndarray, number: int, fps: int) -> Any:
+    """uint8 [H, W, 3] RGB of even sides as frame ``number`` for such a stream."""
+    import av
+
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+    frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+    frame.pts, frame.time_base = number, Fraction(1, fps)
+    return frame
+
+
 class FilmRecorder:
     """Writes ``path`` at ``fps`` frames a second. Odd sizes gain a repeated column or row (yuv420p needs even).
 
@@ -54,8 +86,8 @@ class FilmRecorder:
 
     def __init__(self, path: Path, fps: int = 24, quality: int = 20, preset: str = "veryfast") -> None:
         """``quality`` is x264's CRF. Raises OutputError when the film could not be written there."""
-        if path.suffix.lower() not in _SUFFIXES:
-            raise OutputError(f"--out {path}: a film ends in {', '.join(_SUFFIXES)}")
+        if path.suffix.lower() not in FILM_SUFFIXES:
+            raise OutputError(f"--out {path}: a film ends in {', '.join(FILM_SUFFIXES)}")
         if importlib.util.find_spec("av") is None:
             raise OutputError(f"--out {path}: needs av (PyAV): pip install 'pleinair[cpu]'")
         check_writable(path)
@@ -131,31 +163,21 @@ class FilmRecorder:
         self._claim()
         # One frame to a cluster and none held back by the encoder: what was added is in the file.
         self._container = av.open(str(self._raw), "w", options={"flush_packets": "1", "cluster_time_limit": "1"})
-        self._stream = self._container.add_stream("libx264", rate=self.fps)
-        self._stream.width, self._stream.height = width, height
-        self._stream.pix_fmt = "yuv420p"
-        self._stream.options = {"crf": str(self._quality), "preset": self._preset, "tune": "zerolatency"}
-        context = self._stream.codec_context
-        context.time_base = Fraction(1, self.fps)
-        context.color_primaries = context.color_trc = context.colorspace = 1  # BT.709
-        context.color_range = 1  # 16..235
+        options = {"crf": str(self._quality), "preset": self._preset, "tune": "zerolatency"}
+        self._stream = add_h264(self._container, width, height, self.fps, options)
 
     def add(self, image: np.ndarray) -> None:
         """See :class:`Recorder`. ValueError for a frame of another size than the first."""
         import av
 
-        height, width = image.shape[:2]
-        image = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+        image = even(image)
         try:
             if self._container is None:
                 self._open(image.shape[1], image.shape[0])
                 self._size = image.shape
             elif image.shape != self._size:
                 raise ValueError(f"frame of {image.shape}, the film has {self._size}")
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-            frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
-            frame.pts, frame.time_base = self.frames, Fraction(1, self.fps)
-            self._container.mux(self._stream.encode(frame))
+            self._container.mux(self._stream.encode(video_frame(image, self.frames, self.fps)))
         except (av.error.FFmpegError, OSError) as error:
             raise OutputError(f"--out {self.path}: {error.strerror}") from error
         self.frames += 1

@@ -37,6 +37,17 @@ def parse_duration(text: str, option: str) -> float:
     return seconds
 
 
+_BYTES = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def parse_bytes(text: str, option: str) -> int:
+    """``500MB``, ``1GB``, ``1.5GB`` or ``0`` in bytes. Raises OptionError."""
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(kB|MB|GB|TB)", text)
+    if match is None and text != "0":
+        raise OptionError(f"{option} {text!r}: write a size like 500MB or 1GB, or 0")
+    return round(float(match[1]) * _BYTES[match[2]]) if match else 0
+
+
 def read_config(path: Path, known: set[str]) -> dict[str, str]:
     """Options from a TOML file, as the text that the command line would hold. Raises OptionError.
 

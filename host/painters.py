@@ -206,7 +206,14 @@ def exact_runner(
 def open_painter(
     model: Model, backend: str = "cpu", threads: int = 0, tile_pixels: int = TILE_PIXELS
 ) -> NetworkPainter:
-    """The painter of a model on a backend. Raises OptionError, EngineError."""
+    """The painter of a model on a backend: cpu, reference, or an accelerator (host/accelerator_painter.py).
+
+    Raises OptionError, EngineError; for an accelerator DeploymentError and AcceleratorError, too.
+    """
+    from host.accelerator_painter import is_accelerator, open_accelerator_painter
+
+    if is_accelerator(backend):
+        return open_accelerator_painter(model, backend, threads)
     network = model.network
     run: Runner
     if backend == "reference":

@@ -18,8 +18,10 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from host.cameras import Camera, Frame
+from host.deflicker import Deflicker
 from host.errors import CameraError, PleinairError
 from host.film import Recorder
+from host.framing import stamp
 from host.painters import Painter
 from host.steadiness import Steady
 
@@ -137,13 +139,16 @@ def _captured(camera: Camera, progress: Progress) -> Iterator[Frame]:
 
 
 def _painted(
-    frames: ReadAhead[Frame], painter: Painter, steady: int, progress: Progress
+    frames: ReadAhead[Frame], painter: Painter, steady: int, deflicker: int, timestamp: bool, progress: Progress
 ) -> Iterator[tuple[np.ndarray, str]]:
+    even_light = Deflicker(deflicker)
     # The painting too: a steadied frame still differs by a level here and there, which tips roundings everywhere.
     steady_frame, steady_painting = Steady(steady), Steady(steady)
     for frame in frames:
         mark = time.monotonic()
-        picture = steady_painting(painter.paint(steady_frame(frame.image)))
+        picture = steady_painting(painter.paint(steady_frame(even_light(frame.image))))
+        if timestamp:
+            picture = stamp(picture, frame.name)
         progress.paint_seconds += time.monotonic() - mark
         progress.painted += 1
         yield picture, frame.name
@@ -177,11 +182,14 @@ def run(
     report: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
     steady: int = 0,
+    deflicker: int = 0,
+    timestamp: bool = False,
 ) -> Outcome:
     """Film all of a camera's frames; ``report`` is called in this thread once for each recorded one.
 
     The stages do not wait for it, so the progress that it is given may be further already. ``steady`` is the
-    strength (see :class:`~host.steadiness.Steady`) that frames before painting and paintings after are steadied with.
+    strength (see :class:`~host.steadiness.Steady`) that frames before painting and paintings after are steadied with,
+    ``deflicker`` the frames that light is evened out over before that, and ``timestamp`` writes a frame's name on it.
 
     Raises the first failing stage's error, after completing the film of what came before it; nothing is left
     behind when that is no frame at all. Setting ``stop`` or a KeyboardInterrupt completes the film and comes
@@ -190,7 +198,7 @@ def run(
     progress, films = Progress(camera.count), list[Path]()
     stop = stop or threading.Event()
     frames = ReadAhead(_captured(camera, progress), stop=stop)
-    paintings = ReadAhead(_painted(frames, painter, steady, progress), stop=stop)
+    paintings = ReadAhead(_painted(frames, painter, steady, deflicker, timestamp, progress), stop=stop)
     recording = ReadAhead(_recorded(paintings, recorder, progress, films), stop=stop)
     interrupted = False
     try:

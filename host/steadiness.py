@@ -72,6 +72,14 @@ class Steady:
             out[top:end] = (held + np.int16(64)) >> 7
         return out
 
+    def state(self) -> dict[str, np.ndarray]:
+        """All that the next frame depends on, as arrays."""
+        return {"held": self._held}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Go on from a :meth:`state`."""
+        self._held = np.array(state["held"], np.int16)
+
     def _difference(self, frame: np.ndarray, top: int, end: int) -> np.ndarray:
         """D of some rows, int16: 128 x 255 just fits."""
         difference: np.ndarray = (frame[top:end].astype(np.int16) << 7) - self._held[top:end]

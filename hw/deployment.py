@@ -24,7 +24,15 @@ from pathlib import Path
 from typing import Any
 
 from host.deployment import (
-    BITFILE, DRIVER, HANDOFF, MANIFEST, MODEL, PLATFORM, Deployment, read_deployment, write_manifest,
+    BITFILE,
+    DRIVER,
+    HANDOFF,
+    MANIFEST,
+    MODEL,
+    PLATFORM,
+    Deployment,
+    read_deployment,
+    write_manifest,
 )  # fmt: skip
 from host.errors import OptionError, OutputError, PleinairError
 from host.models import CARD, FILES, read_card, read_file
