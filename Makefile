@@ -7,7 +7,7 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check install --quiet
 export TORCH ?= torch==2.13.0
 export TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: setup timelapse test test-slow test-rtl lint clean finn-image finn
+.PHONY: setup timelapse test test-slow test-rtl check-arm64 lint clean finn-image finn
 
 setup: $(VENV)/.complete
 
@@ -40,7 +40,12 @@ timelapse: $(VENV)/.painting
 	@echo "      $(VENV)/bin/pleinair paint photo.jpg painting.png                one photo"
 	@echo "      $(VENV)/bin/pleinair run --camera synthetic:7 --out other.mp4    another valley"
 
-test: $(VENV)/.complete
+# Environments with pynq, which does not go with the rest; tests that need one which could not be made are skipped.
+.PHONY: boards
+boards:
+	@tests/board/environments.sh || echo 'make boards: not all environments could be made; tests that need them are skipped' >&2
+
+test: $(VENV)/.complete boards
 	$(VENV)/bin/python -m pytest -m "not slow and not rtl"
 
 test-slow: $(VENV)/.complete
@@ -50,13 +55,18 @@ test-slow: $(VENV)/.complete
 test-rtl: $(VENV)/.complete
 	$(VENV)/bin/python -m pytest -m rtl
 
+# Installing, painting, filming and resuming in an emulated 64-bit Arm userland: the same hashes as here. As root, with
+# qemu-user-static and debootstrap; the first run fetches a Debian.
+check-arm64: $(VENV)/.complete
+	PLEINAIR=$(VENV)/bin/pleinair pi/check_arm64.sh
+
 lint: $(VENV)/.complete
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-pynq31 .venv-pynq40 .venv-finn-driver .pytest_cache .mypy_cache .ruff_cache
 
 FINN_IMAGE := pleinair-finn
 DOCKER ?= docker

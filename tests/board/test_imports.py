@@ -1,0 +1,54 @@
+"""What paints on a board asks for nothing but the standard library, NumPy, OpenCV and pynq."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+CODE = """
+import builtins, sys, tempfile
+from pathlib import Path
+sys.path.insert(0, {root!r})
+allowed = set(sys.stdlib_module_names) | {{"numpy", "cv2", "pynq", "pynqmetadata", "host"}}
+genuine, refused = builtins.__import__, set()
+def guarded(name, globals=None, *rest, **more):
+    # pynq itself may import what it likes.
+    if globals and str(globals.get("__name__")).split(".")[0] == "host" and name.split(".")[0] not in allowed:
+        refused.add(name)
+        raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+    return genuine(name, globals, *rest, **more)
+from tests.models import write_model
+from tests.networks import random_network
+network = random_network(1, 4, 0, 8, 3)
+builtins.__import__ = guarded
+import numpy as np
+from host import reference
+from host.accelerator_painter import backend_name, overlay_style
+from host.models import load_model
+from host.painters import NetworkPainter, open_painter
+from host.stand_in import stand_in
+with tempfile.TemporaryDirectory() as name:
+    folder = Path(name)
+    model = write_model(folder / "model", network, 16)
+    deploy = stand_in(folder / "deploy", model, 8, board="zcu104", clock_mhz=100, height=64, width=96)
+    overlay = f"emulated:{{deploy.folder}}"
+    style, bits = overlay_style(overlay)
+    painter = open_painter(load_model(style, bits), backend_name(overlay, "reference"))
+    frame = np.random.default_rng(0).integers(0, 256, (40, 70, 3), dtype=np.uint8)
+    plain = NetworkPainter("reference", network, 16, lambda i: reference.run(network, i), 1 << 20, 2)
+    assert np.array_equal(painter.paint(frame), plain.paint(frame))
+    painter.close()
+# The emulation would like ONNX Runtime and does without.
+assert refused <= {{"onnxruntime", "onnx"}}, refused
+print("painted")
+"""
+
+
+def test_the_boards_side_needs_only_numpy_opencv_and_pynq():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", CODE.format(root=str(ROOT))], capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.strip() == "painted", done.stderr[-2000:]

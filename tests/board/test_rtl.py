@@ -1,0 +1,53 @@
+"""A frame goes from the host through pynq and the engines' registers to generated RTL in Verilator, and back.
+
+The RTL is made by tests/host/test_accelerator.py, where FINN is; it names the folder.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from host import reference
+from host.accelerator import Accelerator
+from host.accelerator_painter import AcceleratorPainter
+from host.emulated_board import EmulatedDevice, simulated_rtl
+from host.models import load_model
+from host.network import load
+from host.painters import NetworkPainter
+from host.stand_in import stand_in
+from tests.board.boards import FAMILIES, forget_clocks
+from tests.models import write_model
+
+FOLDER = os.environ.get("PLEINAIR_TEST_RTL", "")
+
+pytestmark = pytest.mark.skipif(not FOLDER, reason="PLEINAIR_TEST_RTL names no folder of RTL")
+
+
+def test_a_frame_through_the_rtl(tmp_path):
+    from hw import simulation
+
+    build = Path(FOLDER)
+    network = load(build / "network.npz")
+    rows, columns, _ = simulation.load(build).manifest.inputs[0].shape
+    margin = 8
+    model = load_model(str(write_model(tmp_path / "model", network, margin)), 8)
+    deployment = stand_in(
+        tmp_path / "deploy", model.folder, 8, board=FAMILIES[-1], clock_mhz=100, height=rows, width=columns
+    )
+    device = EmulatedDevice(deployment, simulated_rtl(build, deployment))
+    forget_clocks()
+    painter = AcceleratorPainter(model, Accelerator(deployment, device, 600))
+    plain = NetworkPainter("reference", network, margin, lambda i: reference.run(network, i), 1 << 20, model.grain)
+    rng = np.random.default_rng(0)
+    for height, width in ((rows - 2 * margin, columns - 2 * margin), (rows, columns - 2 * margin - 3)):
+        frame = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        assert np.array_equal(painter.paint(frame), plain.paint(frame))
+    assert painter.reloads == 0 and not device.fabric.violations
+    # The check's two tiles, one for the first frame, more for the second.
+    assert device.power.frames > 4
+    painter.close()
+    assert not device.memory.live
