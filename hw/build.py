@@ -36,7 +36,7 @@ from hw import environment
 from hw.boards import Board, find_board
 from hw.compiler import CompileError, compile_plan, run_graph
 from hw.dataflow import Form
-from hw.folding import Given, Plan, fastest_plan, plan_for_rate, plan_with_folding
+from hw.folding import PLAIN, Given, Plan, Ways, fastest_plan, plan_for_rate, plan_with_folding
 from hw.frontend import Source, read_source
 from hw.report import describe, write_report
 
@@ -66,7 +66,7 @@ class Request:
     clock_mhz: int | None = None
     margin: int | None = None
     folding: Path | None = None
-    writeable: bool = False
+    ways: Ways = PLAIN
     fifo_sizing: str = "estimate"
 
 
@@ -158,11 +158,11 @@ def make_plan(request: Request, source: Source, board: Board) -> Plan:
     clock = request.clock_mhz * 1e6 if request.clock_mhz else board.clock_hz
     if request.folding is None:
         if request.fps is None:
-            return fastest_plan(network, height, width, board, clock_hz=clock, writeable=request.writeable)
-        return plan_for_rate(network, height, width, board, request.fps, clock_hz=clock, writeable=request.writeable)
-    plain = plan_with_folding(network, height, width, board, {}, {}, clock_hz=clock, writeable=request.writeable)
+            return fastest_plan(network, height, width, board, clock_hz=clock, ways=request.ways)
+        return plan_for_rate(network, height, width, board, request.fps, clock_hz=clock, ways=request.ways)
+    plain = plan_with_folding(network, height, width, board, {}, {}, clock_hz=clock, ways=request.ways)
     given, forms, depths = read_folding(request.folding, plain)
-    plan = plan_with_folding(network, height, width, board, given, forms, clock_hz=clock, writeable=request.writeable)
+    plan = plan_with_folding(network, height, width, board, given, forms, clock_hz=clock, ways=request.ways)
     return plan.with_fifos(depths) if depths else plan
 
 
@@ -287,7 +287,7 @@ def _synthesise(
     model: Any, source: Source, bits: int, board: Board, plan: Plan, folder: Path, say: Progress
 ) -> Path | None:
     vivado = environment.find_vivado()
-    if vivado is None or source.folder is None:
+    if vivado is None or source.folder is None or plan.ways.pumped:
         return None
     from hw.deployment import assemble, synthesise
 

@@ -104,7 +104,8 @@ class _Compiler:
                 attributes = {
                     "SIMD": stage.simd, "PE": stage.pe, "accDataType": width, "outputDataType": width,
                     "mem_mode": "internal_decoupled", "resType": "dsp",
-                    "runtime_writeable_weights": int(plan.writeable),
+                    "runtime_writeable_weights": int(plan.ways.writeable),
+                    "pumpedCompute": int(plan.ways.pumped and stage.simd > 1),
                 }  # fmt: skip
             elif kind == "ConvolutionInputGenerator":
                 attributes["parallel_window"] = int(stage.parallel_window)

@@ -265,7 +265,7 @@ def synthesise(model: Any, board: Board, clock_mhz: int, vivado: Vivado) -> Bits
 
     Raises:
         ToolchainError: FINN cannot use this Vivado, or what it needs besides could not be fetched.
-        OptionError: the build's folder has a name that Vivado's scripts cannot hold.
+        OptionError: the build's folder has a name that Vivado's scripts cannot hold, or products are pumped.
         VivadoError: Vivado or Vitis HLS failed, or the clock was not reached.
     """
     check_tools(vivado)
@@ -273,6 +273,9 @@ def synthesise(model: Any, board: Board, clock_mhz: int, vivado: Vivado) -> Bits
     for path in (settings.finn_build_dir, settings.finn_deps, vivado.folder):
         if any(c.isspace() for c in str(path)):
             raise OptionError(f"{path}: FINN's scripts for Vivado cannot hold a path with spaces")
+    if any(a.name == "pumpedCompute" and a.i for node in model.graph.node for a in node.attribute):
+        # The stitched IP has the port, and nothing drives it: the shell of finn-plus 1.6.1 knows one clock.
+        raise OptionError("--pump: FINN's shell for Zynq gives no clock of twice the rate; a build with it ends with RTL")
     fetch_sources(board)
     zynq: Any = import_module("finn.transformation.fpgadataflow.make_zynq_proj")
     failures = import_module("finn.util.exception").FINNError

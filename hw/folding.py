@@ -62,6 +62,21 @@ _DSP_PRICES = (1.0, 4.0, 0.25)
 
 
 @dataclass(frozen=True)
+class Ways:
+    """Ways to make an accelerator that are not folding.
+
+    ``writeable``: weights that the processor can change at run time. ``pumped``: matrix products at twice the clock,
+    with half the DSPs for the same rate.
+    """
+
+    writeable: bool = False
+    pumped: bool = False
+
+
+PLAIN = Ways()
+
+
+@dataclass(frozen=True)
 class Memory:
     """A buffer that may live in LUT RAM, block RAM or UltraRAM: ``words`` x ``bits``; ``cost`` by style."""
 
@@ -114,7 +129,7 @@ class Plan:
     stages: tuple[Stage, ...]
     clock_hz: float
     forms: Mapping[str, Form] = field(default_factory=dict)
-    writeable: bool = False
+    ways: Ways = PLAIN
 
     @cached_property
     def total(self) -> Resources:
@@ -259,7 +274,7 @@ def window_cycles(o: Window, simd: int, parallel: bool) -> int:
 @lru_cache(maxsize=1 << 14)
 def _cheapest_product(
     rows: int, outputs: int, pixels: int, bits: tuple[int, int, int], have: int, wanted: int, target: int,
-    board: Board, dsp_price: float,
+    board: Board, dsp_price: float, pumped: bool,
 ) -> tuple[int, int]:  # fmt: skip
     """SIMD and PE of a matrix product that meets ``target`` at the least cost, its width converters included.
 
@@ -271,6 +286,8 @@ def _cheapest_product(
     for simd in divisors(rows):
         if simd == rows and rows > 1:
             continue  # one fold: the MVU's output queue is sized for two or more
+        if simd == 1 and pumped:
+            continue  # nothing to halve
         before = _conversion(pixels * rows, have or simd, simd, activation_bits, target)
         for pe in divisors(outputs):
             after = _conversion(pixels * outputs, pe, wanted, sum_bits, target)
@@ -278,7 +295,9 @@ def _cheapest_product(
             if cycles > target:
                 key: tuple[float, ...] = (1, cycles)
             else:
-                unit = resources.mvu(rows, outputs, pe, simd, weight_bits, activation_bits, sum_bits, board.dsp_block)
+                unit = resources.mvu(
+                    rows, outputs, pe, simd, weight_bits, activation_bits, sum_bits, board.dsp_block, pumped=pumped
+                )
                 total = sum((c.logic for c in (*before, *after)), unit)
                 key = (0, _weight(total, board, dsp_price))
             if best is None or key < best[0]:
@@ -295,10 +314,10 @@ class _Folder:
     """Chooses parallelism for one dataflow, board and target."""
 
     def __init__(
-        self, dataflow: Dataflow, board: Board, target: int, writeable: bool, dsp_price: float, given: Given
+        self, dataflow: Dataflow, board: Board, target: int, ways: Ways, dsp_price: float, given: Given
     ) -> None:
         self.dataflow, self.board, self.target = dataflow, board, target
-        self.writeable, self.dsp_price, self.given = writeable, dsp_price, given
+        self.ways, self.dsp_price, self.given = ways, dsp_price, given
         self.stages: list[Stage] = []
         self.out_lanes: dict[str, int] = {}
 
@@ -429,22 +448,25 @@ class _Folder:
         wanted = self.lanes(consumer) * (consumer.taps if isinstance(consumer, TapSum) else 1)
         simd, pe = _cheapest_product(
             rows, outputs, pixels, (o.weight_bits, bits, o.output.bits), have, wanted, self.target, board,
-            self.dsp_price,
+            self.dsp_price, self.ways.pumped,
         )  # fmt: skip
         simd = self.chosen(o.name, "SIMD", simd, rows)
         pe = self.chosen(o.name, "PE", pe, outputs)
         self.convert(o, 0, simd, bits, o.name)
         cycles = pixels * (rows // simd) * (outputs // pe)
-        logic = resources.mvu(rows, outputs, pe, simd, o.weight_bits, bits, o.output.bits, board.dsp_block)
+        pumped = self.ways.pumped and simd > 1
+        logic = resources.mvu(
+            rows, outputs, pe, simd, o.weight_bits, bits, o.output.bits, board.dsp_block, pumped=pumped
+        )
         depth = rows * outputs // (simd * pe)
         width = simd * pe * o.weight_bits
         memory = self.memory(
             depth,
             width,
-            lambda s: resources.weights(rows, outputs, pe, simd, o.weight_bits, s, board, self.writeable),
-            ultra=self.writeable,
+            lambda s: resources.weights(rows, outputs, pe, simd, o.weight_bits, s, board, self.ways.writeable),
+            ultra=self.ways.writeable,
         )
-        lanes = resources.lanes(board.dsp_block, o.weight_bits, bits) * logic.dsp
+        lanes = resources.lanes(board.dsp_block, o.weight_bits, bits) * logic.dsp * (2 if pumped else 1)
         width = pe * o.output.bits
         self.stages.append(
             Stage(o.name, "MVAU", o.name, simd, pe, cycles, logic, memory, False, o.macs, lanes, out_width=width)
@@ -530,9 +552,9 @@ def _fifos(folder: _Folder) -> None:
 
 
 def _fold(
-    dataflow: Dataflow, board: Board, target: int, writeable: bool, dsp_price: float, given: Given | None = None
+    dataflow: Dataflow, board: Board, target: int, ways: Ways, dsp_price: float, given: Given | None = None
 ) -> list[Stage]:
-    folder = _Folder(dataflow, board, target, writeable, dsp_price, given or {})
+    folder = _Folder(dataflow, board, target, ways, dsp_price, given or {})
     for o in dataflow.operators:
         folder.add(o)
     _fifos(folder)
@@ -556,8 +578,9 @@ def _layer(operator: str) -> str:
 
 
 def choose_forms(
-    network: IntegerNetwork, height: int, width: int, board: Board, target: int, dsp_price: float = 1.0
-) -> dict[str, Form]:
+    network: IntegerNetwork, height: int, width: int, board: Board, target: int, dsp_price: float = 1.0,
+    ways: Ways = PLAIN,
+) -> dict[str, Form]:  # fmt: skip
     """The cheapest form of every convolution that meets ``target`` cycles a frame."""
     every: tuple[Form, ...] = ("direct", "taps", "phases")
     layers = network.layers
@@ -571,7 +594,7 @@ def choose_forms(
     costs: dict[str, list[tuple[bool, float, Form]]] = {name: [] for name in allowed}
     for form in every:
         forms = {name: form for name, options in allowed.items() if form in options}
-        stages = _fold(build_dataflow(network, height, width, forms), board, target, False, dsp_price)
+        stages = _fold(build_dataflow(network, height, width, forms), board, target, ways, dsp_price)
         for name in forms:
             own = [s for s in stages if _layer(s.operator) == name]
             late = any(s.cycles > target for s in own)
@@ -622,26 +645,28 @@ def place_memories(stages: Sequence[Stage], board: Board, base: Resources) -> li
 
 def plan_for_cycles(
     network: IntegerNetwork, height: int, width: int, board: Board, target: int, *,
-    clock_hz: float | None = None, writeable: bool = False, forms: Mapping[str, Form] | None = None,
+    clock_hz: float | None = None, ways: Ways = PLAIN, forms: Mapping[str, Form] | None = None,
 ) -> Plan:  # fmt: skip
     """The cheapest plan of at most ``target`` cycles a frame where parallelism allows it; it may be over budget.
 
-    ``height`` and ``width`` with margin, in pixels. ``writeable``: weights that can be changed at run time. ``forms``:
+    ``height`` and ``width`` with margin, in pixels. ``ways``: see :class:`Ways`. ``forms``:
     of every convolution, if they shall not be chosen.
 
     What is cheap depends on what the board runs out of first, so several prices of a DSP are tried until a plan fits.
     """
     best: Plan | None = None
     for dsp_price in _DSP_PRICES:
-        chosen = dict(forms) if forms is not None else choose_forms(network, height, width, board, target, dsp_price)
+        chosen = (
+            dict(forms) if forms is not None else choose_forms(network, height, width, board, target, dsp_price, ways)
+        )
         dataflow = build_dataflow(network, height, width, chosen)
-        stages = _fold(dataflow, board, target, writeable, dsp_price)
+        stages = _fold(dataflow, board, target, ways, dsp_price)
         slowest = max(s.cycles for s in stages)
         if slowest < target:
             # No other stage need be faster than the slowest has become.
-            stages = _fold(dataflow, board, slowest, writeable, dsp_price)
+            stages = _fold(dataflow, board, slowest, ways, dsp_price)
         stages = place_memories(stages, board, _shell(dataflow, stages))
-        plan = Plan(board, dataflow, tuple(stages), clock_hz or board.clock_hz, chosen, writeable)
+        plan = Plan(board, dataflow, tuple(stages), clock_hz or board.clock_hz, chosen, ways)
         if best is None or plan.fullest < best.fullest:
             best = plan
         if not plan.over:
@@ -652,7 +677,7 @@ def plan_for_cycles(
 
 def plan_with_folding(
     network: IntegerNetwork, height: int, width: int, board: Board, given: Given, forms: Mapping[str, Form], *,
-    clock_hz: float | None = None, writeable: bool = False,
+    clock_hz: float | None = None, ways: Ways = PLAIN,
 ) -> Plan:  # fmt: skip
     """A plan with somebody's folding; what ``given`` leaves out is as slow as the slowest stage allows.
 
@@ -660,12 +685,12 @@ def plan_with_folding(
     """
     dataflow = build_dataflow(network, height, width, forms)
     # A first pass with no target shows the names and what the given stages can do.
-    relaxed = _fold(dataflow, board, 1 << 62, writeable, 1.0, given)
+    relaxed = _fold(dataflow, board, 1 << 62, ways, 1.0, given)
     unknown = set(given) - {s.name for s in relaxed}
     if unknown:
         raise OptionError(f"--folding: no stage {sorted(unknown)[0]}; there are {', '.join(s.name for s in relaxed)}")
     target = max(s.cycles for s in relaxed if s.name in given) if given else 1 << 62
-    stages = _fold(dataflow, board, target, writeable, 1.0, given)
+    stages = _fold(dataflow, board, target, ways, 1.0, given)
     stages = place_memories(stages, board, _shell(dataflow, stages))
     for number, s in enumerate(stages):
         style = given.get(s.name, {}).get("ram_style")
@@ -674,17 +699,17 @@ def plan_with_folding(
                 allowed = ", ".join(s.memory.cost)
                 raise OptionError(f"--folding: ram_style {style} of {s.name}: allowed are {allowed}")
             stages[number] = replace(s, memory=replace(s.memory, style=str(style)))
-    return Plan(board, dataflow, tuple(stages), clock_hz or board.clock_hz, dict(forms), writeable)
+    return Plan(board, dataflow, tuple(stages), clock_hz or board.clock_hz, dict(forms), ways)
 
 
 def fastest_plan(
     network: IntegerNetwork, height: int, width: int, board: Board, *,
-    clock_hz: float | None = None, writeable: bool = False,
+    clock_hz: float | None = None, ways: Ways = PLAIN,
 ) -> Plan:  # fmt: skip
     """The plan with the highest rate that the board holds. Raises DoesNotFitError when none fits."""
 
     def attempt(target: int) -> Plan:
-        return plan_for_cycles(network, height, width, board, target, clock_hz=clock_hz, writeable=writeable)
+        return plan_for_cycles(network, height, width, board, target, clock_hz=clock_hz, ways=ways)
 
     # One word a cycle is the limit: no stage is faster than the frame's pixels.
     low, high = height * width, height * width * 4096
@@ -729,7 +754,7 @@ def binding(plan: Plan) -> str:
 
 def plan_for_rate(
     network: IntegerNetwork, height: int, width: int, board: Board, fps: float, *,
-    clock_hz: float | None = None, writeable: bool = False,
+    clock_hz: float | None = None, ways: Ways = PLAIN,
 ) -> Plan:  # fmt: skip
     """The cheapest plan of at least ``fps`` frames a second.
 
@@ -737,18 +762,16 @@ def plan_for_rate(
     """
     clock = clock_hz or board.clock_hz
     target = int(clock / fps)
-    plan = plan_for_cycles(network, height, width, board, target, clock_hz=clock, writeable=writeable)
+    plan = plan_for_cycles(network, height, width, board, target, clock_hz=clock, ways=ways)
     for share in _HASTE:
         # Wider memories are shallower, so that a faster plan can fit where a slower one does not.
         if plan.over and plan.cycles <= target:
-            hasty = plan_for_cycles(
-                network, height, width, board, int(target * share), clock_hz=clock, writeable=writeable
-            )
+            hasty = plan_for_cycles(network, height, width, board, int(target * share), clock_hz=clock, ways=ways)
             plan = plan if hasty.over or hasty.cycles > target else hasty
     if plan.cycles <= target and not plan.over:
         return plan
     reason = binding(plan) if plan.over else f"stage {plan.slowest.name} needs {plan.cycles} cycles, {target} allowed"
-    best = fastest_plan(network, height, width, board, clock_hz=clock, writeable=writeable)
+    best = fastest_plan(network, height, width, board, clock_hz=clock, ways=ways)
     raise DoesNotFitError(
         f"--fps {fps:g}: does not fit {board.name} at {clock / 1e6:g} MHz: {reason}; "
         f"the best that fits is {best.fps:.2f}"

@@ -222,7 +222,8 @@ def describe(
             "margin": margin,
             "input": [source.width, source.height],
             "fps": target_fps,
-            "writeable_weights": plan.writeable,
+            "writeable_weights": plan.ways.writeable,
+            "pumped": plan.ways.pumped,
             "network_sha256": network_sha256,
         },
         "board": {"name": board.name, "title": board.title, "part": board.part, "dsp_block": board.dsp_block},
@@ -391,6 +392,8 @@ def _headline(d: Mapping[str, Any]) -> str:
     told += f"paints {wide} x {high}."
     if asked["writeable_weights"]:
         told += " Weights can be changed at run time."
+    if asked["pumped"]:
+        told += " Matrix products run at twice the clock."
     return (
         f'<h1>{title}</h1><p class="soft">{escape(told)} Part {part}, {_number(d["clock_mhz"])} MHz.</p>'
         f'<p class="soft">Network <span class="mono">{escape(asked["network_sha256"])}</span></p>'

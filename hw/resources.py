@@ -233,7 +233,7 @@ def _adder_tree(leaves: int, bits: int, spill: bool = False) -> tuple[int, int]:
 
 def mvu(
     mw: int, mh: int, pe: int, simd: int, weight_bits: int, activation_bits: int, accumulator_bits: int,
-    dsp_block: str, narrow: bool = True,
+    dsp_block: str, narrow: bool = True, pumped: bool = False,
 ) -> Resources:  # fmt: skip
     """FINN's matrix-vector unit (mvu_vvu_axi.sv): DSP lanes, adder trees, activation replay, output queue.
 
@@ -241,14 +241,21 @@ def mvu(
         mw, mh: the matrix' inputs and outputs.
         pe, simd: outputs and inputs a cycle.
         narrow: weights keep off -2**(weight_bits - 1).
+        pumped: the core runs at twice the clock, on half of SIMD at a time; every input bit of a half has a register
+            and a multiplexer, every output bit registers. Fitted to the difference that Yosys sees, in two shapes.
     """
-    core = mvu_core(pe, simd, weight_bits, activation_bits, accumulator_bits, dsp_block, narrow)
+    inner = -(-simd // 2) if pumped else simd
+    core = mvu_core(pe, inner, weight_bits, activation_bits, accumulator_bits, dsp_block, narrow)
     # The queue is as long as the pipeline and the words that hw/patches.py adds. It is a shift register with a variable
     # tap: an SRLC32E a bit in Vivado, which Yosys builds from flip-flops and multiplexers instead.
     bits = pe * accumulator_bits
     words = 7 + clog2(simd + 1) + (simd == 1)
     queue = shift_register(words, bits) + Resources(lut=4 * clog2(words) + 8, ff=bits + clog2(words) + 4)
-    return core + queue + replay(mw // simd, mh // pe, simd * activation_bits)
+    total = core + queue + replay(mw // simd, mh // pe, simd * activation_bits)
+    if pumped:
+        halves = inner * (pe * weight_bits + activation_bits)
+        total += Resources(lut=_up(1.4 * halves) + 8, ff=halves + 2 * bits + 8)
+    return total
 
 
 @cache

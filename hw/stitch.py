@@ -484,8 +484,12 @@ def _hierarchy(node: str, design: BlockDesign, sources: _Sources) -> str:
     declarations: list[str] = []
     widths: dict[str, int] = {}
     header = ["input ap_clk", "input ap_rst_n"]
-    if set(design.pins) != {"ap_clk", "ap_rst_n"}:
-        raise StitchError(f"{node}: of clocks and resets only ap_clk and ap_rst_n are known, not {design.pins}")
+    if set(design.pins) - {"ap_clk2x"} != {"ap_clk", "ap_rst_n"}:
+        raise StitchError(
+            f"{node}: of clocks and resets only ap_clk, ap_clk2x and ap_rst_n are known, not {design.pins}"
+        )
+    if "ap_clk2x" in design.pins:
+        header.append("input ap_clk2x")
     for a, b in design.stream_nets:
         (from_cell, source), (to_cell, sink) = place(a), place(b)
         if not from_cell and source in design.axilite:
@@ -546,6 +550,7 @@ class _Accelerator:
         self.pacers: list[str] = []
         self.instances: list[str] = []
         self.blocks: list[str] = []
+        self.pumped = False  # whether a node wants a clock of twice the rate
         if purpose == "sizing":
             self.sources.add("", GAUGE)
 
@@ -576,7 +581,9 @@ class _Accelerator:
             module = self.module(node.name, design)
             connections = {"ap_clk": "ap_clk", "ap_rst_n": "ap_rst_n"}
             if "ap_clk2x" in module.ports:
-                connections["ap_clk2x"] = "ap_clk"
+                pumped = "clk2x" in names and bool(names["clk2x"])
+                connections["ap_clk2x"] = "ap_clk2x" if pumped else "ap_clk"
+                self.pumped |= pumped
             for stream, wire in (*reads, *writes):
                 connections |= _stream_ports(module, stream, wire.name)
             if is_fifo:
@@ -685,7 +692,7 @@ class _Accelerator:
 
     def text(self) -> str:
         """The top module."""
-        header = ["input ap_clk", "input ap_rst_n"]
+        header = ["input ap_clk", "input ap_rst_n", *(["input ap_clk2x"] if self.pumped else [])]
         body = []
         for wire in self.wires:
             if wire.producer and wire.consumer:

@@ -12,6 +12,7 @@ from hw.boards import BOARDS
 from hw.folding import (
     BUDGET,
     DoesNotFitError,
+    Ways,
     convert_cycles,
     fastest_plan,
     plan_for_cycles,
@@ -92,6 +93,17 @@ def test_640x480_at_8_bits_reaches_its_rate_with_busy_lanes(style, board, fps):
     assert plan.fps >= fps
     assert plan.lanes_busy >= 0.85
     assert not plan.over
+
+
+def test_twice_the_clock_halves_the_dsps_and_reaches_20_on_the_small_board_at_4_bits():
+    network = load_model("starry-night-small", 4).network
+    board, pumped = BOARDS["pynq-z2"], Ways(pumped=True)
+    plan = plan_for_rate(network, *SIZE, board, 20, ways=pumped)
+    assert plan.fps >= 20 and not plan.over
+    half = plan_for_cycles(network, *SIZE, board, 12_000_000, ways=pumped)
+    whole = plan_for_cycles(network, *SIZE, board, 12_000_000)
+    assert half.total.dsp < 0.65 * whole.total.dsp
+    assert half.lanes_busy == pytest.approx(half.dataflow.macs / (half.lanes * half.cycles))
 
 
 def test_a_rate_beyond_the_board_is_refused_with_the_best_there_is(network):

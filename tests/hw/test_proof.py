@@ -19,6 +19,7 @@ from hw import build as building
 from hw import environment
 from hw.build import PLAN, Request, build
 from hw.environment import ToolchainError
+from hw.folding import Ways
 from hw.frontend import Source
 from hw.proof import fit, prove
 from tests.hw.test_dataflow import synthetic_frames
@@ -72,6 +73,19 @@ def test_a_small_build_paints_the_references_pixels(bits, seed, sizing, tmp_path
     # On so small a frame (32x36 with its margin) FIFOs by rule cost some per cent.
     assert proof.result.interval <= (1.03 if sizing == "simulate" else 1.08) * made.plan.cycles
     assert prove(tmp_path / "b", frames, stalls=40, seed=seed).differing == 0
+
+
+def test_matrix_products_at_twice_the_clock_paint_the_same(tmp_path, monkeypatch):
+    """``--pump``: half the DSPs, a second clock, the same pixels and interval."""
+    plain, _ = small_build(tmp_path / "plain", monkeypatch, 8, 6)
+    made, _ = small_build(tmp_path / "b", monkeypatch, 8, 6, ways=Ways(pumped=True))
+    assert made.plan.total.dsp < 0.7 * plain.plan.total.dsp
+    assert made.plan.cycles <= 15_000
+    frames = photos(3)
+    proof = prove(tmp_path / "b", frames)
+    assert proof.differing == 0
+    assert proof.result.interval <= 1.08 * made.plan.cycles
+    assert prove(tmp_path / "b", frames, stalls=40, seed=6).differing == 0
 
 
 def test_the_command_says_what_it_found_and_fails_on_a_fault(tmp_path, monkeypatch, capsys):

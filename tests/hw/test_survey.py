@@ -127,19 +127,21 @@ def test_the_page_holds_every_row(rows: list[survey.Row]) -> None:
     assert all(widths[i] == widths[i - 1] for i in range(1, len(tables)) if tables[i].startswith("| ---"))
 
 
-def test_aims_are_judged(network: IntegerNetwork) -> None:
+def test_aims_are_judged_and_missed_ones_tried_at_twice_the_clock(folder: Path) -> None:
     def row(board: str, size: tuple[int, int], fps: float, busy: float) -> survey.Row:
         return survey.Row(
-            "any", 8, 16, 3, BOARDS[board], size, size, 1e8, fps, 1, survey.Resources(dsp=1), 1, busy, "DSPs", 99
+            str(folder), 8, 16, 3, BOARDS[board], size, size, 1e8, fps, 1, survey.Resources(dsp=1), 1, busy, "DSPs", 99
         )
 
     rows = [row("zcu104", (640, 480), 60, 0.84), row("kv260", (640, 480), 29.9, 0.85), row("kv260", (256, 256), 1, 1)]
-    page = survey.markdown(rows, {("any", 8): ["any"]})
+    page = survey.markdown(rows, {(str(folder), 8): ["any"]})
     aims = [cells(line) for line in page.splitlines() if "bits, 640x480" in line]
     assert [(a[0], a[2], a[4], a[6]) for a in aims] == [
         ("zcu104, 8 bits, 640x480", "60", "yes", "no"),
         ("kv260, 8 bits, 640x480", "30", "no", "yes"),
+        ("kv260, 8 bits, 640x480", "30", "yes", aims[2][6]),
     ]
+    assert aims[2][1].endswith(", pumped") and float(aims[2][3].replace(",", "")) > 30
 
 
 def test_styles_of_the_same_layers_share_a_row(folder: Path, tmp_path: Path) -> None:
