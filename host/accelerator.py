@@ -33,7 +33,7 @@ import numpy as np
 
 from host.deployment import Deployment, file_sha256
 from host.errors import EngineError, PleinairError
-from host.handoff import weight_ports
+from host.handoff import is_zynq_7000, weight_ports
 
 T = TypeVar("T")
 SLOTS = 2
@@ -135,6 +135,11 @@ class Accelerator:
         self.height, self.width = deployment.height, deployment.width
         self.stages = Stages()
         self._pynq = import_pynq()
+        if is_zynq_7000(deployment.bitfile.with_suffix(".hwh")) and int(self._pynq.__version__.split(".")[0]) >= 4:
+            raise EngineError(
+                f"--backend fpga: the overlay for {deployment.board} is of a Zynq-7000, which pynq "
+                f"{self._pynq.__version__} cannot load; PYNQ 3.1 can"
+            )
         if device is None:
             try:
                 device = self._pynq.Device.active_device

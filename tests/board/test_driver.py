@@ -33,6 +33,12 @@ def test_tiles_come_back_painted(board, family, bits):
     assert Clocks.fclk0_mhz == pytest.approx(100, abs=0.01)
 
 
+@pytest.mark.skipif(int(pynq.__version__.split(".")[0]) < 4, reason="pynq 3 reads both families")
+def test_pynq_4_says_that_it_cannot_load_a_zynq_7000(board):
+    with pytest.raises(EngineError, match=r"of a Zynq-7000, which pynq 4\.\S+ cannot load; PYNQ 3\.1 can"):
+        board("pynq-z2").accelerator()
+
+
 def test_the_engines_are_started_as_finn_starts_them(board):
     b = board()
     accelerator = b.accelerator()
