@@ -25,6 +25,7 @@ from host.cli_shared import (
     config_option,
     frames_for,
     one_line,
+    quiet_console,
     refuse_same,
     say,
     stopped_by_signals,
@@ -395,12 +396,11 @@ class _Bars:
     """A bar for each stage of some work that reports (stage, step, steps, distance)."""
 
     def __enter__(self) -> _Bars:
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._bars = Progress(
             TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(),
-            TextColumn("{task.fields[distance]}"), TimeRemainingColumn(), console=Console(stderr=True),
+            TextColumn("{task.fields[distance]}"), TimeRemainingColumn(), console=quiet_console(),
         )  # fmt: skip
         self._tasks = dict[str, Any]()
         self._bars.start()

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from host.cli_shared import PATH, config_option, say
+from host.cli_shared import PATH, config_option, quiet_console, say
 from host.errors import OptionError
 from host.options import parse_size
 
@@ -39,7 +39,6 @@ def build(
 
     MODEL is a style's name, a model's folder or a QONNX file.
     """
-    from rich.console import Console
 
     try:
         rate = None if fps == "max" else float(fps)
@@ -64,8 +63,7 @@ def build(
         Ways(writeable_weights, pump),
         fifo_sizing,
     )
-    console = Console(stderr=True)
-    with console.status("start") as status:
+    with quiet_console().status("start") as status:
         made = run_build(request, status.update)
     plan = made.plan
     say(
@@ -106,7 +104,7 @@ def boards(
     sizes = [parse_size(size) for size in sizes_ or ("640x480",)]
     console = Console()
     console.print(resources_table([find_board(name) for name in chosen]))
-    with Progress(console=Console(stderr=True), transient=True) as bars:
+    with Progress(console=quiet_console(), transient=True) as bars:
         task = bars.add_task("fold", total=None)
 
         def show(done: int, total: int) -> None:
@@ -132,7 +130,6 @@ def simulate(folder: Path, images: tuple[Path, ...], out: Path | None, stalls: i
 
     BUILD is the folder of `pleinair build`. Exit status 1 if a single byte differs.
     """
-    from rich.console import Console
     from rich.progress import Progress
 
     from host.images import check_image_output, read_image, write_image
@@ -141,7 +138,7 @@ def simulate(folder: Path, images: tuple[Path, ...], out: Path | None, stalls: i
     if out is not None:
         check_image_output(out)
     photos = [read_image(path) for path in images]
-    with Progress(console=Console(stderr=True), transient=True) as bars:
+    with Progress(console=quiet_console(), transient=True) as bars:
         tasks: dict[str, Any] = {}
 
         def show(what: str, share: float) -> None:

@@ -107,6 +107,15 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
 
 
+def quiet_console() -> Any:
+    """A console on stderr for bars, silent where it is no terminal: some versions of rich print an empty line there."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    console.quiet = not console.is_terminal
+    return console
+
+
 def frames_for(for_: str, camera: str, interval: float | None, frames: int | None) -> int:
     """How many frames ``--for`` asks of a stored camera. Raises OptionError."""
     from host.cameras import SYNTHETIC_STEP

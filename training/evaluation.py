@@ -449,8 +449,9 @@ def evaluate(
     images = [image for _, image in originals]
     evaluation = Evaluation(kind, subjects, [], originals, {})
     console = Console(stderr=True)
+    console.quiet = not console.is_terminal  # or some versions of rich print an empty line
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+    with Progress(*columns, console=console) as bars:
         for subject in subjects:
             with ExitStack() as stack:
                 networks = subject.open(stack)

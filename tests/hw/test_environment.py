@@ -352,7 +352,15 @@ def test_make_mounts_vivado_and_the_working_folder():
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
     done = subprocess.run(
-        ["make", "-n", "finn", "DOCKER=echo", "XILINX_VIVADO=/tools/Xilinx/Vivado/2022.2", "ARGS=models/x --bits 8"],
+        [
+            "make",
+            "--no-print-directory",
+            "-n",
+            "finn",
+            "DOCKER=echo",
+            "XILINX_VIVADO=/tools/Xilinx/Vivado/2022.2",
+            "ARGS=models/x --bits 8",
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
