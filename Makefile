@@ -3,9 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/pip --disable-pip-version-check install --quiet
-# What hw/toolchain.sh asks pip for, and where torch is built for processors alone; any build from 2.9 on serves.
+# What hw/toolchain.sh asks pip for; any build from 2.9 on serves, one for processors alone is the smallest.
 export TORCH ?= torch==2.13.0
-export TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 .PHONY: setup timelapse test test-slow test-rtl check-arm64 lint clean finn-image finn
 
@@ -28,7 +27,7 @@ $(VENV)/.complete: pyproject.toml hw/toolchain.sh $(VENV)/.made
 		hw/toolchain.sh $(VENV)/bin/python cpu,train,hw,pi,dev; \
 	else \
 		echo 'Without the compiler of accelerators, which needs Python 3.11 (make setup PYTHON=python3.11).'; \
-		$(PIP) --extra-index-url '$(TORCH_INDEX)' '$(TORCH)' && $(PIP) --editable '.[cpu,train,pi,dev]'; \
+		$(PIP) '$(TORCH)' && $(PIP) --editable '.[cpu,train,pi,dev]'; \
 	fi
 	@touch $(VENV)/.painting $@
 
@@ -76,7 +75,7 @@ XILINX ?= $(if $(XILINX_VIVADO),$(abspath $(XILINX_VIVADO)/../..))
 finn-image:
 	@command -v $(DOCKER) >/dev/null || \
 		{ echo 'make finn-image: $(DOCKER) was not found; it is only needed for the image, "make setup" installs the same here' >&2; exit 1; }
-	$(DOCKER) build --file Dockerfile.finn --tag $(FINN_IMAGE) --build-arg TORCH --build-arg TORCH_INDEX .
+	$(DOCKER) build --file Dockerfile.finn --tag $(FINN_IMAGE) --build-arg TORCH --build-arg PIP_EXTRA_INDEX_URL .
 
 # make finn ARGS="models/starry-night --bits 8 --board zcu104 --size 640x480 --out build/zcu104"
 finn:

@@ -8,15 +8,13 @@
 # EXTRAS   pleinair's extras to install along, in one go because they share pins; default: hw
 # --verify only tries what is there
 #
-# From the environment: TORCH, what to ask pip for; TORCH_INDEX, where torch is built for processors alone (empty: pip's
-# own index); TORCH_CUDA=yes accepts a torch that brings CUDA along. What is installed already stays, so the script can
-# be run again, and an interrupted one goes on.
+# From the environment: TORCH, what to ask pip for; and pip's own settings, of which PIP_EXTRA_INDEX_URL can name
+# PyTorch's builds for processors alone, where the index gives one for CUDA. What is installed already stays, so the script
+# can be run again, and an interrupted one goes on.
 set -eu
 
 FINN=finn-plus==1.6.1
 : "${TORCH:=torch==2.13.0}"
-: "${TORCH_INDEX=https://download.pytorch.org/whl/cpu}"
-: "${TORCH_CUDA:=no}"
 
 say() { echo "toolchain: $*"; }
 fail() { echo "toolchain: $*" >&2; exit 1; }
@@ -65,16 +63,10 @@ if [ "$verify" = no ]; then
     # torch by itself first: another package's wish for it would choose another build.
     if ! has "$TORCH"; then
         say "$TORCH ..."
-        if [ -n "$TORCH_INDEX" ] && "$python" -c "import urllib.request as u; u.urlopen('$TORCH_INDEX/torch/', timeout=10)" 2>/dev/null; then
-            install --no-deps --extra-index-url "$TORCH_INDEX" "$TORCH"
-        else
-            install --no-deps "$TORCH"
-        fi
+        install --no-deps "$TORCH"
     fi
-    if [ "$TORCH_CUDA" != yes ] &&
-        "$python" -c "import sys; from importlib.metadata import requires; sys.exit(not any(n.startswith(('nvidia', 'cuda')) for n in requires('torch')))"; then
-        "$python" -m pip --quiet uninstall --yes torch
-        fail "the index gave a torch that brings gigabytes of CUDA along; name one for processors (TORCH_INDEX=https://download.pytorch.org/whl/cpu, or TORCH=a wheel's file), or set TORCH_CUDA=yes"
+    if "$python" -c "import sys; from importlib.metadata import requires; sys.exit(not any(n.startswith(('nvidia', 'cuda')) for n in requires('torch')))" 2>/dev/null; then
+        say "this index's torch brings CUDA along, gigabytes of it; PIP_EXTRA_INDEX_URL can name PyTorch's builds for processors"
     fi
     # torch again, for what it needs itself.
     say "packages of the extras $extras ..."

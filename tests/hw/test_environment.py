@@ -214,7 +214,7 @@ def run_script(python: Path, *options: str, **variables: str) -> subprocess.Comp
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "TORCH_INDEX": "", **variables},
+        env={**os.environ, **variables},
     )
 
 
@@ -246,13 +246,12 @@ def test_script_goes_on_where_it_was_interrupted(tmp_path):
 
 
 @needs_compiler
-def test_script_refuses_a_torch_with_cuda(tmp_path):
+def test_script_says_what_a_torch_with_cuda_brings_along_and_goes_on(tmp_path):
     python = stub_pip(tmp_path, {"torch": "2.13.0"}, requires="Requires-Dist: nvidia-cublas-cu12==12.8\n")
     done = run_script(python)
-    assert done.returncode == 1 and "gigabytes of CUDA" in done.stderr
-    assert (tmp_path / "calls").read_text() == "--quiet uninstall --yes torch\n"
-    run_script(python, TORCH_CUDA="yes")
+    assert "brings CUDA along" in done.stdout and "PIP_EXTRA_INDEX_URL" in done.stdout
     assert "--no-deps finn-plus" in (tmp_path / "calls").read_text()
+    assert "CUDA" not in run_script(stub_pip(tmp_path / "other", {"torch": "2.13.0+cpu"})).stdout
 
 
 def test_script_names_what_is_missing(tmp_path):
