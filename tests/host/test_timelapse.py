@@ -494,14 +494,19 @@ def fake_disk(monkeypatch, roll_folder: Path, size: int) -> None:
 @pytest.mark.parametrize("keep", ["originals", "painted", "none"])
 def test_the_floor_is_kept_by_deleting_what_may_go_the_oldest_first(tmp_path, monkeypatch, keep):
     floor, need = 3_000_000, 2_000_000
-    fake_disk(monkeypatch, tmp_path / "roll", floor + need + 150_000)
+    fake_disk(monkeypatch, tmp_path / "roll", floor + need + 250_000)
     lowest = []
 
     def plan(number: int) -> np.ndarray:
         from host.roll import free_bytes
 
         lowest.append(free_bytes(tmp_path))
-        time.sleep(0.01)
+        # Painting may take its time to start, and what is not painted may not go: then the disk would be rightly full.
+        began = tmp_path / "roll" / "paintings" / "plain-8bit" / "latest.jpg"
+        deadline = time.monotonic() + 60
+        while keep != "originals" and number > 10 and not began.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.01 if keep == "originals" else 0.03)
         return coded_frame(number)
 
     roll = new_roll(tmp_path / "roll", frames=300, keep=keep, keep_free=floor)
