@@ -39,7 +39,6 @@ def build(
 
     MODEL is a style's name, a model's folder or a QONNX file.
     """
-
     try:
         rate = None if fps == "max" else float(fps)
     except ValueError:

@@ -156,12 +156,19 @@ def look_at_clock(wall: Callable[[], float] = time.time, synced: Path = Path("/r
     return Finding("clock", GOOD, found)
 
 
-def look_at_memory(meminfo: Path = Path("/proc/meminfo")) -> Finding:
-    """Whether there is memory to paint with."""
+def kernel_memory(meminfo: Path, key: str) -> int | None:
+    """Bytes that /proc/meminfo tells under ``key``; None where it does not."""
     try:
         lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-        available = 1024 * int(lines["MemAvailable"].split()[0])
+        return 1024 * int(lines[key].split()[0])
     except (OSError, KeyError, ValueError):
+        return None
+
+
+def look_at_memory(meminfo: Path = Path("/proc/meminfo")) -> Finding:
+    """Whether there is memory to paint with."""
+    available = kernel_memory(meminfo, "MemAvailable")
+    if available is None:
         return Finding("memory", DOUBTFUL, "the kernel does not tell", "a Linux with /proc")
     found = f"{available / 1e9:.1f} GB available"
     if available < _MEMORY:

@@ -68,11 +68,16 @@ def plan(height: int, width: int, tile: tuple[int, int], halo: int, stride: int)
             yield row, column
 
 
+def padded_size(height: int, width: int, margin: int, stride: int) -> tuple[int, int]:
+    """Height and width of a frame with its margin, rounded up to the stride: what a network paints."""
+    return round_up(height + 2 * margin, stride), round_up(width + 2 * margin, stride)
+
+
 def add_margin(frame: np.ndarray, margin: int, stride: int) -> np.ndarray:
     """The frame with ``margin`` reflected pixels on each side, more at bottom and right up to the stride."""
     height, width = frame.shape[:2]
-    bottom = round_up(height + 2 * margin, stride) - height - margin
-    right = round_up(width + 2 * margin, stride) - width - margin
+    tall, wide = padded_size(height, width, margin, stride)
+    bottom, right = tall - height - margin, wide - width - margin
     padded: np.ndarray = cv2.copyMakeBorder(frame, margin, bottom, margin, right, cv2.BORDER_REFLECT_101)
     return padded
 

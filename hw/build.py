@@ -31,7 +31,7 @@ import numpy as np
 from host import reference
 from host.errors import OptionError, OutputError
 from host.network import IntegerNetwork, dump
-from host.tiles import round_up
+from host.tiles import padded_size
 from hw import environment
 from hw.boards import Board, find_board
 from hw.compiler import CompileError, compile_plan, run_graph
@@ -82,12 +82,6 @@ class Build:
     nodes: int
     checked: int
     deployment: Path | None
-
-
-def input_size(size: tuple[int, int], margin: int, stride: int) -> tuple[int, int]:
-    """Height and width of the network's input for a frame of ``size`` (width, height)."""
-    width, height = size
-    return round_up(height + 2 * margin, stride), round_up(width + 2 * margin, stride)
 
 
 def _read_folding(path: Path) -> dict[str, Any]:
@@ -154,7 +148,7 @@ def read_folding(path: Path, plan: Plan) -> tuple[Given, dict[str, Form], dict[s
 def make_plan(request: Request, source: Source, board: Board) -> Plan:
     """The plan that a request asks for. Raises OptionError and DoesNotFitError."""
     network = source.network
-    height, width = input_size(request.size, source.margin, network.stride)
+    height, width = padded_size(request.size[1], request.size[0], source.margin, network.stride)
     clock = request.clock_mhz * 1e6 if request.clock_mhz else board.clock_hz
     if request.folding is None:
         if request.fps is None:

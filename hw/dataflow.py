@@ -161,6 +161,12 @@ class Dataflow:
         return sum(o.macs for o in self.operators if isinstance(o, MatrixProduct))
 
 
+def rounding_offset(bias: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """What a requantisation adds before it shifts, int64 [C]: the bias and the half that rounds."""
+    offset: np.ndarray = bias + np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
+    return offset
+
+
 def signed_bits(low: int, high: int) -> int:
     """Width of the two's complement integer that holds ``low`` .. ``high``."""
     return max((high if high >= 0 else ~high).bit_length(), (low if low >= 0 else ~low).bit_length()) + 1

@@ -16,8 +16,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
-import numpy as np
-
 from host.errors import OptionError, PleinairError
 from host.network import Convolution, IntegerNetwork, Residual, Upsample
 from hw import resources
@@ -36,6 +34,7 @@ from hw.dataflow import (
     Window,
     build_dataflow,
     possible_forms,
+    rounding_offset,
     signed_bits,
 )
 from hw.resources import Resources
@@ -391,8 +390,8 @@ class _Folder:
             memory = self.memory(2 * words, lanes * bits, lambda s: resources.upsample(words, lanes * bits, s))
         elif isinstance(o, Requantise):
             kind, least = "RequantShift", int(o.shift.min())
-            half = np.where(o.shift > 0, np.int64(1) << np.maximum(o.shift - 1, 0), 0)
-            bias_bits = signed_bits(int((o.bias + half).min()), int((o.bias + half).max()))
+            offset = rounding_offset(o.bias, o.shift)
+            bias_bits = signed_bits(int(offset.min()), int(offset.max()))
             spread = int(o.shift.max()) - least + 1
             logic = resources.requant(lanes, out.channels, bits, bias_bits, spread, out.bits, least)
         elif isinstance(o, Fork):
@@ -713,14 +712,12 @@ def fastest_plan(
 
     # One word a cycle is the limit: no stage is faster than the frame's pixels.
     low, high = height * width, height * width * 4096
-    best: Plan | None = None
-    plan = attempt(high)
-    if plan.over:
+    best = attempt(high)
+    if best.over:
         raise DoesNotFitError(
-            f"{board.name}: not even one frame in {plan.cycles / plan.clock_hz:.1f} s fits: {binding(plan)}; "
+            f"{board.name}: not even one frame in {best.cycles / best.clock_hz:.1f} s fits: {binding(best)}; "
             "build for a smaller size, frames larger than that are painted in tiles"
         )
-    best = plan
     while high / low > 1.004:
         middle = math.isqrt(low * high)
         plan = attempt(middle)

@@ -12,7 +12,7 @@ from typing import Any
 
 from host.errors import ModelError, OptionError
 from host.models import FILES, find_style, load_model, read_card, read_file
-from host.network import MAX_FILE_BYTES, IntegerNetwork
+from host.network import MAX_FILE_BYTES, IntegerNetwork, dump
 from host.qonnx import read_qonnx
 
 #: Why an operator has no hardware form, and what to do instead.
@@ -120,15 +120,8 @@ def read_source(model: str, bits: int | None, margin: int | None) -> Source:
     if not isinstance(loaded.network, IntegerNetwork):
         raise OptionError(f"--bits {bits}: a float network cannot be hardware; 4, 8 or 16")
     network = read_graph(read_file(folder, card, bits, "qonnx"), name)
-    if network_bytes(network) != network_bytes(loaded.network):
+    if dump(network) != dump(loaded.network):
         raise ModelError(f"{folder}: {name} holds another network than {FILES['network'].format(bits=bits)}")
     if margin is not None and margin != loaded.margin:
         raise OptionError(f"--margin {margin}: the card of {folder.name} says {loaded.margin}")
     return Source(network, loaded.style, loaded.margin, loaded.grain, folder)
-
-
-def network_bytes(network: IntegerNetwork) -> bytes:
-    """The network's file form, by which networks are compared."""
-    from host.network import dump
-
-    return dump(network)

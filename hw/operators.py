@@ -26,6 +26,7 @@ from qonnx.core.datatype import DataType
 from qonnx.custom_op.registry import add_op_to_domain
 
 from hw import golden, resources
+from hw.dataflow import rounding_offset, signed_bits
 from hw.graph import DOMAIN
 from hw.resources import Resources
 
@@ -273,6 +274,7 @@ class PixelShuffle(_Operator):
 class _Rtl(RTLBackend):  # type: ignore[misc]
     """A Verilog wrapper with FINN's port names around one of our blocks.
 
+    Comes after the operator among the bases, so that the operator's Python runs and not the vendor's simulator.
     ``BLOCK`` is the module and file name. Vivado's block designs take Verilog wrappers, not SystemVerilog ones.
     """
 
@@ -346,10 +348,9 @@ def requant_parameters(bias: np.ndarray, shift: np.ndarray) -> dict[str, str | i
 
     ``bias``, ``shift``: int64 [C].
     """
-    half = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
-    sums = [int(v) for v in bias + half]
+    sums = [int(v) for v in rounding_offset(bias, shift)]
     least = int(shift.min())
-    bias_bits = max(max((v if v >= 0 else ~v).bit_length() + 1 for v in sums), 2)
+    bias_bits = max(signed_bits(min(sums), max(sums)), 2)
     shift_bits = max(int(shift.max() - least).bit_length(), 1)
     mask = (1 << bias_bits) - 1
     lanes = [(int(s) - least) << bias_bits | (b & mask) for s, b in zip(shift, sums, strict=True)]
@@ -360,15 +361,6 @@ class RequantShift_rtl(RequantShift, _Rtl):
     """requant_shift.sv."""
 
     BLOCK = "requant_shift"
-
-    def get_nodeattr_types(self) -> dict[str, Any]:
-        """Both bases' attributes."""
-        attributes: dict[str, Any] = RequantShift.get_nodeattr_types(self) | _Rtl.get_nodeattr_types(self)
-        return attributes
-
-    def execute_node(self, context: dict[str, np.ndarray], graph: Any) -> None:
-        """Golden model; never the vendor's simulator."""
-        RequantShift.execute_node(self, context, graph)
 
     def parameters(self, model: Any) -> dict[str, str | int]:
         """Widths, and bias and shift of every channel."""
@@ -385,15 +377,6 @@ class AddClamp_rtl(AddClamp, _Rtl):
 
     BLOCK = "add_clamp"
 
-    def get_nodeattr_types(self) -> dict[str, Any]:
-        """Both bases' attributes."""
-        attributes: dict[str, Any] = AddClamp.get_nodeattr_types(self) | _Rtl.get_nodeattr_types(self)
-        return attributes
-
-    def execute_node(self, context: dict[str, np.ndarray], graph: Any) -> None:
-        """Golden model; never the vendor's simulator."""
-        AddClamp.execute_node(self, context, graph)
-
     def parameters(self, model: Any) -> dict[str, str | int]:
         """Lanes, widths and signs."""
         a, b, o = self.get_input_datatype(0), self.get_input_datatype(1), self.get_output_datatype()
@@ -407,15 +390,6 @@ class TapSum_rtl(TapSum, _Rtl):
     """tap_sum.sv."""
 
     BLOCK = "tap_sum"
-
-    def get_nodeattr_types(self) -> dict[str, Any]:
-        """Both bases' attributes."""
-        attributes: dict[str, Any] = TapSum.get_nodeattr_types(self) | _Rtl.get_nodeattr_types(self)
-        return attributes
-
-    def execute_node(self, context: dict[str, np.ndarray], graph: Any) -> None:
-        """Golden model; never the vendor's simulator."""
-        TapSum.execute_node(self, context, graph)
 
     def parameters(self, model: Any) -> dict[str, str | int]:
         """Taps, lanes, widths and row length."""
@@ -431,15 +405,6 @@ class PixelShuffle_rtl(PixelShuffle, _Rtl):
 
     BLOCK = "pixel_shuffle"
 
-    def get_nodeattr_types(self) -> dict[str, Any]:
-        """Both bases' attributes."""
-        attributes: dict[str, Any] = PixelShuffle.get_nodeattr_types(self) | _Rtl.get_nodeattr_types(self)
-        return attributes
-
-    def execute_node(self, context: dict[str, np.ndarray], graph: Any) -> None:
-        """Golden model; never the vendor's simulator."""
-        PixelShuffle.execute_node(self, context, graph)
-
     def parameters(self, model: Any) -> dict[str, str | int]:
         """Word width, words a pixel, low resolution, memory style."""
         return {
@@ -452,15 +417,6 @@ class DuplicateStreams_rtl(DuplicateStreams, _Rtl):  # type: ignore[misc]
     """stream_fork.sv."""
 
     BLOCK = "stream_fork"
-
-    def get_nodeattr_types(self) -> dict[str, Any]:
-        """Both bases' attributes."""
-        attributes: dict[str, Any] = DuplicateStreams.get_nodeattr_types(self) | _Rtl.get_nodeattr_types(self)
-        return attributes
-
-    def execute_node(self, context: dict[str, np.ndarray], graph: Any) -> None:
-        """A copy for each output."""
-        DuplicateStreams.execute_node(self, context, graph)
 
     def parameters(self, model: Any) -> dict[str, str | int]:
         """Word width and number of copies."""
@@ -491,7 +447,7 @@ class UpsampleNearestNeighbour_rtl(UpsampleNearestNeighbour, _Rtl):  # type: ign
 
     def get_nodeattr_types(self) -> dict[str, Any]:
         """Both bases' attributes, and where the row buffer lives."""
-        attributes: dict[str, Any] = UpsampleNearestNeighbour.get_nodeattr_types(self) | _Rtl.get_nodeattr_types(self)
+        attributes: dict[str, Any] = super().get_nodeattr_types()
         attributes["ram_style"] = ("s", False, "auto", {"auto", "block", "distributed", "ultra"})
         return attributes
 

@@ -22,7 +22,7 @@ from host.errors import OptionError, OutputError
 from host.models import load_model, read_card
 from host.models import styles as find_styles
 from host.network import BITS, IntegerNetwork, Residual, Upsample
-from host.tiles import round_up
+from host.tiles import padded_size
 from hw.boards import BOARDS, Board, find_board
 from hw.dataflow import Form, MatrixProduct, build_dataflow, possible_forms
 from hw.folding import BUDGET, PLAIN, DoesNotFitError, Plan, Ways, fastest_plan, plan_for_cycles
@@ -92,11 +92,6 @@ def shape_of(network: IntegerNetwork) -> tuple[int, int]:
     return first.outputs, sum(isinstance(layer, Residual) for layer in network.layers)
 
 
-def input_size(size: tuple[int, int], margin: int, stride: int) -> tuple[int, int]:
-    """Width and height of the network's input for a frame: with the margin, up to the stride."""
-    return round_up(size[0] + 2 * margin, stride), round_up(size[1] + 2 * margin, stride)
-
-
 def what_binds(plan: Plan) -> str:
     """What stands in the way of a plan that is faster by the least step that the search looks at."""
     network, source = plan.dataflow.network, plan.dataflow.source
@@ -147,7 +142,7 @@ def survey_network(
     clock_hz: float | None = None, ways: Ways = PLAIN,
 ) -> Row:  # fmt: skip
     """One row: the fastest plan of ``network`` for frames of ``size`` on ``board``."""
-    width, height = input_size(size, margin, network.stride)
+    height, width = padded_size(size[1], size[0], margin, network.stride)
     channels, blocks = shape_of(network)
     clock = clock_hz or board.clock_hz
     limit = dsp_limit(network, height, width, board, clock) * (2 if ways.pumped else 1)
