@@ -30,11 +30,11 @@ from host.accelerator import Accelerator
 from host.accelerator_painter import SIMULATED
 from host.deployment import Deployment, read_deployment
 from host.emulated_fabric import Compute, Fabric, Memory, Power, parse_faults
+from host.engines import exact_runner
 from host.errors import EngineError, OptionError
 from host.handoff import is_zynq_7000, weight_ports
 from host.models import load_model
 from host.network import IntegerNetwork
-from host.painters import exact_runner
 from host.stand_in import is_build, stand_in_for_build
 
 FAULTS_VARIABLE = "PLEINAIR_FAULTS"
@@ -170,7 +170,7 @@ def integer_network(deployment: Deployment) -> Compute:
     network = load_model(str(deployment.model), deployment.bits).network
     assert isinstance(network, IntegerNetwork)
     try:
-        run: Any = exact_runner(network, 1)[0]
+        run: Any = exact_runner(network, 1)
     except EngineError:
         run = partial(reference.run, network)
     return _frames(run, deployment.height, deployment.width)

@@ -125,6 +125,11 @@ class IntegerNetwork:
                 yield from layer.body
 
     @property
+    def wide(self) -> bool:
+        """Whether int8 operators cannot hold it: there are more than 8 bits somewhere."""
+        return self.bits > 8 or any(c.weight_bits > 8 for c in self.convolutions())
+
+    @property
     def stride(self) -> int:
         """Height and width of a frame must be multiples of this."""
         scale = deepest = 1

@@ -1,17 +1,12 @@
-"""Networks as ONNX graphs for ONNX Runtime: integer ones exact, at 4 to 16 bits, and the float one.
+"""Networks as ONNX graphs of standard operators, for any size of frame and for other programs, too.
 
-Input ``x`` and output ``y`` are uint8 [1, H, W, 3] with H and W multiples of the network's stride and of 4.
+Input ``x`` and output ``y`` are uint8 [1, H, W, 3] with H and W multiples of the network's stride and of 4. What the
+CPU paints integer networks with is another, made for one size (host/ort_engine.py); these are ``cpu-8bit.onnx`` of a
+model's folder, and the float network's.
 
 Up to 8 bits: int8 operators. Scales are powers of two and accumulators stay within 2**24, so ONNX Runtime's
 float32 requantisation rounds half to even exactly. A branch is stored as uint8 with zero point 128 and joined
 by QLinearAdd, whose saturation is the ReLU.
-
-Above: an activation is two uint8 tensors, its high and its low byte, and a weight w two constants,
-``(w >> 8) + 128`` with zero point 128 and ``w & 255`` with zero point 0, which reach all of -32768 .. 32767.
-Both are uint8: ONNX Runtime's kernels for such weights add in 32 bits on every machine (no VNNI needed) and are
-several times as fast as those for signed ones. Each ConvInteger is exact in int32 as long as it adds few enough
-products; their sum times powers of two, bias and all, is a multiple of 2**-shift below 2**53 of them, hence
-exact in float64, whose Round is half to even.
 
 The 3-channel 9x9 convolutions at the ends are slow as they stand. A stride-1 k x k convolution equals a
 stride-m one with kernel k + m - 1 that computes an m x m block of outputs as channels, followed by
@@ -24,16 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from host.errors import ContractError
 from host.float_network import FloatConvolution, FloatNetwork, FloatResidual
 from host.network import Convolution, IntegerNetwork, Residual, Upsample
 
 #: Outputs per side that one step of a blocked end computes.
 BLOCK = 4
-#: Products that one ConvInteger may add: two of them, bytes times high and low weights, must fit int32 together.
-_MOST_PRODUCTS = (2**31 - 1) // (255 * (255 + 128))
 _MICROSOFT = "com.microsoft"
-#: An activation in the graph: the names of its bytes' tensors, the highest first (of its only tensor, mostly).
-_Parts = list[str]
 
 
 def blocked_weight(weight: np.ndarray, block: int) -> np.ndarray:
@@ -51,13 +43,8 @@ def blocked_weight(weight: np.ndarray, block: int) -> np.ndarray:
     return wide.reshape(block * block * outputs, inputs, side, side)
 
 
-def is_wide(network: IntegerNetwork) -> bool:
-    """Whether int8 operators cannot hold the network, which has more than 8 bits somewhere."""
-    return network.bits > 8 or any(c.weight_bits > 8 for c in network.convolutions())
-
-
 class _Builder:
-    """Nodes and constants, and what all three kinds of graph have in common."""
+    """Nodes and constants, and what both kinds of graph have in common."""
 
     def __init__(self) -> None:
         from onnx import TensorProto, helper, numpy_helper
@@ -87,30 +74,27 @@ class _Builder:
     def unblock(self, x: str, block: int) -> str:
         return self.add("DepthToSpace", [x], blocksize=block, mode="DCR") if block > 1 else x
 
-    def upsample(self, x: _Parts) -> _Parts:
-        return [
-            self.add(
-                "Resize", [part, "", self.constant(np.array([1, 1, 2, 2], np.float32))],
-                mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor",
-            )
-            for part in x
-        ]  # fmt: skip
+    def upsample(self, x: str) -> str:
+        return self.add(
+            "Resize", [x, "", self.constant(np.array([1, 1, 2, 2], np.float32))],
+            mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor",
+        )  # fmt: skip
 
-    def enter(self, x: str) -> _Parts:
+    def enter(self, x: str) -> str:
         """The pixels, uint8 [1, 3, H, W]."""
-        return [x]
+        return x
 
-    def convolution(self, x: _Parts, c: Any, block: int) -> _Parts:
+    def convolution(self, x: str, c: Any, block: int) -> str:
         """A convolution with all that follows it, computed in blocks of ``block`` x ``block`` outputs."""
         raise NotImplementedError
 
-    def residual(self, x: _Parts, body: Any, bits: int) -> _Parts:
+    def residual(self, x: str, body: Any, bits: int) -> str:
         """The body's output added to ``x``, clamped."""
         raise NotImplementedError
 
-    def leave(self, x: _Parts) -> str:
+    def leave(self, x: str) -> str:
         """The last convolution's output as uint8."""
-        return x[0]
+        return x
 
 
 class _Int8(_Builder):
@@ -124,7 +108,7 @@ class _Int8(_Builder):
             return x
         return self.add("Clip", [x, self.constant(np.uint8(low)), self.constant(np.uint8(high))])
 
-    def convolution(self, x: _Parts, c: Convolution, block: int) -> _Parts:
+    def convolution(self, x: str, c: Convolution, block: int) -> str:
         """QLinearConv on uint8; a signed output is stored with zero point 128."""
         weight = blocked_weight(c.weight, block) if block > 1 else c.weight
         repeat = block * block
@@ -132,7 +116,7 @@ class _Int8(_Builder):
         y = self.add(
             "QLinearConv",
             [
-                x[0], self.scale(0), self.constant(np.uint8(0)),
+                x, self.scale(0), self.constant(np.uint8(0)),
                 self.constant(weight.astype(np.int8)), self.scale(np.tile(-c.shift, repeat)),
                 self.constant(np.zeros(len(weight), np.int8)),
                 self.scale(0), self.constant(np.uint8(offset)),
@@ -140,77 +124,16 @@ class _Int8(_Builder):
             ],
             kernel_shape=list(weight.shape[2:]), strides=[c.stride * block] * 2, pads=[c.kernel // 2] * 4,
         )  # fmt: skip
-        return [self.unblock(self.clip(y, c.low + offset, c.high + offset), block)]
+        return self.unblock(self.clip(y, c.low + offset, c.high + offset), block)
 
-    def residual(self, x: _Parts, body: tuple[Convolution, ...], bits: int) -> _Parts:
+    def residual(self, x: str, body: tuple[Convolution, ...], bits: int) -> str:
         branch = x
         for c in body:
             branch = self.convolution(branch, c, 1)
         one, zero = self.scale(0), self.constant(np.uint8(0))
         middle = self.constant(np.uint8(128))
-        y = self.add("QLinearAdd", [x[0], one, zero, branch[0], one, middle, one, zero], _MICROSOFT)
-        return [self.clip(y, 0, (1 << bits) - 1)]
-
-
-class _Wide(_Builder):
-    """More than 8 bits, in the weights or in the activations."""
-
-    def double(self, value: Any) -> str:
-        return self.constant(np.asarray(value, np.float64))
-
-    def clip(self, x: str, low: int, high: int) -> str:
-        return self.add("Clip", [x, self.double(low), self.double(high)])
-
-    def bytes_of(self, x: str, high: int) -> _Parts:
-        """float64 integers 0 .. ``high`` as their bytes."""
-        if high <= 255:
-            return [self.cast(x, self.types.UINT8)]
-        whole = self.cast(x, self.types.UINT32)
-        upper = self.add("BitShift", [whole, self.constant(np.uint32(8))], direction="RIGHT")
-        return [self.cast(upper, self.types.UINT8), self.cast(whole, self.types.UINT8)]
-
-    def requantised(self, x: _Parts, c: Convolution, block: int) -> str:
-        """The convolution's output, not unblocked, as float64."""
-        weight = blocked_weight(c.weight, block) if block > 1 else c.weight
-        weight = weight.astype(np.int64)
-        halves = [(weight >> 8, 128, 8), (weight & 255, 0, 0)] if c.weight_bits > 8 else [(weight, 128, 0)]
-        shift, bias = (np.tile(v, block * block).reshape(-1, 1, 1) for v in (c.shift, c.bias))
-        total = self.double(bias * np.exp2(-shift))
-        channels = _MOST_PRODUCTS // weight[0, 0].size
-        for first in range(0, c.inputs, channels):
-            last = min(first + channels, c.inputs)
-            sums: dict[int, str] = {}
-            for i, part in enumerate(reversed(x)):
-                if (first, last) != (0, c.inputs):
-                    ends = [self.constant(np.array([v])) for v in (first, last, 1)]
-                    part = self.add("Slice", [part, *ends])
-                for half, zero, exponent in halves:
-                    y = self.add(
-                        "ConvInteger",
-                        [part, self.constant((half[:, first:last] + zero).astype(np.uint8)),
-                         self.constant(np.uint8(0)), self.constant(np.uint8(zero))],
-                        kernel_shape=list(weight.shape[2:]), strides=[c.stride * block] * 2, pads=[c.kernel // 2] * 4,
-                    )  # fmt: skip
-                    exponent += 8 * i
-                    sums[exponent] = self.add("Add", [sums[exponent], y]) if exponent in sums else y
-            for exponent, y in sums.items():
-                scaled = self.add("Mul", [self.cast(y, self.types.DOUBLE), self.double(np.exp2(exponent - shift))])
-                total = self.add("Add", [scaled, total])
-        return self.clip(self.add("Round", [total]), c.low, c.high)
-
-    def convolution(self, x: _Parts, c: Convolution, block: int) -> _Parts:
-        return [self.unblock(part, block) for part in self.bytes_of(self.requantised(x, c, block), c.high)]
-
-    def residual(self, x: _Parts, body: tuple[Convolution, ...], bits: int) -> _Parts:
-        branch = x
-        for c in body[:-1]:
-            branch = self.convolution(branch, c, 1)
-        total = self.requantised(branch, body[-1], 1)
-        for i, part in enumerate(reversed(x)):
-            scaled = self.add("Mul", [self.cast(part, self.types.DOUBLE), self.double(256**i)])
-            total = self.add("Add", [scaled, total])
-        high = (1 << bits) - 1
-        return self.bytes_of(self.clip(total, 0, high), high)
+        y = self.add("QLinearAdd", [x, one, zero, branch, one, middle, one, zero], _MICROSOFT)
+        return self.clip(y, 0, (1 << bits) - 1)
 
 
 class _Float(_Builder):
@@ -219,36 +142,38 @@ class _Float(_Builder):
     def single(self, value: Any) -> str:
         return self.constant(np.asarray(value, np.float32))
 
-    def enter(self, x: str) -> _Parts:
-        return [self.add("Mul", [self.cast(x, self.types.FLOAT), self.single(1 / 256)])]
+    def enter(self, x: str) -> str:
+        return self.add("Mul", [self.cast(x, self.types.FLOAT), self.single(1 / 256)])
 
-    def convolution(self, x: _Parts, c: FloatConvolution, block: int) -> _Parts:
+    def convolution(self, x: str, c: FloatConvolution, block: int) -> str:
         weight = blocked_weight(c.weight, block) if block > 1 else c.weight
         y = self.add(
-            "Conv", [x[0], self.single(weight), self.single(np.tile(c.bias, block * block))],
+            "Conv", [x, self.single(weight), self.single(np.tile(c.bias, block * block))],
             kernel_shape=list(weight.shape[2:]), strides=[c.stride * block] * 2, pads=[c.kernel // 2] * 4,
         )  # fmt: skip
-        return [self.unblock(self.add("Relu", [y]) if c.relu else y, block)]
+        return self.unblock(self.add("Relu", [y]) if c.relu else y, block)
 
-    def residual(self, x: _Parts, body: tuple[FloatConvolution, ...], bits: int) -> _Parts:
+    def residual(self, x: str, body: tuple[FloatConvolution, ...], bits: int) -> str:
         branch = x
         for c in body:
             branch = self.convolution(branch, c, 1)
-        return [self.add("Relu", [self.add("Add", [x[0], branch[0]])])]
+        return self.add("Relu", [self.add("Add", [x, branch])])
 
-    def leave(self, x: _Parts) -> str:
-        y = self.add("Round", [self.add("Mul", [x[0], self.single(256)])])
+    def leave(self, x: str) -> str:
+        y = self.add("Round", [self.add("Mul", [x, self.single(256)])])
         return self.cast(self.add("Clip", [y, self.single(0), self.single(255)]), self.types.UINT8)
 
 
 def _builder(network: IntegerNetwork | FloatNetwork) -> _Builder:
     if isinstance(network, FloatNetwork):
         return _Float()
-    return _Wide() if is_wide(network) else _Int8()
+    if network.wide:
+        raise ContractError(f"a network of {network.bits} bits, or with wider weights: int8 operators hold up to 8")
+    return _Int8()
 
 
 def build_onnx(network: IntegerNetwork | FloatNetwork, block: int = BLOCK) -> bytes:
-    """The serialised ONNX model of a validated network."""
+    """The serialised ONNX model of a validated network. Raises ContractError for an integer one above 8 bits."""
     from onnx import TensorProto, helper
 
     b = _builder(network)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -16,7 +17,48 @@ import numpy as np
 #: Smallest and largest side and the largest area of a frame, in pixels.
 MIN_SIDE = 16
 
+#: Paints uint8 [H, W, 3], multiples of the network's stride, to a new array of the same shape.
 Runner = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Rows ``top`` .. ``bottom`` and columns ``left`` .. ``right`` of an image, half open."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of the window's pixels."""
+        return self.bottom - self.top, self.right - self.left, 3
+
+    def of(self, image: np.ndarray) -> np.ndarray:
+        """The window's part of an image, not copied."""
+        return image[self.top : self.bottom, self.left : self.right]
+
+    def within(self, outer: Window) -> Window:
+        """The same window in coordinates that begin at ``outer``'s corner."""
+        return Window(
+            self.top - outer.top, self.left - outer.left, self.bottom - outer.top, self.right - outer.left
+        )  # fmt: skip
+
+    def holds(self, inner: Window) -> bool:
+        """Whether ``inner`` lies within it."""
+        return (
+            self.top <= inner.top and self.left <= inner.left
+            and self.bottom >= inner.bottom and self.right >= inner.right
+        )  # fmt: skip
+
+
+@runtime_checkable
+class WindowRunner(Protocol):
+    """A runner that need not compute what nobody asks for."""
+
+    def window(self, piece: np.ndarray, window: Window) -> np.ndarray:
+        """The window's pixels of the painted piece, uint8 [H, W, 3] with H and W multiples of the stride."""
 
 
 @dataclass(frozen=True)
@@ -82,20 +124,44 @@ def add_margin(frame: np.ndarray, margin: int, stride: int) -> np.ndarray:
     return padded
 
 
+def even_tile(length: int, tile: int, halo: int, stride: int) -> int:
+    """The least tile that covers ``length`` in as many pieces as ``tile`` does."""
+    if length <= tile:
+        return length
+    border = 2 * round_up(halo, stride)
+    pieces = len(spans(length, tile, halo, stride))
+    return min(tile, border + round_up(-(-(length - border) // pieces), stride))
+
+
 def paint_tiled(
-    frame: np.ndarray, run: Runner, margin: int, halo: int, stride: int, tile: tuple[int, int]
+    frame: np.ndarray, run: Runner | WindowRunner, margin: int, halo: int, stride: int, tile: tuple[int, int]
 ) -> np.ndarray:
-    """Paint uint8 [H, W, 3] with ``run`` (uint8 [h, w, 3] to the same, h and w multiples of ``stride``)."""
+    """Paint uint8 [H, W, 3] in tiles of ``tile`` (height, width) at most, multiples of ``stride``."""
     height, width = frame.shape[:2]
+    border = round_up(halo, stride)
+    if margin > border:
+        # What lies farther out than the halo reaches no pixel of the frame. A stride's phase stays as it was.
+        margin = border + (margin - border) % stride
     padded = add_margin(frame, margin, stride)
+    tall, wide = (even_tile(padded.shape[k], tile[k], halo, stride) for k in (0, 1))
+    # One window for all tiles, so that engines need one program for them; it holds what is right in each.
+    inner = Window(border, border, tall - border, wide - border)
     canvas = np.empty((height, width, 3), np.uint8)
-    for row, column in plan(padded.shape[0], padded.shape[1], tile, halo, stride):
-        top, left = max(row.first, margin), max(column.first, margin)
-        bottom, right = min(row.last, margin + height), min(column.last, margin + width)
-        if top >= bottom or left >= right:
+    for row, column in plan(padded.shape[0], padded.shape[1], (tall, wide), halo, stride):
+        visible = Window(
+            max(row.first, margin), max(column.first, margin),
+            min(row.last, margin + height), min(column.last, margin + width),
+        )  # fmt: skip
+        if visible.top >= visible.bottom or visible.left >= visible.right:
             continue
-        piece = run(padded[row.start : row.stop, column.start : column.stop])
-        canvas[top - margin : bottom - margin, left - margin : right - margin] = piece[
-            top - row.start : bottom - row.start, left - column.start : right - column.start
-        ]
+        tile_window = Window(row.start, column.start, row.stop, column.stop)
+        piece, wanted = tile_window.of(padded), visible.within(tile_window)
+        if isinstance(run, WindowRunner):
+            asked = inner if inner.holds(wanted) else wanted
+            painted = wanted.within(asked).of(run.window(piece, asked))
+        else:
+            painted = wanted.of(run(piece))
+        if painted.shape == frame.shape and painted.flags.c_contiguous:
+            return painted
+        canvas[visible.top - margin : visible.bottom - margin, visible.left - margin : visible.right - margin] = painted
     return canvas

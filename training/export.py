@@ -24,13 +24,14 @@ import onnx
 import torch
 
 from host import float_network
+from host.engines import check_image, differing, exact_runner
 from host.errors import EngineError, OutputError, TrainingError
 from host.float_network import FloatConvolution, FloatLayer, FloatNetwork, FloatResidual
 from host.images import write_bytes
 from host.models import CARD, CARD_FORMAT, FILES, PARENT
 from host.network import BITS, IntegerNetwork, Upsample, dump
 from host.onnx_graph import build_onnx
-from host.painters import check_image, differing, exact_runner
+from host.painters import OnnxRunner
 from host.qonnx import read_qonnx
 from host.tiles import round_up
 from training.architecture import ConvolutionShape
@@ -141,6 +142,8 @@ def _check_equal(network: QuantizedTransformNet, integers: IntegerNetwork) -> No
     if wrong := differing(integers, lambda picture: brevitas_painting(network, picture), image):
         raise EngineError(f"Brevitas and the integer network differ in {wrong} of {image.size} values")
     exact_runner(integers)
+    if not integers.wide and (wrong := differing(integers, OnnxRunner(integers, wide_sums=True), image)):
+        raise EngineError(f"the graph for other programs paints {wrong} of {image.size} values differently")
 
 
 def export_run(
@@ -191,7 +194,7 @@ def export_run(
         integers = read_qonnx(qonnx, f"{path} as QONNX")
         _check_equal(network, integers)
         # No other program could do much with a 16-bit graph; painters build theirs anyway.
-        cpu = {"cpu": build_onnx(integers)} if bits <= 8 else {}
+        cpu = {} if integers.wide else {"cpu": build_onnx(integers)}
         add(integers, {"network": dump(integers), "qonnx": gzip.compress(qonnx, mtime=0), **cpu}, state)
     if with_float:
         path = run / "plain.pt"

@@ -13,11 +13,12 @@ import pytest
 
 from host import float_network
 from host.cli import main
+from host.engines import check_image
 from host.errors import ContractError, ModelError
 from host.float_network import FloatConvolution, FloatNetwork, FloatResidual, dump, parse, validate
 from host.models import CARD, load_model
 from host.network import Convolution, IntegerNetwork, Residual, Upsample
-from host.painters import NetworkPainter, OnnxRunner, check_image, open_painter
+from host.painters import NetworkPainter, OnnxRunner, open_painter
 from tests.models import write_model
 from tests.networks import random_network
 

@@ -25,12 +25,14 @@ from qonnx.transformation.infer_shapes import InferShapes
 from host import float_network, reference
 from host.cameras import SyntheticCamera
 from host.cli import main
+from host.engines import exact_runner, installed_engines
 from host.errors import ContractError, ModelError
 from host.images import read_image, write_image
 from host.models import CARD, FILES, load_model, read_card, read_file, styles
-from host.network import MAX_FILE_BYTES, dump
+from host.network import MAX_FILE_BYTES, IntegerNetwork, dump
 from host.painters import OnnxRunner
 from host.qonnx import read_qonnx
+from host.tiles import Runner
 from tests.models import write_model
 from tests.networks import random_network
 from tests.training.conftest import SHARED
@@ -88,6 +90,14 @@ def noise(count: int, height: int = 32, width: int = 48) -> list[np.ndarray]:
     return list(np.random.default_rng(0).integers(0, 256, (count, height, width, 3), dtype=np.uint8))
 
 
+def engine_runners(network: IntegerNetwork) -> list[Runner]:
+    """Every installed engine with one and two threads, and the graph for other programs, optimised and as it is."""
+    runners: list[Runner] = [exact_runner(network, t, e) for t in (1, 2) for e in installed_engines(network.wide)]
+    if not network.wide:
+        runners += [OnnxRunner(network, 1), OnnxRunner(network, 2, optimise=False)]
+    return runners
+
+
 @pytest.mark.parametrize(
     ("width", "blocks", "bits"),
     [(4, 1, 8), (8, 2, 8), (16, 1, 8), (6, 0, 8), (8, 1, 4), (5, 2, 4), (8, 1, 16), (4, 2, 16), (16, 0, 16)],
@@ -97,7 +107,7 @@ def test_chain_on_random_networks(width, blocks, bits):
     data = export_qonnx_bytes(q)
     integers = read_qonnx(data, "random")
     assert [c.name for c in integers.convolutions()] == [s.name for s in q.architecture.convolutions]
-    runners = [OnnxRunner(integers, 1), OnnxRunner(integers, 2, optimise=False)]
+    runners = engine_runners(integers)
     day = [f.image for f in SyntheticCamera((48, 32), 3, every=7 * 3600).frames()]
     for image in [*noise(3), *day]:
         wanted = reference.run(integers, image)
@@ -156,7 +166,7 @@ def test_chain_on_shipped_networks(style, bits):
     qonnx = read_file(model.folder, card, bits, "qonnx")
     assert dump(read_qonnx(qonnx, style)) == dump(model.network)
     brevitas = brevitas_from_qonnx(qonnx, card["architecture"]["width"], card["architecture"]["blocks"], bits)
-    runners = [OnnxRunner(model.network, t, optimise=o) for t in (1, 2) for o in (True, False)]
+    runners = engine_runners(model.network)
     if bits <= 8:
         shipped = ort.InferenceSession(read_file(model.folder, card, bits, "cpu"), providers=["CPUExecutionProvider"])
         runners.append(lambda image: shipped.run(None, {"x": image[None]})[0][0])
