@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from host.errors import CameraError, ImageError, OptionError
+from host.film import reformatter
 from host.images import MAX_PIXELS, read_image
 from host.synthetic import MAX_HEIGHT, MAX_WIDTH, SyntheticDay
 from host.tiles import MIN_SIDE
@@ -217,7 +218,7 @@ class VideoCamera:
             rate = float(stream.average_rate or 0)
         if first is None:
             raise CameraError(f"--camera video:{path}: no frame of it can be decoded")
-        height, width = _upright(first).shape[:2]
+        height, width = _upright(first, reformatter()).shape[:2]
         self.size = size or _check_size((width, height), f"--camera video:{path}")
         if total and every and rate:
             total = max(1, math.ceil(total / rate / every))
@@ -276,6 +277,7 @@ class VideoCamera:
         """See :class:`Camera`. Damage is reported in ``skipped``; what can be decoded comes all the same."""
         index, damaged, last, due = 0, [0], 0.0, -math.inf
         with self._open() as container:
+            reformat = reformatter()
             stream = container.streams.video[0]
             for picture, seconds in self._pictures(container, damaged):
                 last = seconds
@@ -286,7 +288,7 @@ class VideoCamera:
                     due = seconds if due == -math.inf else due
                     due += self._every * (math.floor((seconds + 1e-6 - due) / self._every) + 1)
                 if index >= start:
-                    yield Frame(fit(_upright(picture), self.size), index, seconds, f"{seconds:.2f} s", index)
+                    yield Frame(fit(_upright(picture, reformat), self.size), index, seconds, f"{seconds:.2f} s", index)
                 index += 1
                 if self._limit and index >= self._limit:
                     return
@@ -299,9 +301,9 @@ class VideoCamera:
             raise CameraError(f"--camera video:{self._path}: no frame could be read")
 
 
-def _upright(picture: Any) -> np.ndarray:
+def _upright(picture: Any, reformat: Callable[..., Any]) -> np.ndarray:
     """A decoded frame as uint8 [H, W, 3] RGB, turned as the file says that it is to be shown."""
-    image: np.ndarray = picture.to_ndarray(format="rgb24")
+    image: np.ndarray = reformat(picture, format="rgb24").to_ndarray()
     return np.ascontiguousarray(np.rot90(image, round(picture.rotation / 90)))
 
 

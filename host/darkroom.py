@@ -249,6 +249,7 @@ def _develop(connection: Any, place: Place, open_painter: Callable[[Look, str, i
     """The child process: paints what :class:`Work` says, tells each :class:`Event`, ends with its parent."""
     as_child()
     os.nice(5)
+    cv2.setNumThreads(1)  # OpenCV's own threads spin for a while after each call, on the painter's cores
     try:
         painter = open_painter(place.look, place.backend, place.threads)
         connection.send(Event("ready", message=painter.name))

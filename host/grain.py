@@ -31,13 +31,19 @@ class Grain:
 
     def __init__(self, amplitude: int) -> None:
         self.amplitude = amplitude
-        self._pattern = np.zeros((0, 0, 3), np.int16)
+        # What it adds and what it takes away, apart: uint8 saturates at both ends, several times as fast as a sum of
+        # both kinds.
+        self._parts = (np.zeros((0, 0, 3), np.uint8),) * 2
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """uint8 [H, W, 3] to the same, saturated at 0 and 255."""
         if self.amplitude == 0:
             return frame
-        if self._pattern.shape != frame.shape:
-            self._pattern = grain_pattern(frame.shape[0], frame.shape[1], self.amplitude)
-        grained: np.ndarray = cv2.add(frame, self._pattern, dtype=cv2.CV_8U)
+        lighter, darker = self._parts
+        if lighter.shape != frame.shape:
+            pattern = grain_pattern(frame.shape[0], frame.shape[1], self.amplitude)
+            lighter, darker = (np.maximum(part, 0).astype(np.uint8) for part in (pattern, -pattern))
+            self._parts = lighter, darker
+        grained: np.ndarray = cv2.add(frame, lighter)
+        cv2.subtract(grained, darker, grained)
         return grained

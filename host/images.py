@@ -29,6 +29,8 @@ _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)
 #: What may follow a scan (ITU-T T.81, B.2.1): tables, another scan, DNL, application data, comments, the end.
 _AFTER_SCAN = {0xC4, 0xCC, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)}
 _TRUNCATED = "truncated, its end is missing"
+#: Newer OpenCVs decode straight into the order that is wanted.
+_IN_RGB: int = getattr(cv2, "IMREAD_COLOR_RGB", 0)
 
 
 def _jpeg_fault(data: bytes) -> str:
@@ -77,7 +79,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     if fault := _fault(data):
         raise ImageError(f"image {name}: {fault}")
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), _IN_RGB or cv2.IMREAD_COLOR)
     except cv2.error as error:
         if "MAX_IMAGE" in str(error):
             raise ImageError(f"image {name}: larger than {MAX_PIXELS // 1_000_000} megapixels") from error
@@ -88,7 +90,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
         raise ImageError(f"image {name}: not an image this OpenCV can read (JPEG, PNG, WebP, TIFF, BMP)")
     if image.shape[0] * image.shape[1] > MAX_PIXELS:
         raise ImageError(f"image {name}: {_too_large(image.shape[1], image.shape[0])}")
-    rgb: np.ndarray = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    rgb: np.ndarray = image if _IN_RGB else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     return rgb
 
 

@@ -1,5 +1,8 @@
 """The time-lapse: capture, paint and record, each in its own thread, at its own pace.
 
+What goes with a stage is shared out so that painting, by far the longest, waits for nothing: frames are evened out and
+steadied where they are captured, paintings steadied and stamped where they are recorded.
+
 Bounded queues stand between them, so memory does not grow with the film. When a stage fails, everything that
 came before it still passes through, and the film is completed before the error is raised. The recorder's
 thread also completes the film, so that no signal, which Python raises in the main thread, cuts into it.
@@ -7,14 +10,18 @@ thread also completes the film, so that no signal, which Python raises in the ma
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
+import cv2
 import numpy as np
 
 from host.cameras import Camera, Frame
@@ -106,7 +113,10 @@ def plural(count: int, noun: str) -> str:
 
 @dataclass
 class Progress:
-    """Frames through each stage so far, the seconds each was busy, and the latest frame's name."""
+    """Frames through each stage so far, the seconds each was busy, and the latest frame's name.
+
+    ``..._cpu_seconds`` is what the stage's own thread computed, without what a library's other threads did for it.
+    """
 
     total: int | None
     captured: int = 0
@@ -115,6 +125,9 @@ class Progress:
     capture_seconds: float = 0.0
     paint_seconds: float = 0.0
     record_seconds: float = 0.0
+    capture_cpu_seconds: float = 0.0
+    paint_cpu_seconds: float = 0.0
+    record_cpu_seconds: float = 0.0
     elapsed: float = 0.0
     latest: str = ""
 
@@ -129,44 +142,101 @@ class Outcome:
     interrupted: bool = False
 
 
-def _captured(camera: Camera, progress: Progress) -> Iterator[Frame]:
-    mark = time.monotonic()
-    for frame in camera.frames():
-        progress.capture_seconds += time.monotonic() - mark
+@contextlib.contextmanager
+def _busy(progress: Progress, stage: str) -> Iterator[None]:
+    """Adds the time of what is done within to a stage's."""
+    began, computed = time.monotonic(), time.thread_time()
+    try:
+        yield
+    finally:
+        seconds, cpu = f"{stage}_seconds", f"{stage}_cpu_seconds"
+        setattr(progress, seconds, getattr(progress, seconds) + time.monotonic() - began)
+        setattr(progress, cpu, getattr(progress, cpu) + time.thread_time() - computed)
+
+
+def _captured(camera: Camera, steady: int, deflicker: int, progress: Progress) -> Iterator[Frame]:
+    even_light, steady_frame = Deflicker(deflicker), Steady(steady)
+    source = camera.frames()
+    while True:
+        with _busy(progress, "capture"):
+            frame = next(source, None)
+            if frame is None:
+                return
+            image = steady_frame(even_light(frame.image))
         progress.captured += 1
-        yield frame
-        mark = time.monotonic()
+        yield replace(frame, image=image)
 
 
-def _painted(
-    frames: ReadAhead[Frame], painter: Painter, steady: int, deflicker: int, timestamp: bool, progress: Progress
-) -> Iterator[tuple[np.ndarray, str]]:
-    even_light = Deflicker(deflicker)
-    # The painting too: a steadied frame still differs by a level here and there, which tips roundings everywhere.
-    steady_frame, steady_painting = Steady(steady), Steady(steady)
+def _painted(frames: ReadAhead[Frame], painter: Painter, progress: Progress) -> Iterator[tuple[np.ndarray, str]]:
     for frame in frames:
-        mark = time.monotonic()
-        picture = steady_painting(painter.paint(steady_frame(even_light(frame.image))))
-        if timestamp:
-            picture = stamp(picture, frame.name)
-        progress.paint_seconds += time.monotonic() - mark
+        with _busy(progress, "paint"):
+            picture = painter.paint(frame.image)
         progress.painted += 1
         yield picture, frame.name
 
 
+def _painted_together(
+    frames: ReadAhead[Frame], painters: Sequence[Painter], progress: Progress
+) -> Iterator[tuple[np.ndarray, str]]:
+    """Each painter paints a frame at a time, in a thread of its own; the paintings come in the frames' order."""
+    painting = deque[tuple[Future[tuple[np.ndarray, float, float]], str]]()
+    idle: queue.SimpleQueue[Painter] = queue.SimpleQueue()
+    for painter in painters:
+        idle.put(painter)
+
+    def paint(image: np.ndarray) -> tuple[np.ndarray, float, float]:
+        painter, began, computed = idle.get(), time.monotonic(), time.thread_time()
+        try:
+            return painter.paint(image), time.monotonic() - began, time.thread_time() - computed
+        finally:
+            idle.put(painter)
+
+    def next_painting() -> tuple[np.ndarray, str]:
+        future, name = painting.popleft()
+        picture, seconds, computed = future.result()
+        progress.paint_seconds += seconds
+        progress.paint_cpu_seconds += computed
+        progress.painted += 1
+        return picture, name
+
+    threads, source = ThreadPoolExecutor(len(painters)), iter(frames)
+    failure: Exception | None = None
+    try:
+        while True:
+            try:
+                frame = next(source)
+            except StopIteration:
+                break
+            except Exception as error:
+                failure = error  # what was captured before passes first
+                break
+            painting.append((threads.submit(paint, frame.image), frame.name))
+            # One more than there are painters, so that none waits while a painting is handed on.
+            if len(painting) > len(painters):
+                yield next_painting()
+        while painting:
+            yield next_painting()
+        if failure is not None:
+            raise failure
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
 def _recorded(
-    paintings: ReadAhead[tuple[np.ndarray, str]], recorder: Recorder, progress: Progress, films: list[Path]
-) -> Iterator[None]:
+    paintings: ReadAhead[tuple[np.ndarray, str]], recorder: Recorder, steady: int, timestamp: bool,
+    progress: Progress, films: list[Path],
+) -> Iterator[None]:  # fmt: skip
     """Records each painting; in the end, whatever ended it, completes the film or leaves nothing."""
+    # The painting too: a steadied frame still differs by a level here and there, which tips roundings everywhere.
+    steady_painting = Steady(steady)
     began = time.monotonic()
     try:
         for picture, name in paintings:
-            mark = time.monotonic()
-            recorder.add(picture)
-            now = time.monotonic()
-            progress.record_seconds += now - mark
+            with _busy(progress, "record"):
+                picture = steady_painting(picture)
+                recorder.add(stamp(picture, name) if timestamp else picture)
             progress.recorded += 1
-            progress.latest, progress.elapsed = name, now - began
+            progress.latest, progress.elapsed = name, time.monotonic() - began
             yield
     finally:
         if recorder.frames:
@@ -175,9 +245,20 @@ def _recorded(
             recorder.discard()
 
 
+@contextlib.contextmanager
+def _one_opencv_thread() -> Iterator[None]:
+    """The stages are what runs at the same time; OpenCV's own threads spin for a while after each call."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
 def run(
     camera: Camera,
-    painter: Painter,
+    painter: Painter | Sequence[Painter],
     recorder: Recorder,
     report: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
@@ -187,7 +268,9 @@ def run(
 ) -> Outcome:
     """Film all of a camera's frames; ``report`` is called in this thread once for each recorded one.
 
-    The stages do not wait for it, so the progress that it is given may be further already. ``steady`` is the
+    The stages do not wait for it, so the progress that it is given may be further already. Several painters paint
+    several frames at the same time: two of one thread leave a core to the other stages where one of two threads has
+    to wait for them. They may be one and the same where its ``paint`` may be called twice at a time. ``steady`` is the
     strength (see :class:`~host.steadiness.Steady`) that frames before painting and paintings after are steadied with,
     ``deflicker`` the frames that light is evened out over before that, and ``timestamp`` writes a frame's name on it.
 
@@ -195,11 +278,22 @@ def run(
     behind when that is no frame at all. Setting ``stop`` or a KeyboardInterrupt completes the film and comes
     back as ``interrupted``, or raises KeyboardInterrupt where there is no frame yet.
     """
+    with _one_opencv_thread():
+        return _run(camera, painter, recorder, report, stop or threading.Event(), steady, deflicker, timestamp)
+
+
+def _run(
+    camera: Camera, painter: Painter | Sequence[Painter], recorder: Recorder, report: Callable[[Progress], None] | None,
+    stop: threading.Event, steady: int, deflicker: int, timestamp: bool,
+) -> Outcome:  # fmt: skip
     progress, films = Progress(camera.count), list[Path]()
-    stop = stop or threading.Event()
-    frames = ReadAhead(_captured(camera, progress), stop=stop)
-    paintings = ReadAhead(_painted(frames, painter, steady, deflicker, timestamp, progress), stop=stop)
-    recording = ReadAhead(_recorded(paintings, recorder, progress, films), stop=stop)
+    frames = ReadAhead(_captured(camera, steady, deflicker, progress), stop=stop)
+    if isinstance(painter, Sequence):
+        painted = _painted_together(frames, painter, progress)
+    else:
+        painted = _painted(frames, painter, progress)
+    paintings = ReadAhead(painted, stop=stop)
+    recording = ReadAhead(_recorded(paintings, recorder, steady, timestamp, progress, films), stop=stop)
     interrupted = False
     try:
         for _ in recording:

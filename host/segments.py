@@ -21,12 +21,11 @@ import numpy as np
 
 from host import durable
 from host.errors import OutputError, RollError
-from host.film import FILM_SUFFIXES, MAX_SIDE, add_h264, even, video_frame
+from host.film import FILM_SUFFIXES, MAX_SIDE, Encoder, even
 from host.images import check_writable
 
 #: Originals in a segment: what a kill may cost in painting again, and five seconds of film.
 LENGTH = 120
-_QUALITY = {"crf": "20", "preset": "veryfast", "tune": "zerolatency", "threads": "1"}
 _NAME = re.compile(r"([0-9]{8,})-([0-9]{8,})\.mkv")
 _WORKING = "segment" + durable.PART
 
@@ -75,7 +74,7 @@ class SegmentRecorder:
         self.folder, self.first, self.fps, self.frames = folder, first, fps, 0
         self._file: durable.DurableFile | None = None
         self._container: Any = None
-        self._stream: Any = None
+        self._encoder: Encoder | None = None
 
     def add(self, image: np.ndarray) -> None:
         """Append uint8 [H, W, 3] RGB. Raises OutputError for one that H.264 does not hold."""
@@ -84,19 +83,20 @@ class SegmentRecorder:
         if max(height, width) > MAX_SIDE:
             raise OutputError(f"frames of {width}x{height}: H.264 holds up to {MAX_SIDE} a side")
         with self._disk_errors():
-            if self._container is None:
-                self._open(width, height)
-            self._container.mux(self._stream.encode(video_frame(image, self.frames, self.fps)))
+            if self._encoder is None:
+                self._encoder = self._open(width, height)
+            self._encoder.add(image)
         self.frames += 1
 
-    def _open(self, width: int, height: int) -> None:
+    def _open(self, width: int, height: int) -> Encoder:
         import av
 
         self._file = durable.DurableFile(self.folder / _WORKING)
         # Bitexact: without it the container would carry random numbers.
         options = {"fflags": "bitexact", "flush_packets": "1"}
         self._container = av.open(self._file, "w", format="matroska", options=options)
-        self._stream = add_h264(self._container, width, height, self.fps, dict(_QUALITY))
+        # In one thread: the same bytes whatever the machine.
+        return Encoder(self._container, width, height, self.fps)
 
     @contextlib.contextmanager
     def _disk_errors(self) -> Any:
@@ -113,17 +113,17 @@ class SegmentRecorder:
 
     def seal(self, last: int) -> tuple[Segment, str] | None:
         """Close it for good as the piece up to original ``last``; with its SHA-256. None when no frame came."""
-        if self._container is None or self._file is None:
+        if self._encoder is None or self._file is None:
             return None
         path = self.folder / f"{self.first:08d}-{last:08d}.mkv"
         with self._disk_errors():
-            self._container.mux(self._stream.encode(None))
+            self._encoder.end()
             self._container.close()
             self._file.sync()
         self._file.close()
         digest = file_sha256(self._file.path)
         durable.replace(self._file.path, path)
-        self._container = None
+        self._container = self._encoder = None
         return Segment(self.first, last, path), digest
 
     def discard(self) -> None:
@@ -134,7 +134,7 @@ class SegmentRecorder:
         if self._file is not None:
             self._file.close()
             self._file.path.unlink(missing_ok=True)
-        self._container = self._file = None
+        self._container = self._encoder = self._file = None
 
 
 def file_sha256(path: Path) -> str:

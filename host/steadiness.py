@@ -32,8 +32,10 @@ import numpy as np
 MAX_STRENGTH = 16
 DEFAULT_STRENGTH = 4
 _REACH = 4
-#: Values in a strip of rows: its working arrays stay in a core's cache, whatever the frame's size.
-_STRIP = 100_000
+_WINDOW = (2 * _REACH + 1,) * 2
+#: Values in a strip of rows: its working arrays stay near the core, whatever the frame's size.
+_STRIP = 300_000
+_ONES = np.ones((1, 3), np.float32)
 
 
 class Steady:
@@ -45,31 +47,38 @@ class Steady:
             raise ValueError(f"strength {strength}: 0 to {MAX_STRENGTH}")
         self.strength = strength
         self._held = np.zeros((0, 0, 3), np.int16)
+        self._bench: _Bench | None = None
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """uint8 [H, W, 3] to the same, at least 5 x 5; the first one, and the first of another size, unchanged."""
         if self.strength == 0:
             return frame
         if self._held.shape != frame.shape:
-            self._held = frame.astype(np.int16) << 7
+            self._held = frame.astype(np.int16)
+            self._held *= 128
+            self._bench = None
             return frame
         height, width = frame.shape[:2]
-        rows = max(1, _STRIP // (3 * width))
-        strips = [(top, min(top + rows, height)) for top in range(0, height, rows)]
-        weights = np.empty((height, width), np.uint8)
-        for top, end in strips:
-            # The rows around a strip, too; all weights come before any change to what is held.
+        rows = min(height, max(1, _STRIP // (3 * width)))
+        if self._bench is None or self._bench.rows != rows:
+            self._bench = _Bench(rows, min(height, rows + 2 * _REACH), width)
+        out = np.empty(frame.shape, np.uint8)
+        low = known = 0  # the first row whose D is at hand, and the one after the last
+        for top in range(0, height, rows):
+            end, before = min(top + rows, height), low
+            # The rows around a strip, too. Those above it are kept from the last strip: they have moved on since.
             low, high = max(0, top - _REACH), min(height, end + _REACH)
-            weights[top:end] = self._weights(self._difference(frame, low, high))[top - low : end - low]
-        out = np.empty_like(frame)
-        for top, end in strips:
-            weight = cv2.merge([weights[top:end]] * 3).astype(np.int32)
-            weight *= self._difference(frame, top, end)
-            weight += 8
-            weight >>= 4
+            difference = self._bench.difference[: high - low]
+            difference[: known - low] = self._bench.difference[low - before : known - before]
+            new = difference[known - low :]
+            np.copyto(new, frame[known:high])
+            new *= 128  # int16 holds 128 x 255
+            new -= self._held[known:high]
+            known = high
             held = self._held[top:end]
-            held += weight.astype(np.int16)
-            out[top:end] = (held + np.int16(64)) >> 7
+            held += self._bench.step(difference, top - low, end - top, self.strength)
+            # A 256th more, so that no value lies between two: rounding to even would differ there.
+            cv2.convertScaleAbs(held, dst=out[top:end], alpha=1 / 128, beta=1 / 256)
         return out
 
     def state(self) -> dict[str, np.ndarray]:
@@ -79,26 +88,57 @@ class Steady:
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Go on from a :meth:`state`."""
         self._held = np.array(state["held"], np.int16)
-
-    def _difference(self, frame: np.ndarray, top: int, end: int) -> np.ndarray:
-        """D of some rows, int16: 128 x 255 just fits."""
-        difference: np.ndarray = (frame[top:end].astype(np.int16) << 7) - self._held[top:end]
-        return difference
-
-    def _weights(self, difference: np.ndarray) -> np.ndarray:
-        """w for each D [H, W, 3], int32 [H, W]."""
-        areas = cv2.boxFilter(
-            difference, cv2.CV_32S, (2 * _REACH + 1,) * 2, normalize=False, borderType=cv2.BORDER_REFLECT_101
-        )
-        area, pixel = _total(areas), _total(difference)
-        by_pixel = pixel // np.int32(36 * self.strength) - np.int32(16)
-        by_area = area // np.int32(972 * self.strength) - np.int32(8)
-        weights: np.ndarray = np.clip(np.maximum(by_pixel, by_area), 1, 16)
-        return weights
+        self._bench = None
 
 
-def _total(values: np.ndarray) -> np.ndarray:
-    """The channels' absolute values together, int32 [H, W]."""
-    red, green, blue = cv2.split(np.abs(values))
-    total: np.ndarray = red.astype(np.int32) + green + blue
-    return total
+class _Bench:
+    """The working arrays for strips of up to ``rows`` rows, used again and again: new ones cost more than the sums."""
+
+    def __init__(self, rows: int, tall: int, width: int) -> None:
+        self.rows = rows
+        self.difference = np.empty((tall, width, 3), np.int16)
+        self._areas = np.empty((tall, width, 3), np.float32)
+        self._high, self._low, self._weight = (np.empty((rows, width, 3), np.int16) for _ in range(3))
+        self._weights = np.empty((rows, width, 3), np.uint8)
+        self._planes = [np.empty((rows, width), np.int16) for _ in range(3)]
+        self._area = np.empty((rows, width), np.float32)
+        self._by_area, self._by_pixel = (np.empty((rows, width), np.uint8) for _ in range(2))
+
+    def step(self, difference: np.ndarray, first: int, rows: int, strength: int) -> np.ndarray:
+        """(w x D + 8) >> 4 of ``rows`` rows from ``first`` on in D, int16 [rows, W, 3]; valid until the next one.
+
+        Every sum in float32 is of whole numbers below 2^24, and so exact.
+        """
+        areas = self._areas[: len(difference)]
+        cv2.boxFilter(difference, cv2.CV_32F, _WINDOW, areas, normalize=False, borderType=cv2.BORDER_REFLECT_101)
+        areas, difference = areas[first : first + rows], difference[first : first + rows]
+        area = cv2.transform(np.abs(areas, out=areas), _ONES, self._area[:rows])
+        high, low, weight = self._high[:rows], self._low[:rows], self._weight[:rows]
+        pixel, green, blue = cv2.split(np.abs(difference, out=high), [plane[:rows] for plane in self._planes])
+        # Saturated at 32767, where w has been 16 for long, at any strength.
+        cv2.add(cv2.add(pixel, green, pixel), blue, pixel)
+        by_area = _whole_parts(area, 972 * strength, self._by_area[:rows])
+        by_pixel = _whole_parts(pixel, 36 * strength, self._by_pixel[:rows])
+        # uint8 saturates at 0, below w's least value.
+        w = cv2.max(cv2.subtract(by_area, 8, by_area), cv2.subtract(by_pixel, 16, by_pixel), by_pixel)
+        w = cv2.min(cv2.max(w, 1, w), 16, w)
+        np.copyto(weight, cv2.merge((w, w, w), self._weights[:rows]))
+        # w x D has 20 bits. D = 16 x high + low, so w x high + (w x low + 8 >> 4), which stays within 16.
+        np.right_shift(difference, 4, out=high)
+        np.bitwise_and(difference, 15, out=low)
+        high *= weight
+        low *= weight
+        low += 8
+        low >>= 4
+        high += low
+        return high
+
+
+def _whole_parts(values: np.ndarray, divisor: int, out: np.ndarray) -> np.ndarray:
+    """values // divisor up to 255, uint8, for whole values from 0 on and a divisor below 16,000.
+
+    round((value + 1/2) / divisor - 1/2): what is rounded stays 1/32,000 or more from where rounding turns, and up
+    to 32, beyond which nobody looks, float32 strays by less than a sixth of that.
+    """
+    quotients: np.ndarray = cv2.convertScaleAbs(values, dst=out, alpha=1 / divisor, beta=0.5 / divisor - 0.5)
+    return quotients

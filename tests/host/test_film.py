@@ -97,6 +97,20 @@ def test_colours_are_bt709_and_say_so(tmp_path):
         assert (frame.colorspace, frame.color_range) == (1, 1)
 
 
+def test_the_colours_are_what_ffmpeg_makes_of_them(tmp_path):
+    """Of ramps: as near as x264 keeps them, plane by plane, and none is displaced."""
+    import av
+
+    ramp = np.linspace(0, 255, 96)
+    picture = np.stack([np.broadcast_to(ramp, (64, 96)), ramp[::-1] + np.zeros((64, 1)), np.full((64, 96), 90)], 2)
+    picture = np.rint(picture).astype(np.uint8)
+    wanted = av.VideoFrame.from_ndarray(picture, format="rgb24")
+    wanted = wanted.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG").to_ndarray()
+    with av.open(str(record(tmp_path / "film.mp4", [picture] * 3))) as container:
+        for shot in container.decode(video=0):
+            assert np.abs(shot.to_ndarray(format="yuv420p").astype(int) - wanted).mean() < 1
+
+
 def test_frames_of_another_size_are_our_own_mistake(tmp_path):
     recorder = FilmRecorder(tmp_path / "film.mp4")
     recorder.add(frame_of(9))

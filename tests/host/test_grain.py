@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from host.grain import Grain, grain_pattern
+from host.grain import MAX_GRAIN, Grain, grain_pattern
 
 
 def test_pattern_is_the_hash_it_says():
@@ -42,5 +42,10 @@ def test_grain_saturates_and_follows_the_size():
             wanted = np.clip(value + grain_pattern(*size, 4).astype(int), 0, 255)
             np.testing.assert_array_equal(grain(frame), wanted)
             assert (frame == value).all()
+    noise = np.random.default_rng(0)
+    for amplitude in range(1, MAX_GRAIN + 1):
+        frame = noise.integers(0, 256, (33, 47, 3), np.uint8)
+        wanted = np.clip(frame + grain_pattern(33, 47, amplitude).astype(int), 0, 255)
+        np.testing.assert_array_equal(Grain(amplitude)(frame), wanted)
     frame = np.full((8, 8, 3), 9, np.uint8)
     assert Grain(0)(frame) is frame

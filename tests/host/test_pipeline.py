@@ -157,6 +157,86 @@ def test_stages_run_at_the_same_time():
     assert time.monotonic() - began < 1.5 * 20 * 0.03 + 0.3  # one after the other: 1.8 s
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_several_painters_paint_at_the_same_time_and_in_order(count):
+    """The first one is slow, so that the others overtake it."""
+    meeting = threading.Barrier(count)
+
+    class Meeting(Negative):
+        def paint(self, frame: np.ndarray) -> np.ndarray:
+            if self.count == 0:
+                meeting.wait(5)  # breaks unless all of them are painting
+            return super().paint(frame)
+
+    painters = [Meeting(pause=0.02 if i == 0 else 0.0) for i in range(count)]
+    memory = Memory()
+    outcome = run(Levels(LEVELS), painters, memory, steady=2)
+    frames, paintings = Steady(2), Steady(2)
+    wanted = [paintings(255 - frames(frame_of(level))).mean() for level in LEVELS]
+    np.testing.assert_allclose(memory.means, wanted, atol=1e-9)
+    assert sum(painter.count for painter in painters) == outcome.progress.painted == len(LEVELS)
+
+
+@pytest.mark.parametrize("done", [0, 1, 2, 7])
+def test_several_painters_and_a_failure(done):
+    """What came before the failure is in the film, and nothing after it."""
+    memory = Memory()
+    with pytest.raises(CameraError, match="unplugged"):
+        run(Levels(LEVELS[:done], CameraError("--camera x: unplugged")), [Negative(pause=0.01)] * 2, memory)
+    np.testing.assert_allclose(memory.means, WANTED[:done], atol=1)
+
+    class Refuses(Negative):
+        def paint(self, frame: np.ndarray) -> np.ndarray:
+            if abs(frame.mean() - LEVELS[done]) < 2:
+                raise ImageError("frame of 1x1: too small")
+            return super().paint(frame)
+
+    camera, memory = Levels(itertools.cycle(LEVELS)), Memory()
+    with pytest.raises(ImageError, match="too small"):
+        run(camera, [Refuses(), Refuses(pause=0.02)], memory)
+    np.testing.assert_allclose(memory.means, WANTED[:done], atol=1)
+    assert camera.at_rest and memory.ends == (["finish in False"] if done else ["discard"])
+
+
+def test_several_painters_stop():
+    camera, memory, stop = Levels(itertools.cycle(LEVELS)), Memory(), threading.Event()
+    outcome = run(camera, [Negative(), Negative()], memory, lambda p: p.recorded >= 5 and stop.set(), stop)
+    assert outcome.interrupted and memory.ends == ["finish in False"] and camera.at_rest
+    np.testing.assert_allclose(memory.means, (WANTED * 2)[: memory.frames], atol=1)
+
+
+def test_opencv_has_its_threads_back():
+    before, within = cv2.getNumThreads(), list[int]()
+    try:
+        cv2.setNumThreads(3)
+        run(Levels(LEVELS[:3]), Negative(), Memory(), lambda p: within.append(cv2.getNumThreads()))
+        assert within == [1] * 3 and cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)
+
+
+def test_each_stage_says_how_long_it_was_busy_and_what_it_computed():
+    def spin() -> None:
+        until = time.thread_time() + 0.01
+        while time.thread_time() < until:
+            pass
+
+    class Busy(Negative):
+        def paint(self, frame: np.ndarray) -> np.ndarray:
+            spin()
+            return super().paint(frame)
+
+    class Idle(Memory):
+        def add(self, image: np.ndarray) -> None:
+            time.sleep(0.01)
+            super().add(image)
+
+    for painters in (Busy(), [Busy(), Busy()]):
+        p = run(Levels(LEVELS[:10]), painters, Idle()).progress
+        assert p.paint_seconds >= p.paint_cpu_seconds >= 0.1
+        assert p.record_seconds >= 0.1 > p.record_cpu_seconds and 0 < p.capture_cpu_seconds < 0.1
+
+
 def test_a_fast_camera_waits(tmp_path):
     camera, memory = Levels([100] * 60), Memory(pause=0.01)
     ahead = list[int]()

@@ -68,6 +68,51 @@ def test_every_value_is_the_formula(monkeypatch, strength, strip):
     np.testing.assert_array_equal(frames, copies)
 
 
+def steadied_plainly(held: np.ndarray, frame: np.ndarray, strength: int) -> tuple[np.ndarray, np.ndarray]:
+    """The docstring's formula on whole arrays of int64: what is held next, and the result."""
+    difference = 128 * frame.astype(np.int64) - held
+    bordered = np.pad(difference, ((4, 4), (4, 4), (0, 0)), mode="reflect")
+    area = np.abs(np.lib.stride_tricks.sliding_window_view(bordered, (9, 9), (0, 1)).sum((3, 4))).sum(2)
+    pixel = np.abs(difference).sum(2)
+    weight = np.clip(np.maximum(pixel // (36 * strength) - 16, area // (972 * strength) - 8), 1, 16)
+    held = held + ((weight[:, :, None] * difference + 8) >> 4)
+    return held, ((held + 64) >> 7).astype(np.uint8)
+
+
+@pytest.mark.parametrize("strength", range(1, MAX_STRENGTH + 1))
+def test_random_sequences_are_the_formula_on_plain_arrays(strength):
+    """Of odd sizes, with steps of every height, so that every weight and both ends of the range come up."""
+    noise = np.random.default_rng(strength)
+    for height, width in ((5, 5), (37, 53), (64, 31), (131, 97)):
+        steady = Steady(strength)
+        frame = noise.integers(0, 256, (height, width, 3), np.uint8)
+        held = 128 * frame.astype(np.int64)
+        np.testing.assert_array_equal(steady(frame), frame)
+        for reach in (0, 1, 3, strength, 4 * strength, 80, 255, 2):
+            change = noise.integers(-reach, reach + 1, frame.shape) + noise.integers(-reach, reach + 1) // 2
+            frame = np.clip(frame + change * (noise.random((height, width, 1)) < 0.7), 0, 255).astype(np.uint8)
+            held, wanted = steadied_plainly(held, frame, strength)
+            np.testing.assert_array_equal(steady(frame), wanted)
+            np.testing.assert_array_equal(steady.state()["held"], held)
+            again = Steady(strength)
+            again.restore(steady.state())
+            steady = again
+
+
+@pytest.mark.parametrize("divisor", sorted({k * s for k in (36, 972) for s in range(1, MAX_STRENGTH + 1)}))
+def test_quotients_are_whole_up_to_where_weights_end(divisor):
+    """At each quotient's first and last value, for both kinds of input, and at the largest one."""
+    edges = np.arange(1, 33) * divisor
+    values = np.concatenate([[0, 1], edges - 1, edges, edges + 1, [3 * 81 * 32640]])
+    wanted = np.minimum(values // divisor, 255)
+    out = np.empty((1, len(values)), np.uint8)
+    found = steadiness._whole_parts(values[None].astype(np.float32), divisor, out)[0]
+    np.testing.assert_array_equal(found, wanted)
+    if divisor <= 36 * MAX_STRENGTH:
+        found = steadiness._whole_parts(np.minimum(values, 32767)[None].astype(np.int16), divisor, out)[0]
+        np.testing.assert_array_equal(found, np.minimum(np.minimum(values, 32767) // divisor, 255))
+
+
 def test_pinned_for_every_machine_whatever_the_threads():
     before, digests = cv2.getNumThreads(), set()
     frames = [(grain_pattern(230 + i, 300, 16)[i:] + 128).astype(np.uint8) for i in range(3)]

@@ -1,0 +1,73 @@
+"""The pipeline's figures: each adds up with the others, of what was filmed, with one painter or several."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import numpy as np
+import pytest
+
+from host.bench_pipeline import DISTINCT, measure_pipeline
+from host.errors import OptionError
+
+pytest.importorskip("av", reason="films need PyAV")
+
+SIZE = (64, 48)
+
+
+class Slow:
+    """Paints in 10 ms, 4 of them the processor's."""
+
+    name = "slow"
+
+    def __init__(self) -> None:
+        self.seen: list[np.ndarray] = []
+
+    def paint(self, frame: np.ndarray) -> np.ndarray:
+        """See Painter."""
+        self.seen.append(frame)
+        until = time.thread_time() + 0.004
+        while time.thread_time() < until:
+            pass
+        time.sleep(0.006)
+        return 255 - frame
+
+    def close(self) -> None:
+        """See Painter."""
+
+
+@pytest.mark.parametrize("painters", [1, 2])
+def test_figures_add_up(painters):
+    slow, steps = [Slow() for _ in range(painters)], list[tuple[int, int]]()
+    frames = DISTINCT + 8
+    began = time.perf_counter()
+    f = measure_pipeline(slow[0] if painters == 1 else slow, SIZE, frames, lambda *s: steps.append(s))
+    whole = 1e3 * (time.perf_counter() - began)
+    assert (f.width_px, f.height_px, f.frames) == (*SIZE, frames) and f.film_bytes > 1000
+    # All that is computed costs what the painter says, at least, and all together no more than it took.
+    assert f.painter_ms >= 10 / painters and f.painter_cpu_ms >= 4 and f.pipeline_cpu_ms >= 4
+    assert f.paint_ms >= 10 and f.paint_cpu_ms >= 4 and f.capture_ms > 0 and f.record_ms > 0
+    assert 0 < f.capture_cpu_ms + f.paint_cpu_ms + f.record_cpu_ms <= f.pipeline_cpu_ms * 1.01
+    assert f.frames * 1e3 / f.pipeline_fps + frames * f.painter_ms / 2 < whole
+    assert f.painter_fps == pytest.approx(1e3 / f.painter_ms)
+    assert f.ratio == pytest.approx(f.pipeline_fps / f.painter_fps)
+    assert f.pipeline_fps <= painters * 100
+    assert all(0 < value < float("inf") for value in dataclasses.astuple(f))
+    # Every painted frame is a step, and so is every rendered one; the warm-up is none.
+    total = DISTINCT + 2 * frames
+    assert steps == [(i, total) for i in range(1, total + 1)]
+
+
+def test_the_painter_sees_moving_frames_of_the_size():
+    slow = Slow()
+    measure_pipeline(slow, SIZE, 6)
+    assert {frame.shape for frame in slow.seen} == {(48, 64, 3)}
+    assert len({frame.tobytes() for frame in slow.seen}) >= 6
+
+
+def test_what_cannot_be_measured_is_refused():
+    with pytest.raises(ValueError, match="frames 0"):
+        measure_pipeline(Slow(), SIZE, 0)
+    with pytest.raises(OptionError, match="the synthetic day"):
+        measure_pipeline(Slow(), (8, 8), 1)
