@@ -62,7 +62,7 @@ import cv2
 import numpy as np
 
 from host import engine_memory
-from host.engines import check_image, exact_runner, installed_engines, worst_case
+from host.engines import EngineRunner, check_image, exact_runner, installed_engines, worst_case
 from host.errors import EngineError, ModelError
 from host.float_network import FLOAT_BITS
 from host.footprint import UNTILED, noise, paint_alone
@@ -191,8 +191,8 @@ def begin(model: Model, size: tuple[int, int]) -> Bench:
 class _Ledger:
     """A runner that only keeps which programs it would have run, and how often."""
 
-    def __init__(self, network: IntegerNetwork) -> None:
-        self._lower = lru_cache(partial(lower, network))
+    def __init__(self, runner: EngineRunner) -> None:
+        self._lower = lru_cache(partial(lower, runner.network, least_outputs=runner.engine.least_outputs))
         self.programs = Counter[tuple[int, int, Window]]()
 
     def program(self, key: tuple[int, int, Window]) -> Program:
@@ -204,9 +204,9 @@ class _Ledger:
 
 
 def _ledger(painter: NetworkPainter, size: tuple[int, int]) -> _Ledger:
-    n = painter.network
-    assert isinstance(n, IntegerNetwork)
-    ledger = _Ledger(n)
+    n, runner = painter.network, painter.runner
+    assert isinstance(runner, EngineRunner)
+    ledger = _Ledger(runner)
     frame = np.zeros((size[1], size[0], 3), np.uint8)
     paint_tiled(frame, ledger, painter.margin, n.halo, n.stride, painter.tile)
     return ledger

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from host import cli_fpga, cli_hw, cli_roll
+from host import cli_bench, cli_compare, cli_fpga, cli_hw, cli_roll
 from host.cli_fpga import accelerator_options, choose
 from host.cli_roll import Common, film_on_roll, refuse_without_roll, roll_options
 from host.cli_shared import (
@@ -23,6 +23,7 @@ from host.cli_shared import (
     backend_option,
     bits_option,
     config_option,
+    engine_option,
     frames_for,
     one_line,
     quiet_console,
@@ -31,6 +32,7 @@ from host.cli_shared import (
     stopped_by_signals,
     style_option,
     threads_option,
+    with_engine,
 )  # fmt: skip
 from host.deflicker import DEFAULT_FRAMES, MAX_FRAMES
 from host.errors import OptionError, OutputError, PleinairError
@@ -61,6 +63,8 @@ def app() -> None:
 cli_roll.register(app)
 cli_hw.register(app)
 cli_fpga.register(app)
+cli_bench.register(app)
+cli_compare.register(app)
 
 
 @app.command()
@@ -74,6 +78,7 @@ cli_fpga.register(app)
 @style_option
 @bits_option
 @backend_option
+@engine_option
 @accelerator_options
 @click.option("--every", help="Time between frames: 10s, 5m, 2h; scene time of stored cameras.")
 @click.option("--frames", type=click.IntRange(1, MOST_FRAMES), help="Stop after so many.")
@@ -99,9 +104,9 @@ cli_fpga.register(app)
 @roll_options
 @config_option
 def run(
-    out: Path | None, camera: str, style: str, bits: int, backend: str, every: str | None, frames: int | None,
-    for_: str | None, size: str | None, rotate: str, crop: str | None, timestamp: int, fps: int, steady: int,
-    deflicker: int | None, threads: int, overlay: str | None, fallback: str | None, **roll_settings: Any,
+    out: Path | None, camera: str, style: str, bits: int, backend: str, engine: str, every: str | None,
+    frames: int | None, for_: str | None, size: str | None, rotate: str, crop: str | None, timestamp: int, fps: int,
+    steady: int, deflicker: int | None, threads: int, overlay: str | None, fallback: str | None, **roll_settings: Any,
 ) -> None:  # fmt: skip
     """Film a time-lapse: capture, paint, record.
 
@@ -112,7 +117,7 @@ def run(
 
     interval = None if every is None else parse_duration(every, "--every")
     extent = None if size is None else parse_size(size)
-    backend, style, bits = choose(backend, overlay, fallback, style, bits)
+    backend, style, bits = choose(with_engine(backend, engine), overlay, fallback, style, bits)
     framing = Framing(int(rotate), None if crop is None else parse_crop(crop))
     common = Common(out, camera, style, bits, backend, interval, frames, for_, extent, framing, bool(timestamp),
                     fps, steady, deflicker, threads)  # fmt: skip
@@ -131,7 +136,7 @@ def _film_at_once(o: Common, out: Path) -> None:
     from host.film import FilmRecorder
     from host.framing import FramedCamera
     from host.models import load_model
-    from host.painters import open_painter
+    from host.painters import open_painter, share_threads
     from host.pipeline import plural
     from host.pipeline import run as run_pipeline
 
@@ -146,14 +151,15 @@ def _film_at_once(o: Common, out: Path) -> None:
     source = open_camera(o.camera, None if o.framed else o.size, o.every, frames)
     if o.framed:
         source = FramedCamera(source, o.framing, o.size)
+    threads, at_once = share_threads(o.backend, o.threads, source.size)
     with (
-        closing(open_painter(model, o.backend, o.threads)) as painter,
+        closing(open_painter(model, o.backend, threads)) as painter,
         stopped_by_signals(lambda: recorder.closed) as stop,
     ):
         title = f"{source.name} {source.size[0]}x{source.size[1]}, {model.style} {o.bits}-bit, {painter.name}"
         with Display(title) as display:
             outcome = run_pipeline(
-                source, painter, recorder, display.show, stop, o.steady, o.deflicker or 0, o.timestamp
+                source, [painter] * at_once, recorder, display.show, stop, o.steady, o.deflicker or 0, o.timestamp
             )
     for line in outcome.skipped[:_SHOWN]:
         click.echo(one_line(f"skipped: {line}"), err=True)
@@ -181,12 +187,13 @@ def _film_at_once(o: Common, out: Path) -> None:
 @style_option
 @bits_option
 @backend_option
+@engine_option
 @accelerator_options
 @threads_option
 @config_option
 def paint(
-    image: Path, out: Path, style: str, bits: int, backend: str, overlay: str | None, fallback: str | None,
-    threads: int,
+    image: Path, out: Path, style: str, bits: int, backend: str, engine: str, overlay: str | None,
+    fallback: str | None, threads: int,
 ) -> None:  # fmt: skip
     """Paint the photo IMAGE to OUT (.png, .jpg, .webp, .tif or .bmp)."""
     from host.errors import ImageError
@@ -195,7 +202,7 @@ def paint(
     from host.painters import open_painter
     from host.tiles import MIN_SIDE
 
-    backend, style, bits = choose(backend, overlay, fallback, style, bits)
+    backend, style, bits = choose(with_engine(backend, engine), overlay, fallback, style, bits)
     check_image_output(out)
     refuse_same(str(image), out, "the photo itself")
     photo = read_image(image)

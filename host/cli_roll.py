@@ -18,6 +18,7 @@ from host.cli_shared import (
     backend_option,
     bits_option,
     config_option,
+    engine_option,
     frames_for,
     one_line,
     refuse_same,
@@ -25,6 +26,7 @@ from host.cli_shared import (
     stopped_by_signals,
     style_option,
     threads_option,
+    with_engine,
 )  # fmt: skip
 from host.deflicker import DEFAULT_FRAMES, MAX_FRAMES
 from host.errors import CameraError, DiskFullError, OptionError, PleinairError
@@ -113,7 +115,7 @@ def film_on_roll(
     from host.live import LIVE_EVERY, absolute, is_live, open_shooter
     from host.models import load_model
     from host.notify import parse_command
-    from host.painters import BACKENDS
+    from host.painters import check_backend
     from host.roll import KEEP, Look, Roll, Settings
     from host.segments import check_film
     from host.spool import SUFFIXES
@@ -122,8 +124,8 @@ def film_on_roll(
     for option, value, allowed in (("--keep", keep, KEEP), ("--spool", spool, SUFFIXES)):
         if value not in allowed:
             raise OptionError(f"{option} {value!r}: choose from {', '.join(allowed)}")
-    if o.backend not in BACKENDS and not is_accelerator(o.backend):
-        raise OptionError(f"--backend {o.backend!r}: choose from {', '.join(BACKENDS)}")
+    if not is_accelerator(o.backend):
+        check_backend(o.backend)
     if notify is not None:
         parse_command(notify)
     if o.out is not None:
@@ -378,25 +380,26 @@ def _choose(roll: Roll, style: str | None, bits: int | None) -> Look:
 @style_option
 @bits_option
 @backend_option
+@engine_option
 @click.option("--steady", type=click.IntRange(0, MAX_STRENGTH), help="As for run; the roll's own unless given.")
 @click.option("--deflicker", type=click.IntRange(0, MAX_FRAMES), help="As for run; the roll's own unless given.")
 @click.option("--out", type=PATH, help="Also join the film: .mp4, .mkv or .mov.")
 @threads_option
 @config_option
 def repaint(
-    roll_folder: Path, style: str, bits: int, backend: str, steady: int | None, deflicker: int | None,
+    roll_folder: Path, style: str, bits: int, backend: str, engine: str, steady: int | None, deflicker: int | None,
     out: Path | None, threads: int,
 ) -> None:  # fmt: skip
     """Paint ROLL's originals again, in another style."""
     from host.darkroom import network_sha256
     from host.models import load_model
-    from host.painters import BACKENDS
+    from host.painters import check_backend
     from host.roll import Roll
     from host.segments import check_film
     from host.timelapse import paint_all
 
-    if backend not in BACKENDS:
-        raise OptionError(f"--backend {backend!r}: choose from {', '.join(BACKENDS)}")
+    backend = with_engine(backend, engine)
+    check_backend(backend)
     if out is not None:
         check_film(out)
     model = load_model(style, bits)

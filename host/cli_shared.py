@@ -31,6 +31,10 @@ backend_option = click.option(
     "--backend", default="cpu", show_default=True,
     help="cpu, reference or fpga; all paint the same pixels, but for --bits 32.",
 )  # fmt: skip
+engine_option = click.option(
+    "--engine", default="auto", show_default=True,
+    help="What --backend cpu computes with: onnxruntime, openvino, litert, or auto, the fastest by `pleinair bench`.",
+)  # fmt: skip
 threads_option = click.option(
     "--threads", type=click.IntRange(0, 256), default=0, help="Threads that paint; 0, the default, takes every core."
 )
@@ -56,6 +60,18 @@ config_option = click.option(
     "--config", type=PATH, expose_value=False, is_eager=True, callback=_configure,
     help="TOML file with further options; the command line wins.",
 )  # fmt: skip
+
+
+def with_engine(backend: str, engine: str) -> str:
+    """The backend as :func:`host.painters.open_painter` takes it, with ``--engine``. Raises OptionError."""
+    from host.engines import AUTO, check_engine
+
+    check_engine(engine)
+    if engine == AUTO:
+        return backend
+    if backend != "cpu":
+        raise OptionError(f"--engine {engine}: needs --backend cpu")
+    return f"{backend}:{engine}"
 
 
 def refuse_same(source: str, out: Path, what: str) -> None:

@@ -33,9 +33,10 @@ _KEPT = 4
 
 
 class Engine(Protocol):
-    """A library that runs programs."""
+    """A library that runs programs. ``least_outputs`` as :func:`host.lowering.lower` takes it."""
 
     name: str
+    least_outputs: int
 
     def compile(self, program: Program) -> Callable[[np.ndarray], np.ndarray]:
         """uint8 [h, w, 3] of what the program reads to a new array, uint8 [h, w, 3], of what it paints."""
@@ -65,10 +66,11 @@ class EngineRunner:
 
     def window(self, piece: np.ndarray, window: Window) -> np.ndarray:
         """The window's pixels of the painted piece: uint8 [H, W, 3] to the window's shape."""
-        key = (*piece.shape[:2], window)
+        height, width, _ = piece.shape
+        key = height, width, window
         compiled = self._compiled()
         if key not in compiled:
-            program = lower(self.network, *key)
+            program = lower(self.network, height, width, window, least_outputs=self.engine.least_outputs)
             while len(compiled) >= _KEPT:
                 compiled.popitem(last=False)
             compiled[key] = program, self.engine.compile(program)

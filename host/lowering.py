@@ -34,10 +34,10 @@ Shape = tuple[int, int, int]
 Range = tuple[int, int]
 #: Rows and columns that a blocked convolution may compute as one.
 _BLOCKS = (1, 2, 4)
-#: What decides between blocks, in multiply-accumulates: matrix kernels work on so many outputs at least and on
-#: multiples of the second; gathering what lies under one tap costs as much as so many, and so does sorting one row of
-#: a block. Fitted to ONNX Runtime's times on x86-64.
-_LEAST_OUTPUTS, _OUTPUTS, _TAP, _SORTING = 32, 16, 220, 3000
+#: What decides between blocks, in multiply-accumulates: matrix kernels work on multiples of so many outputs, and on so
+#: many at least unless the engine says otherwise; gathering what lies under one tap costs as much as so many, and so
+#: does sorting one row of a block. Fitted to ONNX Runtime's times on x86-64.
+_OUTPUTS, LEAST_OUTPUTS, _TAP, _SORTING = 16, 32, 220, 3000
 #: By how much a window may grow, at either end of an axis, so that blocks and doublings come out even.
 _SLACK = 16
 
@@ -386,11 +386,14 @@ def fits(c: Convolution) -> bool:
     return int(np.abs(merged(c.weight.transpose(0, 2, 3, 1))).max()) <= 127
 
 
-def lower(network: IntegerNetwork, height: int, width: int, window: Window | None = None) -> Program:
+def lower(
+    network: IntegerNetwork, height: int, width: int, window: Window | None = None, least_outputs: int = LEAST_OUTPUTS
+) -> Program:
     """The program for pieces of ``height`` x ``width``, multiples of the network's stride.
 
     ``window`` is what is asked of the painting, by default all of it. The painting's window equals, pixel by pixel,
-    that of the network run on the whole piece (:func:`host.reference.run`).
+    that of the network run on the whole piece (:func:`host.reference.run`). ``least_outputs``: convolutions to fewer
+    channels cost an engine as much, which speaks for blocks.
     """
     if height % network.stride or width % network.stride or min(height, width) < 1:
         raise ValueError(f"{height}x{width}: not a multiple of the stride {network.stride}")
@@ -399,7 +402,7 @@ def lower(network: IntegerNetwork, height: int, width: int, window: Window | Non
         raise ValueError(f"{window}: not within {height}x{width}")
     # With zeros around it a block may not come out even; nothing blocked always does.
     for merge, smallest in ((True, 3), (False, 3), (False, 9), (False, MAX_KERNEL + 1)):
-        rows, columns = _forms(_chain(network, merge), height, width, smallest)
+        rows, columns = _forms(_chain(network, merge), height, width, smallest, least_outputs)
         down = _fit(rows, (window.top, window.bottom), height)
         right = _fit(columns, (window.left, window.right), width)
         if down is not None and right is not None:
@@ -440,7 +443,9 @@ def _joins(network: IntegerNetwork) -> dict[str, str]:
     return {layer.body[-1].name: layer.body[0].name for layer in network.layers if isinstance(layer, Residual)}
 
 
-def _forms(chain: list[_Link], height: int, width: int, smallest: int) -> tuple[list[_Form], list[_Form]]:
+def _forms(
+    chain: list[_Link], height: int, width: int, smallest: int, least_outputs: int
+) -> tuple[list[_Form], list[_Form]]:
     """The layers' forms along the height and along the width; kernels below ``smallest`` are not blocked."""
     rows: list[_Form] = []
     columns: list[_Form] = []
@@ -449,7 +454,7 @@ def _forms(chain: list[_Link], height: int, width: int, smallest: int) -> tuple[
         if isinstance(layer, Convolution):
             height, width = height // layer.stride, width // layer.stride
             if layer.stride == 1 and layer.kernel >= smallest:
-                down, right = _block(layer, height, width)
+                down, right = _block(layer, height, width, least_outputs)
         else:
             height, width = 2 * height, 2 * width
         rows.append(_Form(layer, height, 1, down))
@@ -457,13 +462,13 @@ def _forms(chain: list[_Link], height: int, width: int, smallest: int) -> tuple[
     return rows, columns
 
 
-def _block(c: Convolution, height: int, width: int) -> tuple[int, int]:
+def _block(c: Convolution, height: int, width: int, least_outputs: int) -> tuple[int, int]:
     """The cheapest block of rows and columns that divides a map of that size."""
 
     def cost(block: tuple[int, int]) -> float:
         rows, columns = block
         taps = (c.kernel + rows - 1) * _span(c.kernel, columns, columns) // columns
-        outputs = max(_LEAST_OUTPUTS, -(-rows * columns * c.outputs // _OUTPUTS) * _OUTPUTS)
+        outputs = max(least_outputs, -(-rows * columns * c.outputs // _OUTPUTS) * _OUTPUTS)
         sorting = _SORTING / columns if rows > 1 else 0
         return taps * (columns * c.inputs * outputs + _TAP) / (rows * columns) + sorting
 

@@ -47,6 +47,8 @@ VARIANTS = (
 class OpenVinoEngine:
     """Compiled models of ``threads`` threads (0: every core)."""
 
+    least_outputs = 16
+
     def __init__(self, threads: int = 0, variant: Variant = VARIANTS[0]) -> None:
         """Raises EngineError where openvino is not installed."""
         try:

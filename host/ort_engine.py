@@ -17,7 +17,7 @@ import numpy as np
 
 from host import ort_wide
 from host.errors import EngineError
-from host.lowering import Convolve, Double, Input, Join, Program, Unblock, View
+from host.lowering import LEAST_OUTPUTS, Convolve, Double, Input, Join, Program, Unblock, View
 
 _MICROSOFT = "com.microsoft"
 
@@ -37,6 +37,8 @@ VARIANTS = (Variant("int8", True), Variant("int8, unsigned weights", False))
 
 class OrtEngine:
     """Sessions of ``threads`` threads (0: every core)."""
+
+    least_outputs = LEAST_OUTPUTS
 
     def __init__(self, threads: int = 0, variant: Variant = VARIANTS[0]) -> None:
         """Raises EngineError where onnxruntime or onnx is not installed."""

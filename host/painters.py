@@ -68,6 +68,11 @@ class NetworkPainter:
         n = self.network
         return paint_tiled(self._grain(frame), self._run, self.margin, n.halo, n.stride, self.tile)
 
+    @property
+    def runner(self) -> Runner | WindowRunner | None:
+        """What paints the tiles; None once closed."""
+        return self._run
+
     def close(self) -> None:
         """See :class:`Painter`."""
         self._run = None
