@@ -47,13 +47,21 @@ class StatedPower:
 
 
 #: Upper bounds of what a board draws, whatever it computes: none of the sources says what a full chip takes.
+#: No document was found that rates the ZCU104's supply (and it takes an ATX one too), so it is not here.
 STATED_POWER = {
     "pynq-z2": StatedPower(
         36.0, "12 V (PYNQ documentation, PYNQ-Z2 setup guide), supplies of 2 A to 3 A (FOBOS 3, power)"
     ),
-    "ultra96": StatedPower(48.0, "12 V, 4 A supply, Avnet AES-ACC-U96-4APWR"),
-    "kv260": StatedPower(36.0, "12 V, 3 A supply, AMD DS986 and UG1089"),
-    "zcu104": StatedPower(60.0, "12 V, 5 A supply of the kit, AMD UG1267"),
+    "ultra96": StatedPower(
+        48.0,
+        "12 V, 4 A: AES-ACC-U96-4APWR, Avnet's largest supply for 96Boards (96Boards, Power Accessories,"
+        " https://github.com/96boards/website, _product/accessories/power/README.md)",
+    ),
+    "kv260": StatedPower(
+        36.0,
+        "12 V, 3 A supply (AMD, Booting Kria Starter Kit Linux on KV260, in the Kria SOM documentation,"
+        " https://xilinx.github.io/kria-apps-docs/)",
+    ),
 }
 
 

@@ -116,7 +116,7 @@ def _ms(row: Row) -> str:
 
 def _energy(row: Row) -> str:
     if row.energy is None:
-        return "not measured" if row.kind == "cpu" and row.how == MEASURED else ""
+        return "not measured" if row.kind == "cpu" and row.how == MEASURED else "not stated"
     bound = "" if row.energy.how == MEASURED else "at most "
     unit = f"{rate(row.energy.joules * 1e3)} mJ" if row.energy.joules < 0.1 else f"{rate(row.energy.joules)} J"
     return f"{bound}{unit}, {row.energy.how}"

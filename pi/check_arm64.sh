@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Install pleinair by pip in an emulated 64-bit Arm userland (Debian bookworm, as Raspberry Pi OS), look at it with the
 # doctor, paint a picture, film a roll and finish it, and compare with the same done on this machine: equal hashes of
-# painting, originals and the roll's paintings.
+# painting, originals and the roll's paintings. Then every engine that installs there is compared with the reference,
+# value by value, on random networks and a shipped one.
 # Needs root, qemu-user-static, debootstrap, and the network the first time; the userland stays in $1 (build/arm64).
 # For whether it installs and paints the same pixels; never for how fast.
 set -euo pipefail
@@ -40,7 +41,7 @@ mkdir -p "$ROOT/check" build/check-arm64
 "$PYTHON" -m pip --quiet wheel --no-deps --wheel-dir "$ROOT/check" .
 inside() { chroot "$ROOT" /usr/bin/env -i HOME=/root PATH=/usr/bin:/bin LANG=C.UTF-8 "$@"; }
 inside python3 -m venv /check/venv
-inside /check/venv/bin/pip --quiet install "$(cd "$ROOT" && echo ./check/pleinair-*.whl | sed 's|^\./|/|')[cpu]"
+inside /check/venv/bin/pip --quiet install "$(cd "$ROOT" && echo ./check/pleinair-*.whl | sed 's|^\./|/|')[cpu,openvino,litert]" pytest
 
 cat > build/check-arm64/commands.sh <<'END'
 set -eu
@@ -79,9 +80,15 @@ print("film", len(frames), "frames,", sum(near), "near their paintings")
 PY
 END
 cp build/check-arm64/commands.sh "$ROOT/check/commands.sh"
+mkdir -p "$ROOT/check/tests/host"
+cp tests/__init__.py tests/networks.py "$ROOT/check/tests/"
+cp tests/host/__init__.py tests/host/test_engines.py "$ROOT/check/tests/host/"
 inside PATH=/check/venv/bin:/usr/bin:/bin sh /check/commands.sh /check
 mkdir build/check-arm64/here
 PATH=$(realpath "$(dirname "$PLEINAIR")"):$PATH sh build/check-arm64/commands.sh build/check-arm64/here
 diff "$ROOT/check/hashes" build/check-arm64/here/hashes
 echo "aarch64 and $(uname -m) agree:"
 cat build/check-arm64/here/hashes
+echo "engines on aarch64 against the reference:"
+inside PATH=/check/venv/bin:/usr/bin:/bin sh -c 'cd /check && python -m pytest -q -rs -p no:cacheprovider tests/host/test_engines.py \
+  -k "shipped or 8-2-9 or worst or own or at_once"'

@@ -88,10 +88,15 @@ def test_the_rail_that_feeds_the_board_is_not_added_to_those_it_feeds(tmp_path) 
 
 
 def test_without_sensors_the_power_supply_bounds_energy(tmp_path) -> None:
-    (row,) = read_bench(bench_file(tmp_path, watts=None))
+    (row,) = read_bench(bench_file(tmp_path, watts=None, board="ultra96"))
     assert row.energy is not None and row.energy.how == STATED
-    assert row.energy.joules == pytest.approx(comparison_files.STATED_POWER["zcu104"].watts / 80)
-    assert stated("unheard-of", 80) is None and stated("zcu104", None) is None
+    assert row.energy.joules == pytest.approx(comparison_files.STATED_POWER["ultra96"].watts / 80)
+    assert stated("unheard-of", 80) is None and stated("ultra96", None) is None
+
+
+def test_a_board_whose_power_supply_is_not_stated_has_no_energy(tmp_path) -> None:
+    (row,) = read_bench(bench_file(tmp_path, watts=None, board="zcu104"))
+    assert row.how == MEASURED and row.energy is None and stated("zcu104", 80) is None
 
 
 def test_an_emulated_board_is_called_so_and_has_no_energy(tmp_path) -> None:
