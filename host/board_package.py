@@ -124,7 +124,7 @@ def frame_size(deployment: Deployment) -> tuple[int, int]:
 def _program() -> list[tuple[Path, str]]:
     """The program's files, and their names on the board."""
     home = Path(__file__).resolve().parents[1]
-    files = [path for room in ("host", "pi") for path in (home / room).iterdir() if path.is_file()]
+    files = [path for room in ("host", "pi") for path in (home / room).rglob("*") if path.is_file()]
     return [(path, path.relative_to(home).as_posix()) for path in sorted(files) if path.suffix in (".py", ".html")]
 
 

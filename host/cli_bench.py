@@ -26,9 +26,9 @@ from host.options import parse_size
 from host.pipeline import plural
 
 if TYPE_CHECKING:
-    from host.bench import Bench, Measurement
+    from host.measuring.bench import Bench, Measurement
+    from host.measuring.operator_profile import Profile
     from host.models import Model
-    from host.operator_profile import Profile
 
 DEFAULT_SIZE = (640, 480)
 #: Frames that are painted unless asked otherwise: in turns with the rest, or by an accelerator or the reference alone.
@@ -76,11 +76,11 @@ def bench(
 
     The fastest engine that paints the reference's pixels here is what `--engine auto` takes from now on.
     """
-    from host.bench import begin
     from host.images import check_writable
+    from host.measuring.bench import begin
+    from host.measuring.scaling import check_plot
     from host.models import load_model
     from host.painters import BACKENDS
-    from host.scaling import check_plot
 
     if plot is not None:
         if not scaling:
@@ -112,7 +112,7 @@ def _bench_alone(
 ) -> Bench:  # fmt: skip
     """An accelerator, or the reference."""
     from host.accelerator_painter import AcceleratorPainter
-    from host.bench import begin, measure_accelerator, measure_reference
+    from host.measuring.bench import begin, measure_accelerator, measure_reference
     from host.painters import open_painter
 
     with closing(open_painter(model, backend, threads)) as painter:
@@ -167,8 +167,8 @@ def _bench_processor(
     figures: Bench, model: Model, rounds: int, threads: int, with_profile: bool, film_frames: int, large: bool | None,
     with_scaling: bool, plot_path: Path | None,
 ) -> None:  # fmt: skip
-    from host.bench import measure_processor
     from host.machine import cores
+    from host.measuring.bench import measure_processor
 
     width, height = figures.size
     machine = figures.machine
@@ -198,8 +198,8 @@ def _bench_further(
     with_scaling: bool, plot_path: Path | None,
 ) -> None:  # fmt: skip
     """What is measured of the fastest engines alone."""
-    from host.bench import measure_large, profile
-    from host.scaling import measure_scaling, plot
+    from host.measuring.bench import measure_large, profile
+    from host.measuring.scaling import measure_scaling, plot
 
     for threads in figures.fastest if with_profile else ():
         figures.profiles[threads] = profile(model, figures.size, threads, rounds)
@@ -228,7 +228,7 @@ def _bench_further(
 
 
 def _film(figures: Bench, model: Model, frames: int) -> None:
-    from host.bench import measure_pipeline
+    from host.measuring.bench import measure_pipeline
 
     with _Bar() as bar:
         for threads, engine in figures.fastest.items():
@@ -261,7 +261,7 @@ class _Bar:
         self._bars.stop()
 
     def report(self, name: str, done: int, total: int) -> None:
-        """See :data:`host.timing.Report`."""
+        """See :data:`host.measuring.timing.Report`."""
         name = f"{self.title}: {name}" if self.title else name
         self._bars.update(self._task, description=name, completed=done, total=total, refresh=True)
 
@@ -301,7 +301,7 @@ def _percent(value: float | None) -> str:
 def _show_engines(figures: Bench) -> None:
     from rich.text import Text
 
-    from host.bench import FLOAT, JOHNSON
+    from host.measuring.bench import FLOAT, JOHNSON
 
     names = {FLOAT: "float network, ONNX Runtime", JOHNSON: "Johnson's network, PyTorch"}
     for top in figures.rooflines:

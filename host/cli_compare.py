@@ -71,9 +71,9 @@ def compare(
     """
     from rich.console import Console
 
-    from host.comparison import compare as compare_all
-    from host.comparison_report import prepare_folder, require_matplotlib, write_report
-    from host.comparison_rows import Request
+    from host.measuring.comparison import compare as compare_all
+    from host.measuring.comparison_report import prepare_folder, require_matplotlib, write_report
+    from host.measuring.comparison_rows import Request
 
     require_matplotlib()
     if _NONE in boards_ and len(boards_) > 1:
@@ -102,7 +102,7 @@ def _table(comparison: Any) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    from host.comparison_report import console_lines
+    from host.measuring.comparison_report import console_lines
 
     table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     table.add_column("backend", overflow="fold")

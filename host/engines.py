@@ -8,6 +8,7 @@ that is exact is taken; an engine without one is refused.
 
 from __future__ import annotations
 
+import platform
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -26,6 +27,8 @@ from host.tiles import Runner, Window, round_up
 #: By name, in the order in which they are tried: the packages that an engine needs.
 ENGINES = {"onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino",), "litert": ("ai_edge_litert",)}
 WIDE_ENGINES = ("onnxruntime",)
+#: OpenVINO compiles its kernels; on (emulated) Arm that ended in a crash, which no check can answer.
+_MACHINES = {"openvino": ("x86_64", "AMD64")}
 DEFAULT_ENGINE = "onnxruntime"
 AUTO = "auto"
 #: Programs that a runner keeps: a film has one size of frame, a tiled frame one of tile.
@@ -93,12 +96,17 @@ def check_engine(name: str) -> None:
 
 
 def installed_engines(wide: bool = False) -> list[str]:
-    """Names of the engines whose packages are there; ``wide``: of those that paint networks of more than 8 bits."""
+    """Names of the engines that are there; ``wide``: of those that paint networks of more than 8 bits."""
     return [
         name
         for name, packages in ENGINES.items()
-        if all(find_spec(package) for package in packages) and (name in WIDE_ENGINES or not wide)
+        if all(map(find_spec, packages)) and runs_here(name) and (name in WIDE_ENGINES or not wide)
     ]
+
+
+def runs_here(name: str) -> bool:
+    """Whether an engine may be tried on this kind of machine."""
+    return platform.machine() in _MACHINES.get(name, (platform.machine(),))
 
 
 def _variants(name: str, threads: int) -> Iterator[Engine]:
@@ -195,6 +203,10 @@ def exact_runner(network: IntegerNetwork, threads: int = 0, engine: str = DEFAUL
     check_engine(engine)
     if network.wide and engine not in WIDE_ENGINES:
         raise EngineError(f"--engine {engine}: paints up to 8 bits; for more there is {', '.join(WIDE_ENGINES)}")
+    if not runs_here(engine):
+        raise EngineError(
+            f"--engine {engine}: not on {platform.machine()}; try one of {', '.join(installed_engines())}"
+        )
     hardest = worst_case(network)
     found = []
     for variant in _variants(engine, threads):

@@ -41,7 +41,7 @@ mkdir -p "$ROOT/check" build/check-arm64
 "$PYTHON" -m pip --quiet wheel --no-deps --wheel-dir "$ROOT/check" .
 inside() { chroot "$ROOT" /usr/bin/env -i HOME=/root PATH=/usr/bin:/bin LANG=C.UTF-8 "$@"; }
 inside python3 -m venv /check/venv
-inside /check/venv/bin/pip --quiet install "$(cd "$ROOT" && echo ./check/pleinair-*.whl | sed 's|^\./|/|')[cpu,openvino,litert]" pytest
+inside /check/venv/bin/pip --quiet install "$(cd "$ROOT" && echo ./check/pleinair-*.whl | sed 's|^\./|/|')[cpu,litert]" pytest
 
 cat > build/check-arm64/commands.sh <<'END'
 set -eu

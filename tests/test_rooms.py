@@ -19,7 +19,7 @@ CORE += ["cameras", "painters"]
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_rooms_import_only_downwards(room):
-    for path in sorted((ROOT / room).glob("*.py")):
+    for path in sorted((ROOT / room).rglob("*.py")):
         tree = ast.parse(path.read_text())
         for node in tree.body:  # the top of the file; functions may reach further, lazily
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
@@ -74,5 +74,5 @@ sys.exit(any(name in sys.modules for name in ("torch", "brevitas", "qonnx", "tra
 
 @pytest.mark.parametrize("package", ROOMS)
 def test_python_3_10_can_read_every_file(package):
-    for path in (ROOT / package).glob("*.py"):
+    for path in (ROOT / package).rglob("*.py"):
         ast.parse(path.read_text(), feature_version=(3, 10))

@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
-from host import cli_bench, engine_memory, scaling
+from host import cli_bench, engine_memory
 from host.cli import main
 from host.engines import installed_engines
+from host.measuring import scaling
 from host.models import load_model
 from tests.models import write_model
 from tests.networks import random_network
@@ -29,7 +30,7 @@ def engines(monkeypatch):
     pytest.importorskip("onnxruntime", reason="the roofline needs onnxruntime")
     pytest.importorskip("onnx", reason="the roofline needs onnx")
     # The real shapes and Johnson's network take long.
-    monkeypatch.setattr("host.bench.SHAPES", ((64, 64, 64), (32, 256, 32)))
+    monkeypatch.setattr("host.measuring.bench.SHAPES", ((64, 64, 64), (32, 256, 32)))
     monkeypatch.setitem(sys.modules, "torch", None)
 
 
@@ -116,7 +117,7 @@ def test_what_is_wrong_is_one_line(style, capsys, options, said):
 
 def test_without_onnx_runtime_the_line_says_what_to_install(style, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    monkeypatch.setattr("host.bench.installed_engines", lambda: [])
+    monkeypatch.setattr("host.measuring.bench.installed_engines", lambda: [])
     assert bench(style, *FILM) == 2
     err = capsys.readouterr().err
     assert err == "pleinair: bench needs onnxruntime: pip install 'pleinair[cpu]'\n"

@@ -66,7 +66,7 @@ def test_a_report_is_written(place, capsys) -> None:
 def test_wrong_values_are_refused_in_one_line_before_anything_is_timed(
     place, capsys, monkeypatch, arguments, says
 ) -> None:
-    monkeypatch.setattr("host.comparison._time_apart", lambda *_: pytest.fail("timed"))
+    monkeypatch.setattr("host.measuring.comparison._time_apart", lambda *_: pytest.fail("timed"))
     assert main([*ASKED, "--out", "report", *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and err.startswith("pleinair: ") and says in err
@@ -94,7 +94,7 @@ def test_options_can_stand_in_a_file(place, capsys, monkeypatch) -> None:
         asked.append(request)
         raise OptionError("enough")
 
-    monkeypatch.setattr("host.comparison.compare", note)
+    monkeypatch.setattr("host.measuring.comparison.compare", note)
     (place / "compare.toml").write_text('bits = "4, 8"\nboards = "kv260,zcu104"\nthreads = 2\nskip-torch = 1\n')
     assert main(["compare", "--config", "compare.toml", "--out", "report", "--threads", "1"]) == 2
     (request,) = asked

@@ -39,7 +39,10 @@ from tests.networks import random_network
 ROOT = Path(__file__).parents[2]
 INSTALLED = [
     pytest.param(
-        name, marks=pytest.mark.skipif(name not in installed_engines(), reason=f"{packages[0]} is not installed")
+        name,
+        marks=pytest.mark.skipif(
+            name not in installed_engines(), reason=f"{packages[0]} is not installed, or not for this machine"
+        ),
     )
     for name, packages in ENGINES.items()
 ]
@@ -243,6 +246,13 @@ def test_auto_takes_the_remembered_engine_and_else_the_default(monkeypatch, tmp_
 def test_an_unknown_engine_is_named(name):
     with pytest.raises(OptionError, match=f"--engine '{name}': choose from auto, onnxruntime"):
         exact_runner(random_network(3, 4, 0), 1, name)
+
+
+def test_openvino_is_for_x86_alone(monkeypatch):
+    monkeypatch.setattr(engines.platform, "machine", lambda: "aarch64")
+    assert "openvino" not in installed_engines()
+    with pytest.raises(EngineError, match="--engine openvino: not on aarch64; try one of onnxruntime"):
+        exact_runner(random_network(3, 4, 0), 1, "openvino")
 
 
 def test_an_engine_belongs_to_the_cpu():

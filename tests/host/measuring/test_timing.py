@@ -9,8 +9,8 @@ from fractions import Fraction
 
 import pytest
 
-from host import timing
-from host.timing import Timing, measure
+from host.measuring import timing
+from host.measuring.timing import Timing, measure
 
 
 class Clock:

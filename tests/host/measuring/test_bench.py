@@ -12,20 +12,31 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from host import bench as benching
-from host import engine_memory, engines, footprint
-from host.bench import FLOAT, INTEGER, JOHNSON, Examiner, Refusal, begin, executed_macs, measure_processor, profile
+from host import engine_memory, engines
 from host.engines import installed_engines
 from host.errors import EngineError
 from host.float_network import FloatConvolution, FloatNetwork, FloatResidual
-from host.footprint import UNTILED, noise, paint_alone, peak_bytes
+from host.measuring import bench as benching
+from host.measuring import footprint
+from host.measuring.bench import (
+    FLOAT,
+    INTEGER,
+    JOHNSON,
+    Examiner,
+    Refusal,
+    begin,
+    executed_macs,
+    measure_processor,
+    profile,
+)
+from host.measuring.footprint import UNTILED, noise, paint_alone, peak_bytes
+from host.measuring.operator_profile import read_profile
+from host.measuring.roofline import MatrixProduct, roofline
+from host.measuring.scaling import Film, Painting, Scaling, plot
+from host.measuring.timing import Timing
 from host.models import load_model
 from host.network import Residual, Upsample
-from host.operator_profile import read_profile
 from host.painters import open_painter
-from host.roofline import MatrixProduct, roofline
-from host.scaling import Film, Painting, Scaling, plot
-from host.timing import Timing
 from tests.models import write_model
 from tests.networks import random_network
 
@@ -284,7 +295,7 @@ def test_the_file_holds_every_figure_that_its_description_names(measured):
 
 
 def test_a_comparison_reads_the_file(tmp_path, measured):
-    read_bench = pytest.importorskip("host.comparison_files").read_bench
+    read_bench = pytest.importorskip("host.measuring.comparison_files").read_bench
     figures, _, _ = measured
     figures.write(tmp_path / "bench.json")
     rows = read_bench(tmp_path / "bench.json")

@@ -17,7 +17,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from host.comparison_rows import (
+from host.durable import write_file
+from host.errors import OptionError, OutputError
+from host.float_network import FLOAT_BITS
+from host.measuring.comparison_rows import (
     BASE,
     EMULATED,
     JOHNSON,
@@ -31,9 +34,6 @@ from host.comparison_rows import (
     thread_name,
     width_name,
 )
-from host.durable import write_file
-from host.errors import OptionError, OutputError
-from host.float_network import FLOAT_BITS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -377,7 +377,7 @@ def quality_plot(comparison: Comparison) -> str | None:
 
 @dataclass(frozen=True)
 class _Measure:
-    """A panel of the price of each bit: a field of :class:`host.comparison_rows.BitPrice`."""
+    """A panel of the price of each bit: a field of :class:`host.measuring.comparison_rows.BitPrice`."""
 
     field: str
     title: str

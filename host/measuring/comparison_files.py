@@ -15,7 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from host.comparison_rows import (
+from host.errors import OptionError
+from host.float_network import FLOAT_BITS
+from host.measuring.comparison_rows import (
     EMULATED,
     ENGINE_NAMES,
     JOHNSON,
@@ -28,8 +30,6 @@ from host.comparison_rows import (
     Row,
     clean,
 )
-from host.errors import OptionError
-from host.float_network import FLOAT_BITS
 from host.network import BITS
 
 _MAX_FILE = 8 << 20

@@ -1,7 +1,7 @@
 """``pleinair compare``: bits against backends for one style, every figure with how it was come by.
 
-On this machine everything is timed in one run: in turns (:mod:`host.timing`), for each number of threads in a process
-of its own, as libraries size their pools when they start. Boards are planned (``hw/``), simulated (the report of a
+On this machine everything is timed in one run: in turns (:mod:`host.measuring.timing`), for each number of threads in
+a process of its own, as libraries size their pools when they start. Boards are planned (``hw/``), simulated (the report of a
 build that `pleinair simulate` ran), or measured elsewhere (what `pleinair bench --json` wrote there).
 """
 
@@ -21,8 +21,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from host.comparison_files import read_bench, read_build, read_evaluation, resources, stated
-from host.comparison_rows import (
+from host.engines import DEFAULT_ENGINE
+from host.errors import EngineError, ModelError, OptionError, PleinairError
+from host.float_network import FLOAT_BITS, FloatNetwork
+from host.machine import Machine, cores, this_machine
+from host.measuring.comparison_files import read_bench, read_build, read_evaluation, resources, stated
+from host.measuring.comparison_rows import (
     BASE,
     EMULATED,
     ENGINE_NAMES,
@@ -41,14 +45,10 @@ from host.comparison_rows import (
     thread_name,
     width_name,
 )
-from host.engines import DEFAULT_ENGINE
-from host.errors import EngineError, ModelError, OptionError, PleinairError
-from host.float_network import FLOAT_BITS, FloatNetwork
-from host.machine import Machine, cores, this_machine
+from host.measuring.timing import Timing, measure
 from host.models import FILES, Model, find_style, load_model, read_card
 from host.network import BITS, IntegerNetwork
 from host.tiles import padded_size
-from host.timing import Timing, measure
 
 if TYPE_CHECKING:
     from hw.survey import Row as SurveyRow

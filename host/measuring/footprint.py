@@ -22,7 +22,7 @@ from host.images import MAX_PIXELS
 from host.models import Model, load_model
 from host.painters import TILE_PIXELS, open_painter, share_threads
 
-_ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[2]
 #: Tiles of so many pixels are the whole frame, whatever an engine's share of them is.
 UNTILED = 64 * MAX_PIXELS
 #: The sentence of a job that failed for a reason of its user's.
@@ -65,7 +65,7 @@ def film_alone(model: Model, engine: str, threads: int, size: tuple[int, int], f
 def _alone(model: Model, job: dict[str, Any]) -> dict[str, Any]:
     job = {**job, "style": str(model.folder.resolve()), "bits": model.bits}
     # The package that runs now, whatever the working folder holds.
-    program = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from host.footprint import main; sys.exit(main())"
+    program = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from {__name__} import main; sys.exit(main())"
     done = subprocess.run(
         [sys.executable, "-c", program, json.dumps(job)], stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
@@ -93,7 +93,7 @@ def _paint(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _film(job: dict[str, Any]) -> dict[str, Any]:
-    from host.bench_pipeline import measure_pipeline
+    from host.measuring.bench_pipeline import measure_pipeline
 
     model = load_model(job["style"], job["bits"])
     width, height = job["size"]

@@ -1,7 +1,8 @@
 """What painting costs on this machine: ``pleinair bench``, and the file that it writes.
 
-Everything of one thread count is timed in turns within one measurement (host/timing.py): all engines that are exact
-here, the int8 roofline, and the float networks that they are compared with. So ratios stand where clocks drift.
+Everything of one thread count is timed in turns within one measurement (host/measuring/timing.py): all engines that
+are exact here, the int8 roofline, and the float networks that they are compared with. So ratios stand where clocks
+drift.
 
 The file of ``--json`` is one object; lengths in pixels, numbers of bytes and 10**9 multiply-accumulates a second:
 
@@ -38,7 +39,8 @@ The file of ``--json`` is one object; lengths in pixels, numbers of bytes and 10
 - ``profiles``: {threads: {``ms``, ``runs``, ``pieces``, ``operators``, ``nodes``}} of the graph in ONNX Runtime, for
   one of so many pieces of the frame; the last two are lists of ``operator``, ``name``, ``ms``, ``share``, ``nodes``.
   Empty unless asked for, as the next ones are.
-- ``pipelines``: {threads: figures of host/bench_pipeline.py}: the stages of a film, and it end to end against painting.
+- ``pipelines``: {threads: figures of host/measuring/bench_pipeline.py}: the stages of a film, and it end to end against
+  painting.
 - ``large``: ``size``, ``engine``, ``threads``, ``peak_bytes``, ``opened_bytes`` (before the frame), ``seconds``;
   whether it has the ``same_pixels`` as ``other`` ("untiled", or "in smaller tiles" where there is too little memory
   for that) and ``other_peak_bytes``; or null.
@@ -65,22 +67,22 @@ from host import engine_memory
 from host.engines import EngineRunner, check_image, exact_runner, installed_engines, worst_case
 from host.errors import EngineError, ModelError
 from host.float_network import FLOAT_BITS
-from host.footprint import UNTILED, noise, paint_alone
 from host.images import write_bytes
 from host.lowering import Program, lower
 from host.machine import Machine, available_memory, this_machine
+from host.measuring.footprint import UNTILED, noise, paint_alone
+from host.measuring.operator_profile import Profile, profile_run
+from host.measuring.roofline import SHAPES, MatrixProduct, Roofline, macs, roofline
+from host.measuring.timing import Report, measure
 from host.models import Model, load_model
 from host.network import IntegerNetwork
-from host.operator_profile import Profile, profile_run
 from host.painters import TILE_PIXELS, NetworkPainter, open_painter, share_threads
-from host.roofline import SHAPES, MatrixProduct, Roofline, macs, roofline
 from host.tiles import Window, paint_tiled
-from host.timing import Report, measure
 
 if TYPE_CHECKING:
     from host.accelerator_painter import AcceleratorPainter
-    from host.bench_pipeline import PipelineFigures
-    from host.scaling import Scaling
+    from host.measuring.bench_pipeline import PipelineFigures
+    from host.measuring.scaling import Scaling
 
 FORMAT, VERSION = "pleinair-bench", 1
 INTEGER, FLOAT, JOHNSON = "integer", "float", "johnson"
@@ -431,11 +433,11 @@ def measure_pipeline(
     model: Model, engine: str, threads: int, size: tuple[int, int], frames: int,
     report: Callable[[int, int], None] | None = None,
 ) -> PipelineFigures:  # fmt: skip
-    """Film so many frames, see host/bench_pipeline.py; ``report`` is called with steps done and their total.
+    """Film so many frames, see host/measuring/bench_pipeline.py; ``report`` is called with steps done and their total.
 
     Raises EngineError; OptionError for a size that no film can be measured at, OutputError.
     """
-    from host import bench_pipeline
+    from host.measuring import bench_pipeline
 
     each, at_once = share_threads("cpu", threads, size)
     with closing(open_painter(model, "cpu", each, engine=engine)) as painter:

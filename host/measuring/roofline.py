@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from host.errors import EngineError
-from host.timing import Timing
+from host.measuring.timing import Timing
 
 #: Rows of u8, products that a sum adds, columns of s8.
 Shape = tuple[int, int, int]

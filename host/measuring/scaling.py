@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 
 from host.errors import OptionError
-from host.footprint import film_alone, noise
 from host.images import write_bytes
+from host.measuring.footprint import film_alone, noise
+from host.measuring.timing import Report, measure
 from host.models import Model
 from host.painters import open_painter
-from host.timing import Report, measure
 
 #: Frames of 0.25, 1, 4 and 12 megapixels, 4:3; widths and heights.
 FRAME_SIZES = ((576, 432), (1152, 864), (2304, 1728), (4000, 3000))

@@ -1,0 +1,1 @@
+"""Measuring: engines, films and memory on this machine, and machines compared."""
