@@ -1,8 +1,8 @@
 """``pleinair compare``: bits against backends for one style, every figure with how it was come by.
 
 On this machine everything is timed in one run: in turns (:mod:`host.measuring.timing`), for each number of threads in
-a process of its own, as libraries size their pools when they start. Boards are planned (``hw/``), simulated (the report of a
-build that `pleinair simulate` ran), or measured elsewhere (what `pleinair bench --json` wrote there).
+a process of its own, as libraries size their pools when they start. Boards are planned (``hw/``), simulated (the report
+of a build that `pleinair simulate` ran), or measured elsewhere (what `pleinair bench --json` wrote there).
 """
 
 from __future__ import annotations
