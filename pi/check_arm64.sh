@@ -30,7 +30,9 @@ if [ ! -e "$ROOT/.complete" ]; then
   touch "$ROOT/.complete"
 fi
 mountpoint -q "$ROOT/proc" || mount -t proc proc "$ROOT/proc"
-trap 'umount "$ROOT/proc"' EXIT
+# XNNPACK counts the processors in /sys, and does not start without.
+mountpoint -q "$ROOT/sys" || mount -t sysfs -o ro sysfs "$ROOT/sys"
+trap 'umount "$ROOT/proc" "$ROOT/sys"' EXIT
 cp /etc/resolv.conf "$ROOT/etc/resolv.conf"
 for file in /etc/pip.conf /etc/ssl/certs/ca-certificates.crt; do
   [ ! -e "$file" ] || cp "$file" "$ROOT$file"
