@@ -2,7 +2,7 @@
 # Install pleinair by pip in an emulated 64-bit Arm userland (Debian bookworm, as Raspberry Pi OS), look at it with the
 # doctor, paint a picture, film a roll and finish it, and compare with the same done on this machine: equal hashes of
 # painting, originals and the roll's paintings. Then every engine that installs there is compared with the reference,
-# value by value, on random networks and a shipped one.
+# value by value, on random networks and a shipped one. The processor is a Raspberry Pi 5's, or what QEMU_CPU names.
 # Needs root, qemu-user-static, debootstrap, and the network the first time; the userland stays in $1 (build/arm64).
 # For whether it installs and paints the same pixels; never for how fast.
 set -euo pipefail
@@ -30,9 +30,10 @@ if [ ! -e "$ROOT/.complete" ]; then
   touch "$ROOT/.complete"
 fi
 mountpoint -q "$ROOT/proc" || mount -t proc proc "$ROOT/proc"
-# XNNPACK counts the processors in /sys, and does not start without.
-mountpoint -q "$ROOT/sys" || mount -t sysfs -o ro sysfs "$ROOT/sys"
-trap 'umount "$ROOT/proc" "$ROOT/sys"' EXIT
+trap 'umount "$ROOT/proc"' EXIT
+# Libraries count the processors in /sys, and XNNPACK does not start without; in the real one they would find x86's.
+mkdir -p "$ROOT/sys/devices/system/cpu"
+echo 0-1 | tee "$ROOT/sys/devices/system/cpu/present" > "$ROOT/sys/devices/system/cpu/possible"
 cp /etc/resolv.conf "$ROOT/etc/resolv.conf"
 for file in /etc/pip.conf /etc/ssl/certs/ca-certificates.crt; do
   [ ! -e "$file" ] || cp "$file" "$ROOT$file"
@@ -41,7 +42,7 @@ done
 rm -rf "$ROOT/check" build/check-arm64
 mkdir -p "$ROOT/check" build/check-arm64
 "$PYTHON" -m pip --quiet wheel --no-deps --wheel-dir "$ROOT/check" .
-inside() { chroot "$ROOT" /usr/bin/env -i HOME=/root PATH=/usr/bin:/bin LANG=C.UTF-8 "$@"; }
+inside() { chroot "$ROOT" /usr/bin/env -i HOME=/root PATH=/usr/bin:/bin LANG=C.UTF-8 QEMU_CPU="${QEMU_CPU:-cortex-a76}" "$@"; }
 inside python3 -m venv /check/venv
 inside /check/venv/bin/pip --quiet install "$(cd "$ROOT" && echo ./check/pleinair-*.whl | sed 's|^\./|/|')[cpu,litert]" pytest
 
@@ -92,5 +93,5 @@ diff "$ROOT/check/hashes" build/check-arm64/here/hashes
 echo "aarch64 and $(uname -m) agree:"
 cat build/check-arm64/here/hashes
 echo "engines on aarch64 against the reference:"
-inside PATH=/check/venv/bin:/usr/bin:/bin sh -c 'cd /check && python -m pytest -q -rs -p no:cacheprovider tests/host/test_engines.py \
-  -k "shipped or 8-2-9 or worst or own or at_once"'
+inside PATH=/check/venv/bin:/usr/bin:/bin sh -c 'cd /check && python -m pytest -q -p no:cacheprovider tests/host/test_engines.py \
+  -k "shipped or 8-2-9 or own or at_once or worst"'
