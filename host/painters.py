@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from host import float_network, reference
-from host.engines import AUTO, check_engine, exact_runner
+from host.engines import AUTO, DEFAULT_ENGINE, check_engine, exact_runner
 from host.errors import EngineError, ImageError, OptionError
 from host.float_network import FloatNetwork
 from host.grain import Grain
@@ -159,6 +159,8 @@ def open_painter(
     elif isinstance(network, IntegerNetwork):
         exact = exact_runner(network, threads, engine)
         run, name = exact, exact.name
+    elif engine not in (AUTO, DEFAULT_ENGINE):
+        raise OptionError(f"--engine {engine}: the float network is painted by {DEFAULT_ENGINE}")
     else:
         run = OnnxRunner(network, threads)
         name, share = f"{version()} (float32, {_INEXACT})", _FLOAT_SHARE

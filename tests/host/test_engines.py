@@ -256,6 +256,8 @@ def test_openvino_is_for_x86_alone(monkeypatch):
 
 
 def test_an_engine_belongs_to_the_cpu():
+    with pytest.raises(OptionError, match="--engine litert: the float network is painted by onnxruntime"):
+        open_painter(load_model("starry-night", 32), "cpu:litert")
     model = load_model("starry-night-small", 8)
     with pytest.raises(OptionError, match="reference:onnxruntime"):
         open_painter(model, "reference:onnxruntime")
