@@ -309,3 +309,25 @@ def test_x86_without_vnni_gets_the_exact_variant(bits):
     name, wrong, fast_wrong = done.stdout.strip().rsplit(" ", 2)
     assert name == VARIANTS[1].name and int(wrong) == 0
     assert int(fast_wrong) > 0, "the probe did not see the saturation it is there for"
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("size", [(480, 640), (717, 1283)])
+def test_engines_agree_on_whole_frames(bits, size):
+    """Some choose their kernels by the size, which checks on small pictures cannot see."""
+    if len(installed_engines()) < 2:
+        pytest.skip("one engine is installed, there is nothing to compare it with")
+    model = load_model("starry-night-small", bits)
+    frame = np.random.default_rng(size[0]).integers(0, 256, (*size, 3), dtype=np.uint8)
+    paintings = [open_painter(model, "cpu", 2, engine=engine).paint(frame) for engine in installed_engines()]
+    for painting in paintings[1:]:
+        np.testing.assert_array_equal(painting, paintings[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", INSTALLED)
+def test_a_whole_frame_is_the_references(engine):
+    model = load_model("starry-night", 8)
+    frame = np.random.default_rng(5).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    wanted = open_painter(model, "reference").paint(frame)
+    np.testing.assert_array_equal(open_painter(model, "cpu", 2, engine=engine).paint(frame), wanted)
