@@ -10,8 +10,9 @@ from typing import Any
 from host.accelerator import SLOTS, import_pynq
 from host.accelerator_painter import parse_overlay
 from host.deployment import Deployment, read_deployment
-from host.doctor import BAD, DOUBTFUL, GOOD, Finding, kernel_memory
+from host.doctor import BAD, DOUBTFUL, GOOD, Finding
 from host.errors import PleinairError
+from host.machine import kernel_bytes
 from host.stand_in import is_build, read_build
 
 #: $BOARD of PYNQ's images, in small letters, begins with one of these on our boards.
@@ -82,7 +83,7 @@ def look_at_name(name: str, deployment: Deployment) -> Finding:
 def look_at_buffers(deployment: Deployment, meminfo: Path = Path("/proc/meminfo")) -> Finding:
     """Whether there is contiguous memory for the buffers."""
     needed = 2 * SLOTS * deployment.height * deployment.width * 3
-    free = kernel_memory(meminfo, "CmaFree")
+    free = kernel_bytes(meminfo, "CmaFree")
     if free is None:
         return Finding("buffers", DOUBTFUL, "the kernel does not tell of contiguous memory", "an image of PYNQ's")
     found = f"{free / 1e6:.1f} MB of contiguous memory free, {needed / 1e6:.1f} are needed"

@@ -15,6 +15,7 @@ import numpy as np
 from host import durable
 from host.accelerator_painter import is_accelerator
 from host.errors import PleinairError
+from host.machine import kernel_bytes
 from host.roll import free_bytes
 from host.schedule import wall_is_set
 
@@ -156,18 +157,9 @@ def look_at_clock(wall: Callable[[], float] = time.time, synced: Path = Path("/r
     return Finding("clock", GOOD, found)
 
 
-def kernel_memory(meminfo: Path, key: str) -> int | None:
-    """Bytes that /proc/meminfo tells under ``key``; None where it does not."""
-    try:
-        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-        return 1024 * int(lines[key].split()[0])
-    except (OSError, KeyError, ValueError):
-        return None
-
-
 def look_at_memory(meminfo: Path = Path("/proc/meminfo")) -> Finding:
     """Whether there is memory to paint with."""
-    available = kernel_memory(meminfo, "MemAvailable")
+    available = kernel_bytes(meminfo, "MemAvailable")
     if available is None:
         return Finding("memory", DOUBTFUL, "the kernel does not tell", "a Linux with /proc")
     found = f"{available / 1e9:.1f} GB available"

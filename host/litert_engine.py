@@ -26,6 +26,7 @@ import numpy as np
 
 from host.errors import EngineError
 from host.lowering import Convolve, Double, Input, Join, Program, Unblock, View
+from host.machine import cores
 
 #: uint8 with this bit flipped is int8 minus 128.
 _MIDDLE = np.uint8(128)
@@ -44,7 +45,7 @@ class LitertEngine:
         except ImportError as error:
             raise EngineError("--engine litert needs ai-edge-litert: pip install 'pleinair[litert]'") from error
         self.name = f"LiteRT {ai_edge_litert.__version__}"
-        self._threads = threads or len(os.sched_getaffinity(0))
+        self._threads = threads or cores()
 
     def compile(self, program: Program) -> Callable[[np.ndarray], np.ndarray]:
         """See :class:`host.engines.Engine`. Raises EngineError for more than 8 bits."""

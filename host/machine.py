@@ -110,13 +110,16 @@ def features(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, ...]:
 
 def available_memory(meminfo: Path = Path("/proc/meminfo")) -> int:
     """Bytes that programs may still take, as Linux estimates them; 0 where it does not tell."""
+    return kernel_bytes(meminfo, "MemAvailable") or 0
+
+
+def kernel_bytes(table: Path, key: str) -> int | None:
+    """Bytes that a table of the kernel's, like /proc/meminfo, tells in kB under ``key``; None where it does not."""
     try:
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return 1024 * int(line.split()[1])
-    except (OSError, ValueError, IndexError):
-        pass
-    return 0
+        lines = dict(line.split(":", 1) for line in table.read_text().splitlines())
+        return 1024 * int(lines[key].split()[0])
+    except (OSError, KeyError, ValueError, IndexError):
+        return None
 
 
 def this_machine() -> Machine:

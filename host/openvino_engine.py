@@ -13,7 +13,6 @@ which float32 may not hold then, and of a branch the sum, whereupon the branch i
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import numpy as np
 
 from host.errors import EngineError
 from host.lowering import Convolve, Double, Input, Join, Program, Shape, Unblock, View
+from host.machine import cores
 
 _TO_NCHW, _TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 
@@ -56,7 +56,7 @@ class OpenVinoEngine:
         except ImportError as error:
             raise EngineError(f"--engine openvino needs {error.name}: pip install 'pleinair[openvino]'") from error
         self.name = f"OpenVINO {openvino.__version__.split('-')[0]} ({variant.name})"
-        self._threads, self._variant = threads or len(os.sched_getaffinity(0)), variant
+        self._threads, self._variant = threads or cores(), variant
 
     def compile(self, program: Program) -> Callable[[np.ndarray], np.ndarray]:
         """See :class:`host.engines.Engine`. Raises EngineError for more than 8 bits, or where OpenVINO gives up."""

@@ -8,7 +8,6 @@ ReLU. Needs the packages ``onnx`` and ``onnxruntime``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 from host import ort_wide
 from host.errors import EngineError
 from host.lowering import LEAST_OUTPUTS, Convolve, Double, Input, Join, Program, Unblock, View
+from host.machine import cores
 
 _MICROSOFT = "com.microsoft"
 
@@ -81,7 +81,7 @@ def open_session(
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+    options.intra_op_num_threads = threads or cores()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     if not optimise:

@@ -9,7 +9,6 @@ each other, and from machine to machine, by a grey level; their names say so.
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from typing import Protocol
 
@@ -21,6 +20,7 @@ from host.errors import EngineError, ImageError, OptionError
 from host.float_network import FloatNetwork
 from host.grain import Grain
 from host.images import MAX_PIXELS
+from host.machine import cores
 from host.models import Model
 from host.network import IntegerNetwork
 from host.onnx_graph import build_onnx
@@ -126,7 +126,7 @@ def share_threads(backend: str, threads: int, size: tuple[int, int]) -> tuple[in
     """
     if backend.partition(":")[0] != "cpu":
         return threads, 1
-    workers = threads or len(os.sched_getaffinity(0))
+    workers = threads or cores()
     at_once = max(1, min(workers, TILE_PIXELS // (size[0] * size[1])))
     return workers // at_once, at_once
 

@@ -24,7 +24,7 @@ import numpy as np
 from host.engines import DEFAULT_ENGINE
 from host.errors import EngineError, ModelError, OptionError, PleinairError
 from host.float_network import FLOAT_BITS, FloatNetwork
-from host.machine import Machine, cores, this_machine
+from host.machine import Machine, cores, kernel_bytes, this_machine
 from host.measuring.comparison_files import read_bench, read_build, read_evaluation, resources, stated
 from host.measuring.comparison_rows import (
     BASE,
@@ -133,13 +133,7 @@ def _network_bytes(model: Model) -> int:
 
 def _available_memory() -> int | None:
     """Bytes that programs may still take, as Linux estimates them."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    return None
+    return kernel_bytes(Path("/proc/meminfo"), "MemAvailable")
 
 
 def _torch_subjects(request: Request, bits: Sequence[int], threads: int, left_out: list[str]) -> Iterator[_Subject]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from host.errors import EngineError, PleinairError
 from host.images import MAX_PIXELS
+from host.machine import kernel_bytes
 from host.models import Model, load_model
 from host.painters import TILE_PIXELS, open_painter, share_threads
 
@@ -31,13 +32,10 @@ _REFUSED = 3
 
 def peak_bytes(status: Path = Path("/proc/self/status")) -> int:
     """The most memory that this process has held so far. Raises EngineError where the kernel does not tell."""
-    try:
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return 1024 * int(line.split()[1])
-    except (OSError, ValueError, IndexError):
-        pass
-    raise EngineError(f"{status}: does not tell the peak of memory; a Linux with /proc does")
+    peak = kernel_bytes(status, "VmHWM")
+    if peak is None:
+        raise EngineError(f"{status}: does not tell the peak of memory; a Linux with /proc does")
+    return peak
 
 
 def noise(width: int, height: int) -> np.ndarray:
