@@ -92,7 +92,7 @@ def _quiet() -> Iterator[None]:
 
 def build(program: Program) -> bytes:
     """The TensorFlow Lite file's bytes: int8, the pixels minus 128, in and out. Raises EngineError above 8 bits."""
-    if program.bits > 8 or any(c.weight_bits > 8 for c in program.convolutions()):
+    if program.wide:
         raise EngineError("--engine litert: paints with networks of up to 8 bits, and this one has more")
     graph = _Graph(2.0 ** (1 - program.bits))
     values: list[_Value] = []

@@ -321,7 +321,7 @@ class _Lowering:
         return self.operations[value].shape
 
     def view(self, value: int, block: int) -> int:
-        """``block`` neighbours of a row as one pixel, or, below 1, the other way."""
+        """``block`` neighbours of a row as one pixel."""
         if block == 1:
             return value
         height, width, channels = self.shape(value)

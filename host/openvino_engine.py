@@ -102,8 +102,8 @@ def compiled(model: Any, threads: int) -> Any:
 
 def build(program: Program, variant: Variant = VARIANTS[0]) -> Any:
     """The openvino.Model: ``x`` uint8 [1, h, w, 3] to uint8 [1, h, w, 3]. Raises EngineError above 8 bits."""
-    bits = max(program.bits, *(c.weight_bits for c in program.convolutions()))
-    if bits > 8:
+    if program.wide:
+        bits = max(program.bits, *(c.weight_bits for c in program.convolutions()))
         raise EngineError(f"--engine openvino paints with networks of 4 and 8 bits, this one has {bits}")
     graph = _Graph(program, variant)
     x = graph.ops.parameter([1, *program.reads.shape], np.uint8, name="x")
