@@ -84,4 +84,4 @@ fi
 
 say "trying all of it ..."
 cd "$root"
-"$python" -m hw.environment || fail "the toolchain is not whole; run $0 $python again, and if that does not mend it, in a fresh environment"
+"$python" -m pleinair_hw.finn.environment || fail "the toolchain is not whole; run $0 $python again, and if that does not mend it, in a fresh environment"

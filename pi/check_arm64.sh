@@ -62,11 +62,11 @@ pleinair finish roll --out film.mp4
 python - > hashes <<'PY'
 import av, cv2, hashlib
 from pathlib import Path
-from host.deflicker import Deflicker
-from host.models import load_model
-from host.painters import open_painter
-from host.spool import load_original
-from host.steadiness import Steady
+from pleinair.films.deflicker import Deflicker
+from pleinair.models import load_model
+from pleinair.painting.painter import open_painter
+from pleinair.rolls.originals import load_original
+from pleinair.films.steadiness import Steady
 def told(name, *arrays):
     print(name, hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest())
 told("painting", cv2.imread("painting.png"))
@@ -85,7 +85,7 @@ END
 cp build/check-arm64/commands.sh "$ROOT/check/commands.sh"
 mkdir -p "$ROOT/check/tests/host"
 cp tests/__init__.py tests/networks.py "$ROOT/check/tests/"
-cp tests/host/__init__.py tests/host/test_engines.py "$ROOT/check/tests/host/"
+cp tests/host/__init__.py tests/host/engines/test_exact.py "$ROOT/check/tests/host/"
 inside PATH=/check/venv/bin:/usr/bin:/bin sh /check/commands.sh /check
 mkdir build/check-arm64/here
 PATH=$(realpath "$(dirname "$PLEINAIR")"):$PATH sh build/check-arm64/commands.sh build/check-arm64/here
@@ -93,5 +93,5 @@ diff "$ROOT/check/hashes" build/check-arm64/here/hashes
 echo "aarch64 and $(uname -m) agree:"
 cat build/check-arm64/here/hashes
 echo "engines on aarch64 against the reference:"
-inside PATH=/check/venv/bin:/usr/bin:/bin sh -c 'cd /check && python -m pytest -q -p no:cacheprovider tests/host/test_engines.py \
+inside PATH=/check/venv/bin:/usr/bin:/bin sh -c 'cd /check && python -m pytest -q -p no:cacheprovider tests/host/engines/test_exact.py \
   -k "shipped or 8-2-9 or own or at_once or worst"'

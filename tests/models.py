@@ -6,10 +6,10 @@ import hashlib
 import json
 from pathlib import Path
 
-from host import float_network
-from host.float_network import FloatNetwork
-from host.models import CARD, CARD_FORMAT, FILES
-from host.network import IntegerNetwork, dump
+from pleinair.models import CARD, CARD_FORMAT, FILES
+from pleinair.network import floating as float_network
+from pleinair.network.floating import FloatNetwork
+from pleinair.network.integer import IntegerNetwork, dump
 
 
 def write_model(folder: Path, network: IntegerNetwork | FloatNetwork, margin: int = 24, grain: int = 2) -> Path:

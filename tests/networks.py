@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from host.network import Convolution, IntegerNetwork, Layer, Residual, Upsample, validate
-from host.reference import convolve, requantise, run_layer
+from pleinair.network.integer import Convolution, IntegerNetwork, Layer, Residual, Upsample, validate
+from pleinair.network.reference import convolve, requantise, run_layer
 
 
 def random_convolution(

@@ -15,13 +15,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from host.cameras import Frame, Shooter
-from host.errors import CameraError
-from host.network import Convolution, IntegerNetwork, validate
-from host.roll import Look
+from pleinair.cameras.stored import Frame, Shooter
+from pleinair.errors import CameraError
+from pleinair.network.integer import Convolution, IntegerNetwork, validate
+from pleinair.rolls.roll import Look
 from tests.films import read_video
+from tests.house import PYTHONPATH
 
-ROOT = Path(__file__).resolve().parents[1]
 WIDTH, HEIGHT = 64, 48
 _BITS, _COLUMNS = 16, 8
 
@@ -65,10 +65,10 @@ def identity_network() -> IntegerNetwork:
 
 def pleinair(*arguments: str | Path, models: Path | None = None, **settings: Any) -> subprocess.Popen[str]:
     """The command in a process of its own; ``models`` is where its styles are."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH, "OMP_NUM_THREADS": "1"}
     if models is not None:
         environment["PLEINAIR_MODELS"] = str(models)
-    command = [sys.executable, "-c", "from host.cli import entry; entry()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from pleinair.cli.main import entry; entry()", *map(str, arguments)]
     settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **settings}
     return subprocess.Popen(command, env=environment, text=True, **settings)
 

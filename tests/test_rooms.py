@@ -5,16 +5,16 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.house import PATHS, ROOT
+
 ROOMS = ("host", "training", "hw", "pi")
 MAY_IMPORT = {"host": {"host"}, "training": {"training", "host"}, "hw": {"hw", "host"}, "pi": {"pi", "host"}}
 #: What runs on a board that has the standard library, NumPy and OpenCV alone.
-CORE = ["errors", "network", "reference", "tiles", "images", "grain", "models", "options", "synthetic"]
-CORE += ["cameras", "painters"]
+CORE = ["errors", "network.integer", "network.reference", "painting.tiles", "images", "painting.grain", "models"]
+CORE += ["cli.values", "scenery.day", "cameras.stored", "painting.painter"]
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -38,18 +38,18 @@ def test_the_core_needs_only_numpy_and_opencv():
     """With every other package hidden, the core still imports and paints."""
     code = f"""
 import sys
-sys.path.insert(0, {str(ROOT)!r})
-allowed = set(sys.stdlib_module_names) | {{"numpy", "cv2", "host", "tests"}}
+sys.path[:0] = {PATHS!r}
+allowed = set(sys.stdlib_module_names) | {{"numpy", "cv2", "pleinair", "tests"}}
 class Only:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] not in allowed:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Only())
 for name in {CORE!r}:
-    __import__("host." + name)
+    __import__("pleinair." + name)
 import numpy as np
-from host import reference
-from host.painters import NetworkPainter
+from pleinair.network import reference
+from pleinair.painting.painter import NetworkPainter
 from tests.networks import random_network
 n = random_network(0, 2, 0, kernel=3)
 p = NetworkPainter("reference", n, 8, lambda i: reference.run(n, i), 10_000)
@@ -63,10 +63,10 @@ print(p.paint(np.zeros((17, 20, 3), np.uint8)).shape)
 def test_painting_never_loads_torch():
     code = """
 import sys
-from host.cli import main
+from pleinair.cli.main import main
 main(["styles"])
 main(["paint", "missing.jpg", "out.png"])
-import host.painters, host.film, host.pipeline, host.onnx_graph
+import pleinair.painting.painter, pleinair.films.recorder, pleinair.films.pipeline, pleinair.network.onnx
 sys.exit(any(name in sys.modules for name in ("torch", "brevitas", "qonnx", "training")))
 """
     assert _python(code).returncode == 0

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pynq
 
-from host import reference
-from host.accelerator import Accelerator
-from host.accelerator_painter import AcceleratorPainter
-from host.emulated_board import EmulatedDevice
-from host.emulated_fabric import Fabric, Power, parse_faults
-from host.models import Model, load_model
-from host.painters import NetworkPainter
-from host.stand_in import stand_in
+from pleinair.emulator.board import EmulatedDevice
+from pleinair.emulator.fabric import Fabric, Power, parse_faults
+from pleinair.emulator.stand_in import stand_in
+from pleinair.fpga.driver import Accelerator
+from pleinair.fpga.painter import AcceleratorPainter
+from pleinair.models import Model, load_model
+from pleinair.network import reference
+from pleinair.painting.painter import NetworkPainter
 from tests.models import write_model
 from tests.networks import random_network
 

@@ -1,6 +1,6 @@
 """These tests need pynq, which needs NumPy below 2: they run in environments of their own.
 
-tests/board/environments.sh makes those, tests/host/test_accelerator.py runs pytest in them. Elsewhere nothing is
+tests/board/environments.sh makes those, tests/host/fpga/test_under_pynq.py runs pytest in them. Elsewhere nothing is
 collected.
 """
 

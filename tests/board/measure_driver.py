@@ -12,11 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from host.accelerator import Accelerator, Stages
-from host.accelerator_painter import AcceleratorPainter
-from host.emulated_board import EmulatedDevice
-from host.models import find_style, load_model
-from host.stand_in import stand_in
+from pleinair.emulator.board import EmulatedDevice
+from pleinair.emulator.stand_in import stand_in
+from pleinair.fpga.driver import Accelerator, Stages
+from pleinair.fpga.painter import AcceleratorPainter
+from pleinair.models import find_style, load_model
 
 FRAMES = 200
 

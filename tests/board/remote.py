@@ -23,7 +23,7 @@ from pynq.remote import (
     remote_device_pb2_grpc,
 )  # fmt: skip
 
-from host.emulated_fabric import Fabric, Memory
+from pleinair.emulator.fabric import Fabric, Memory
 
 FIRMWARE = "/lib/firmware/"
 LOAD = "/sys/class/fpga_manager/fpga0/firmware"

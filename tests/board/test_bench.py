@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from host.cli import main
-from host.measuring.bench import begin, measure_accelerator
+from pleinair.cli.main import main
+from pleinair.measuring.bench import begin, measure_accelerator
 
 
 def test_the_file_of_an_emulated_board_says_so(board, tmp_path, capsys):

@@ -10,9 +10,9 @@ import pynq
 import pytest
 from pynq.ps import Clocks
 
-from host import reference
-from host.accelerator import AcceleratorError
-from host.errors import EngineError
+from pleinair.errors import EngineError
+from pleinair.fpga.driver import AcceleratorError
+from pleinair.network import reference
 from tests.board.boards import FAMILIES, PATIENCE
 
 
@@ -211,7 +211,7 @@ def test_weights_are_written_before_the_first_tile(board):
 
 
 def test_where_pynq_finds_no_board(board):
-    from host.accelerator import Accelerator
+    from pleinair.fpga.driver import Accelerator
 
     b = board()
     b.accelerator()

@@ -11,16 +11,16 @@ import cv2
 import numpy as np
 import pytest
 
-from host import accelerator_painter
-from host.cameras import open_camera
-from host.cli import main
-from host.painters import open_painter
-from host.pipeline import run
+from pleinair.cameras.stored import open_camera
+from pleinair.cli.main import main
+from pleinair.films.pipeline import run
+from pleinair.fpga import painter as accelerator_painter
+from pleinair.painting.painter import open_painter
 from tests.board.boards import FAMILIES
 from tests.films import read_video, write_frames
+from tests.house import PYTHONPATH, ROOT, SHARED
 
-ROOT = Path(__file__).resolve().parents[2]
-ICECUBE = ROOT.parent / "shared" / "data" / "timelapse" / "icecube"
+ICECUBE = SHARED / "data" / "timelapse" / "icecube"
 
 
 class Paintings:
@@ -107,10 +107,10 @@ def test_without_a_fallback_a_film_ends_with_what_was_painted(board, tmp_path, c
 
 def shell(*arguments, **environment):
     """The command in a process of its own: status, stdout, stderr."""
-    code = "from host.cli import entry; entry()"
+    code = "from pleinair.cli.main import entry; entry()"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True,
-        timeout=300, env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        timeout=300, env={**os.environ, "PYTHONPATH": PYTHONPATH, **environment},
     )  # fmt: skip
     return done.returncode, done.stdout, done.stderr
 

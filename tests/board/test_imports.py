@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.house import PATHS
 
 CODE = """
 import builtins, sys, tempfile
 from pathlib import Path
-sys.path.insert(0, {root!r})
-allowed = set(sys.stdlib_module_names) | {{"numpy", "cv2", "pynq", "pynqmetadata", "host"}}
+sys.path[:0] = {paths!r}
+allowed = set(sys.stdlib_module_names) | {{"numpy", "cv2", "pynq", "pynqmetadata", "pleinair"}}
 genuine, refused = builtins.__import__, set()
 def guarded(name, globals=None, *rest, **more):
     # pynq itself may import what it likes.
-    if globals and str(globals.get("__name__")).split(".")[0] == "host" and name.split(".")[0] not in allowed:
+    if globals and str(globals.get("__name__")).split(".")[0] == "pleinair" and name.split(".")[0] not in allowed:
         refused.add(name)
         raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
     return genuine(name, globals, *rest, **more)
@@ -25,11 +24,12 @@ from tests.networks import random_network
 network = random_network(1, 4, 0, 8, 3)
 builtins.__import__ = guarded
 import numpy as np
-from host import reference
-from host.accelerator_painter import backend_name, overlay_style
-from host.models import load_model
-from host.painters import NetworkPainter, open_painter
-from host.stand_in import stand_in
+
+from pleinair.network import reference
+from pleinair.fpga.painter import backend_name, overlay_style
+from pleinair.models import load_model
+from pleinair.painting.painter import NetworkPainter, open_painter
+from pleinair.emulator.stand_in import stand_in
 with tempfile.TemporaryDirectory() as name:
     folder = Path(name)
     model = write_model(folder / "model", network, 16)
@@ -49,6 +49,6 @@ print("painted")
 
 def test_the_boards_side_needs_only_numpy_opencv_and_pynq():
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", CODE.format(root=str(ROOT))], capture_output=True, text=True, timeout=120
+        [sys.executable, "-W", "ignore", "-c", CODE.format(paths=PATHS)], capture_output=True, text=True, timeout=120
     )
     assert done.stdout.strip() == "painted", done.stderr[-2000:]

@@ -7,13 +7,14 @@ import time
 import numpy as np
 import pytest
 
-from host import accelerator as driver
-from host import accelerator_painter, reference
-from host.accelerator import AcceleratorError
-from host.accelerator_painter import AcceleratorPainter, check_model, open_accelerator, open_accelerator_painter
-from host.errors import ImageError, ModelError, OptionError
-from host.models import load_model
-from host.painters import open_painter
+from pleinair.errors import ImageError, ModelError, OptionError
+from pleinair.fpga import driver
+from pleinair.fpga import painter as accelerator_painter
+from pleinair.fpga.driver import AcceleratorError
+from pleinair.fpga.painter import AcceleratorPainter, check_model, open_accelerator, open_accelerator_painter
+from pleinair.models import load_model
+from pleinair.network import reference
+from pleinair.painting.painter import open_painter
 from tests.board.boards import FAMILIES, PATIENCE
 from tests.models import write_model
 from tests.networks import random_network

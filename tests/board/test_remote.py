@@ -8,13 +8,13 @@ import numpy as np
 import pynq
 import pytest
 
-from host import accelerator as driver
-from host import reference
-from host.accelerator import Accelerator, AcceleratorError
-from host.accelerator_painter import AcceleratorPainter
-from host.deployment import file_sha256, write_manifest
-from host.emulated_fabric import Fabric, Power
-from host.handoff import bitstream
+from pleinair.emulator.fabric import Fabric, Power
+from pleinair.fpga import driver
+from pleinair.fpga.deployment import file_sha256, write_manifest
+from pleinair.fpga.driver import Accelerator, AcceleratorError
+from pleinair.fpga.handoff import bitstream
+from pleinair.fpga.painter import AcceleratorPainter
+from pleinair.network import reference
 
 if not pynq.__version__.startswith("4."):
     pytest.skip("PYNQ 3 has no remote device", allow_module_level=True)

@@ -1,6 +1,6 @@
 """A frame goes from the host through pynq and the engines' registers to generated RTL in Verilator, and back.
 
-The RTL is made by tests/host/test_accelerator.py, where FINN is; it names the folder.
+The RTL is made by tests/host/fpga/test_under_pynq.py, where FINN is; it names the folder.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host import reference
-from host.accelerator import Accelerator
-from host.accelerator_painter import AcceleratorPainter
-from host.emulated_board import EmulatedDevice, simulated_rtl
-from host.models import load_model
-from host.network import load
-from host.painters import NetworkPainter
-from host.stand_in import stand_in
+from pleinair.emulator.board import EmulatedDevice, simulated_rtl
+from pleinair.emulator.stand_in import stand_in
+from pleinair.fpga.driver import Accelerator
+from pleinair.fpga.painter import AcceleratorPainter
+from pleinair.models import load_model
+from pleinair.network import reference
+from pleinair.network.integer import load
+from pleinair.painting.painter import NetworkPainter
 from tests.board.boards import FAMILIES, forget_clocks
 from tests.models import write_model
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(not FOLDER, reason="PLEINAIR_TEST_RTL names no f
 
 
 def test_a_frame_through_the_rtl(tmp_path):
-    from hw import simulation
+    from pleinair_hw.simulate import simulation
 
     build = Path(FOLDER)
     network = load(build / "network.npz")

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from host.errors import ImageError, OutputError
-from host.images import MAX_PIXELS, check_image_output, check_writable, read_image, write_bytes, write_image
+from pleinair.errors import ImageError, OutputError
+from pleinair.images import MAX_PIXELS, check_image_output, check_writable, read_image, write_bytes, write_image
 
 #: A red CMYK JPEG of 16x16 with Adobe's inverted inks, made with Pillow 13.
 CMYK = base64.b64decode(

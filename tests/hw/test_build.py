@@ -11,11 +11,11 @@ import sys
 import numpy as np
 import pytest
 
-from host.cli import main
-from host.network import load
-from hw import environment
-from hw.build import GRAPH, PLAN, STATE, Request, build, read_state
-from tests.hw.test_environment import needs_finn
+from pleinair.cli.main import main
+from pleinair.network.integer import load
+from pleinair_hw.build import GRAPH, PLAN, STATE, Request, build, read_state
+from pleinair_hw.finn import environment
+from tests.hw.finn.test_environment import needs_finn
 
 STYLE = "starry-night-small"
 SMALL = ["build", STYLE, "--bits", "8", "--board", "zcu104", "--size", "16x16", "--fps", "100"]
@@ -107,7 +107,7 @@ def test_somebody_elses_folder_is_left_alone(tmp_path, capsys):
 @needs_finn
 def test_an_interrupted_build_is_no_build_and_the_next_starts_cleanly(tmp_path, monkeypatch):
     out = tmp_path / "x"
-    from hw import build as module
+    from pleinair_hw import build as module
 
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -127,7 +127,7 @@ def test_an_interrupted_build_is_no_build_and_the_next_starts_cleanly(tmp_path, 
 def test_a_full_disk_is_one_line(tmp_path):
     """A limit on file size stands for the full disk: writes fail with an error of the system while FINN generates."""
     code = (
-        "import resource, sys; from host.cli import main;"
+        "import resource, sys; from pleinair.cli.main import main;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000));"
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         f"sys.exit(main({[*SMALL, '--out', str(tmp_path / 'x')]!r}))"
@@ -142,7 +142,7 @@ def test_a_full_disk_is_one_line(tmp_path):
 
 @needs_finn
 def test_a_network_that_is_not_the_qonnx_files_is_refused(tmp_path, capsys):
-    from host.models import find_style
+    from pleinair.models import find_style
 
     folder = tmp_path / "model"
     shutil.copytree(find_style(STYLE), folder)

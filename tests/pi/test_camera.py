@@ -10,9 +10,9 @@ import types
 import numpy as np
 import pytest
 
-from host.errors import CameraError
-from pi import camera as pi_camera
-from pi.camera import PiCamera
+from pleinair.errors import CameraError
+from pleinair_pi import camera as pi_camera
+from pleinair_pi.camera import PiCamera
 from tests.pi import fake_picamera2
 from tests.pi.fake_picamera2 import SCENE, Picamera2
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from pi.exposure import TARGET, Controller, Exposure, Limits, luma_level, split
+from pleinair_pi.exposure import TARGET, Controller, Exposure, Limits, luma_level, split
 
 LIMITS = Limits()
 SEED = 4

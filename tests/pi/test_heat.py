@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from pi.heat import MOST_REST, Heat, read_heat, read_throttled
+from pleinair_pi.heat import MOST_REST, Heat, read_heat, read_throttled
 
 
 def zone(folder, number: int, text: str) -> None:

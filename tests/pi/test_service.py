@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from host.errors import OptionError, OutputError, RollError
-from host.roll import Look, Roll, Settings
-from pi import service
-from pi.service import WATCHDOG, install, remove, unit_name, unit_text
+from pleinair.errors import OptionError, OutputError, RollError
+from pleinair.rolls.roll import Look, Roll, Settings
+from pleinair_pi import service
+from pleinair_pi.service import WATCHDOG, install, remove, unit_name, unit_text
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from host.cameras import SyntheticCamera
-from host.images import write_image
-from training.trainer import Settings
+from pleinair.cameras.stored import SyntheticCamera
+from pleinair.images import write_image
+from pleinair_training.trainer import Settings
+from tests.house import SHARED
 
-SHARED = Path(__file__).parents[3] / "shared"
 VGG16_FILE = SHARED / "data" / "vgg16" / "vgg16_imagenet_relu4_3_fp16.npz"
 CHANNELS = {1: 64, 2: 128, 3: 256, 4: 512}
 

@@ -22,24 +22,25 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 from qonnx.transformation.infer_shapes import InferShapes
 
-from host import float_network, reference
-from host.cameras import SyntheticCamera
-from host.cli import main
-from host.engines import exact_runner, installed_engines
-from host.errors import ContractError, ModelError
-from host.images import read_image, write_image
-from host.models import CARD, FILES, load_model, read_card, read_file, styles
-from host.network import MAX_FILE_BYTES, IntegerNetwork, dump
-from host.painters import OnnxRunner
-from host.qonnx import read_qonnx
-from host.tiles import Runner
+from pleinair.cameras.stored import SyntheticCamera
+from pleinair.cli.main import main
+from pleinair.engines.exact import exact_runner, installed_engines
+from pleinair.errors import ContractError, ModelError
+from pleinair.images import read_image, write_image
+from pleinair.models import CARD, FILES, load_model, read_card, read_file, styles
+from pleinair.network import floating as float_network
+from pleinair.network import reference
+from pleinair.network.integer import MAX_FILE_BYTES, IntegerNetwork, dump
+from pleinair.network.qonnx import read_qonnx
+from pleinair.painting.painter import OnnxRunner
+from pleinair.painting.tiles import Runner
+from pleinair_training.architecture import Architecture
+from pleinair_training.export import brevitas_painting, export_qonnx_bytes, float_network_of, with_quantised_weights
+from pleinair_training.quantized_net import QuantizedTransformNet
+from pleinair_training.transform_net import TransformNet
+from tests.house import SHARED
 from tests.models import write_model
 from tests.networks import random_network
-from tests.training.conftest import SHARED
-from training.architecture import Architecture
-from training.export import brevitas_painting, export_qonnx_bytes, float_network_of, with_quantised_weights
-from training.quantized_net import QuantizedTransformNet
-from training.transform_net import TransformNet
 
 
 def random_float(width: int, blocks: int, seed: int = 0) -> tuple[TransformNet, list[torch.Tensor]]:

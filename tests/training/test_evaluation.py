@@ -17,17 +17,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-import training.evaluation
-from host.cli import main
-from host.errors import ModelError, OptionError, TrainingError
-from host.images import decode_image, read_image
-from host.models import CARD, read_card
-from tests.films import write_video
-from tests.models import write_model
-from tests.networks import random_network
-from tests.training.conftest import SHARED, VGG16_FILE
-from training.architecture import Architecture
-from training.evaluation import (
+import pleinair_training.evaluation
+from pleinair.cli.main import main
+from pleinair.errors import ModelError, OptionError, TrainingError
+from pleinair.images import decode_image, read_image
+from pleinair.models import CARD, read_card
+from pleinair_training.architecture import Architecture
+from pleinair_training.evaluation import (
     PHOTOS,
     Evaluation,
     Score,
@@ -38,11 +34,16 @@ from training.evaluation import (
     macs_per_pixel,
     read_footage,
 )
-from training.export import export_run
-from training.loss_network import STYLE_LAYERS, LossNetwork
-from training.photos import held_out
-from training.report import curves_picture, write_report
-from training.trainer import Run, Settings
+from pleinair_training.export import export_run
+from pleinair_training.loss_network import STYLE_LAYERS, LossNetwork
+from pleinair_training.photos import held_out
+from pleinair_training.report import curves_picture, write_report
+from pleinair_training.trainer import Run, Settings
+from tests.films import write_video
+from tests.house import SHARED
+from tests.models import write_model
+from tests.networks import random_network
+from tests.training.conftest import VGG16_FILE
 
 HOSTILE = '<script src="//evil">x</script> | $\\frac$ \ud800 \x1b[31m `a`'
 
@@ -171,7 +172,7 @@ def test_pictures_are_by_the_preferred_network(made):
 @pytest.fixture
 def still_camera(tmp_path, monkeypatch) -> Path:
     """Four frames of a texture under noise, a box passing through it; no more than three are to be read."""
-    monkeypatch.setattr(training.evaluation, "SEQUENCE_FRAMES", 3)
+    monkeypatch.setattr(pleinair_training.evaluation, "SEQUENCE_FRAMES", 3)
     rng = np.random.default_rng(0)
     scene = cv2.resize(rng.integers(60, 190, (12, 16, 3), dtype=np.uint8), (512, 384), interpolation=cv2.INTER_CUBIC)
     frames = [np.clip(scene + rng.integers(-4, 5, scene.shape), 0, 255).astype(np.uint8) for _ in range(4)]
@@ -192,7 +193,7 @@ def test_footage_knows_what_stands_still(still_camera):
 
 def test_flicker_is_measured_alone_and_in_the_film(made, still_camera):
     """A network that only turns colours round flickers exactly like its input, less when steadied."""
-    judge = training.evaluation._Judge("vgg16", None, read_footage(still_camera), lambda: None)  # type: ignore[arg-type]
+    judge = pleinair_training.evaluation._Judge("vgg16", None, read_footage(still_camera), lambda: None)  # type: ignore[arg-type]
     own, turned = judge._flickers(None), judge._flickers(lambda image: (255 - image).astype(np.float32))
     assert own["flicker_ratio"] == 1 and own["flicker"] == pytest.approx(80 / 27, rel=0.02)
     assert turned["flicker"] == pytest.approx(own["flicker"]) and turned["flicker_ratio"] == pytest.approx(1)
@@ -235,7 +236,7 @@ def test_subjects_of_one_name_are_told_apart(made, tmp_path):
 
 
 def test_none_means_all_styles(made, monkeypatch):
-    monkeypatch.setattr("host.models.model_folders", lambda: [made.model.parent])
+    monkeypatch.setattr("pleinair.models.model_folders", lambda: [made.model.parent])
     assert [s.name for s in find_subjects([])] == ["model"]
 
 
@@ -397,7 +398,7 @@ def test_an_interrupted_evaluation_leaves_no_half_report(made, tmp_path, capsys,
     def interrupted(_: np.ndarray) -> float:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.evaluation, "border_line", interrupted)
+    monkeypatch.setattr(pleinair_training.evaluation, "border_line", interrupted)
     assert main(command(made, tmp_path / "report", made.model)) == 130
     assert capsys.readouterr().err == "pleinair: interrupted\n" and not list((tmp_path / "report").iterdir())
 
@@ -410,7 +411,7 @@ def test_photos_cost_in_published_units_what_they_always_did(made):
     (run,) = find_subjects([str(made.run)])
     files = find_photos(replace(run, held_out=held_out(names, 14)), data / "content", 2)
     loss = LossNetwork("vgg16", VGG16_FILE, (*STYLE_LAYERS["vgg16"], "relu3_3"))
-    judge = training.evaluation._Judge("vgg16", loss, None, lambda: None)
+    judge = pleinair_training.evaluation._Judge("vgg16", loss, None, lambda: None)
     with torch.no_grad():
         (photos,) = judge.scores(run, [], files, data / "styles" / "hokusai_great_wave_1831.jpg")
     assert photos.network == PHOTOS and photos.content == 0

@@ -7,10 +7,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs torch")
 
-from host import float_network  # noqa: E402
-from host.float_network import FloatConvolution, FloatNetwork, FloatResidual  # noqa: E402
-from host.network import Upsample  # noqa: E402
-from training.johnson import JohnsonNet, johnson_runner, plain_runner  # noqa: E402
+from pleinair.network import floating as float_network  # noqa: E402
+from pleinair.network.floating import FloatConvolution, FloatNetwork, FloatResidual  # noqa: E402
+from pleinair.network.integer import Upsample  # noqa: E402
+from pleinair_training.johnson import JohnsonNet, johnson_runner, plain_runner  # noqa: E402
 
 #: By hand from the paper's table: (inputs, outputs, kernel, pixels of output per pixel of the image, norm).
 TABLE = (

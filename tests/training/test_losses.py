@@ -9,10 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from host.errors import OptionError, TrainingError
+from pleinair.errors import OptionError, TrainingError
+from pleinair_training.loss_network import PUBLISHED, STYLE_LAYERS, LossNetwork, parse_loss_network
+from pleinair_training.losses import ContentLoss, StabilityLoss, StyleLoss, TotalVariationLoss, gram_matrix
 from tests.training.conftest import VGG16_FILE, random_vgg16
-from training.loss_network import PUBLISHED, STYLE_LAYERS, LossNetwork, parse_loss_network
-from training.losses import ContentLoss, StabilityLoss, StyleLoss, TotalVariationLoss, gram_matrix
 
 ALL = STYLE_LAYERS["vgg16"]
 

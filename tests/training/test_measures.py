@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.measures import border_line, feature_distance, flicker, similarity, static_pixels
+from pleinair_training.measures import border_line, feature_distance, flicker, similarity, static_pixels
 
 
 def grey(level: float, height: int = 256, width: int = 384) -> np.ndarray:

@@ -7,9 +7,9 @@ import shutil
 import numpy as np
 import pytest
 
-from host.errors import TrainingError
-from host.images import write_image
-from training.photos import Photos, held_out, load_painting
+from pleinair.errors import TrainingError
+from pleinair.images import write_image
+from pleinair_training.photos import Photos, held_out, load_painting
 
 
 def test_batches_depend_on_seed_stream_and_step_alone(workshop):

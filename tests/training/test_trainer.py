@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from host.errors import OptionError, OutputError, TrainingError
-from training.trainer import (
+from pleinair.errors import OptionError, OutputError, TrainingError
+from pleinair_training.trainer import (
     Progress,
     Run,
     Settings,
@@ -25,7 +25,8 @@ from training.trainer import (
     load_quantised,
     save_checkpoint,
 )
-from training.transform_net import TransformNet
+from pleinair_training.transform_net import TransformNet
+from tests.house import PYTHONPATH
 
 
 class Stop(Exception):
@@ -195,7 +196,7 @@ _TORCHRUN = """
 import sys
 import torch
 from pathlib import Path
-from training.trainer import Run, Settings
+from pleinair_training.trainer import Run, Settings
 import json
 torch.set_num_threads(1)
 run = Run(Path(sys.argv[1]), Settings(**json.loads(sys.argv[2])))
@@ -212,7 +213,7 @@ def test_two_processes_train_as_one(tmp_path, settings):
     script.write_text(_TORCHRUN)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--max-restarts", "2"]
     command += ["--nproc-per-node", "2", str(script)]  # a run goes on where a process that died left it
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, str(tmp_path / "two"), json.dumps(asdict(settings))],
         env=environment, capture_output=True, text=True, timeout=200,
@@ -240,7 +241,7 @@ def test_the_batch_must_be_shared_evenly(tmp_path, settings, monkeypatch):
     class Three:
         count, rank, first, device = 3, 0, True, torch.device("cpu")
 
-    monkeypatch.setattr("training.trainer.Processes", lambda device: Three())
+    monkeypatch.setattr("pleinair_training.trainer.Processes", lambda device: Three())
     with pytest.raises(OptionError, match=r"--batch 2: must be a multiple of the 3 processes"):
         Run(tmp_path / "run", settings)
 

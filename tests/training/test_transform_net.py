@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from training.architecture import Architecture
-from training.quantized_net import QuantizedTransformNet, weight_exponents
-from training.transform_net import TransformNet, _InwardClamp
+from pleinair_training.architecture import Architecture
+from pleinair_training.quantized_net import QuantizedTransformNet, weight_exponents
+from pleinair_training.transform_net import TransformNet, _InwardClamp
 
 
 @pytest.fixture

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from host.cameras import SyntheticCamera
-from host.errors import ModelError, OptionError
-from host.models import load_model, read_card, read_parent
-from host.painters import open_painter
-from training.architecture import Architecture
-from training.export import export_run
-from training.parent import dump_parent, parse_parent
-from training.trainer import Run
-from training.transform_net import TransformNet
-from training.tuning import Scene, tune_style
+from pleinair.cameras.stored import SyntheticCamera
+from pleinair.errors import ModelError, OptionError
+from pleinair.models import load_model, read_card, read_parent
+from pleinair.painting.painter import open_painter
+from pleinair_training.architecture import Architecture
+from pleinair_training.export import export_run
+from pleinair_training.parent import dump_parent, parse_parent
+from pleinair_training.trainer import Run
+from pleinair_training.transform_net import TransformNet
+from pleinair_training.tuning import Scene, tune_style
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,13 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from host import engine_memory, engines
-from host.engines import installed_engines
-from host.errors import EngineError
-from host.float_network import FloatConvolution, FloatNetwork, FloatResidual
-from host.measuring import bench as benching
-from host.measuring import footprint
-from host.measuring.bench import (
+from pleinair.engines import exact as engines
+from pleinair.engines import fastest as engine_memory
+from pleinair.engines.exact import installed_engines
+from pleinair.errors import EngineError
+from pleinair.measuring import bench as benching
+from pleinair.measuring import footprint
+from pleinair.measuring.bench import (
     FLOAT,
     INTEGER,
     JOHNSON,
@@ -29,14 +29,15 @@ from host.measuring.bench import (
     measure_processor,
     profile,
 )
-from host.measuring.footprint import UNTILED, noise, paint_alone, peak_bytes
-from host.measuring.operator_profile import read_profile
-from host.measuring.roofline import MatrixProduct, roofline
-from host.measuring.scaling import Film, Painting, Scaling, plot
-from host.measuring.timing import Timing
-from host.models import load_model
-from host.network import Residual, Upsample
-from host.painters import open_painter
+from pleinair.measuring.footprint import UNTILED, noise, paint_alone, peak_bytes
+from pleinair.measuring.operator_profile import read_profile
+from pleinair.measuring.roofline import MatrixProduct, roofline
+from pleinair.measuring.scaling import Film, Painting, Scaling, plot
+from pleinair.measuring.timing import Timing
+from pleinair.models import load_model
+from pleinair.network.floating import FloatConvolution, FloatNetwork, FloatResidual
+from pleinair.network.integer import Residual, Upsample
+from pleinair.painting.painter import open_painter
 from tests.models import write_model
 from tests.networks import random_network
 
@@ -92,7 +93,7 @@ class Spy:
     """Every program that ONNX Runtime is given, as often as it is run."""
 
     def __init__(self, monkeypatch):
-        from host.ort_engine import OrtEngine
+        from pleinair.engines.onnxruntime import OrtEngine
 
         self.programs, compiled = [], OrtEngine.compile
 
@@ -167,7 +168,7 @@ def test_an_exact_engine_is_opened(model):
 
 def damage(monkeypatch):
     """ONNX Runtime's middle value is off by one."""
-    from host.ort_engine import OrtEngine
+    from pleinair.engines.onnxruntime import OrtEngine
 
     compiled = OrtEngine.compile
 
@@ -295,7 +296,7 @@ def test_the_file_holds_every_figure_that_its_description_names(measured):
 
 
 def test_a_comparison_reads_the_file(tmp_path, measured):
-    read_bench = pytest.importorskip("host.measuring.comparison_files").read_bench
+    read_bench = pytest.importorskip("pleinair.measuring.comparison_files").read_bench
     figures, _, _ = measured
     figures.write(tmp_path / "bench.json")
     rows = read_bench(tmp_path / "bench.json")

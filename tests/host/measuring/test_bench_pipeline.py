@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from host.errors import OptionError
-from host.measuring.bench_pipeline import DISTINCT, measure_pipeline
+from pleinair.errors import OptionError
+from pleinair.measuring.bench_pipeline import DISTINCT, measure_pipeline
 
 pytest.importorskip("av", reason="films need PyAV")
 

@@ -16,13 +16,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from host.engines import installed_engines
-from host.errors import EngineError, OptionError, PleinairError
-from host.machine import this_machine
-from host.measuring import comparison, comparison_files
-from host.measuring.comparison import PackageEnergy, compare, time_here
-from host.measuring.comparison_files import read_bench, read_build, read_evaluation, stated
-from host.measuring.comparison_rows import (
+from pleinair.engines.exact import installed_engines
+from pleinair.errors import EngineError, OptionError, PleinairError
+from pleinair.machine import this_machine
+from pleinair.measuring import comparison, comparison_files
+from pleinair.measuring.comparison import PackageEnergy, compare, time_here
+from pleinair.measuring.comparison_files import read_bench, read_build, read_evaluation, stated
+from pleinair.measuring.comparison_rows import (
     BASE,
     EMULATED,
     JOHNSON,
@@ -40,8 +40,8 @@ from host.measuring.comparison_rows import (
     Row,
     as_json,
 )
-from host.measuring.timing import Timing
-from host.models import load_model
+from pleinair.measuring.timing import Timing
+from pleinair.models import load_model
 from tests.models import write_model
 from tests.networks import random_network
 
@@ -114,8 +114,8 @@ def test_another_machines_processor_is_not_a_board(tmp_path) -> None:
 
 
 def test_what_bench_writes_is_read(tmp_path) -> None:
-    """The file of host/measuring/bench.py itself, for its names and types."""
-    bench = pytest.importorskip("host.measuring.bench", reason="needs host/measuring/bench.py and ONNX Runtime")
+    """The file of pleinair.measuring.bench itself, for its names and types."""
+    bench = pytest.importorskip("pleinair.measuring.bench", reason="needs pleinair.measuring.bench and ONNX Runtime")
     made = bench.Bench(this_machine(), "great-wave", 4, (320, 240), 33_120.0)
     made.measurements.append(
         bench.Measurement(
@@ -363,8 +363,8 @@ def test_an_engine_that_refuses_is_left_out_and_said(style, monkeypatch) -> None
     def refuse(*_: Any, **__: Any) -> None:
         raise EngineError("not exact on this machine")
 
-    monkeypatch.setattr("host.painters.open_painter", refuse)
-    monkeypatch.setattr("host.engines.installed_engines", lambda: ["onnxruntime", "litert"])
+    monkeypatch.setattr("pleinair.painting.painter.open_painter", refuse)
+    monkeypatch.setattr("pleinair.engines.exact.installed_engines", lambda: ["onnxruntime", "litert"])
     found = time_here(Request(style, (32, 24), rounds=1, torch=False), [8], 1, False)
     assert found.left_out[:2] == [f"{name} at 8 bits: not exact on this machine" for name in ("ONNX Runtime", "LiteRT")]
 
@@ -398,9 +398,9 @@ def test_how_the_process_that_times_may_end(style, monkeypatch, work, error, say
 
 def test_boards_are_planned_and_compared_at_one_rate(monkeypatch) -> None:
     """Small frames of a small style; the plans themselves are hw's business."""
-    from host.tiles import padded_size
-    from hw.boards import find_board
-    from hw.folding import plan_for_rate
+    from pleinair.painting.tiles import padded_size
+    from pleinair_hw.plan.boards import find_board
+    from pleinair_hw.plan.folding import plan_for_rate
 
     monkeypatch.setattr(comparison, "_time_apart", lambda *_: comparison._Timed())
     request = Request("starry-night-small", (64, 48), boards=("ultra96",), torch=False, threads=(1,))
@@ -479,7 +479,7 @@ class _Page(HTMLParser):
 
 def test_the_page_is_whole_in_itself_and_hostile_names_are_text(tmp_path) -> None:
     pytest.importorskip("matplotlib", reason="needs matplotlib")
-    from host.measuring.comparison_report import html_page
+    from pleinair.measuring.comparison_report import html_page
 
     text = html_page(example(tmp_path))
     page = _Page()
@@ -498,7 +498,7 @@ def test_the_page_is_whole_in_itself_and_hostile_names_are_text(tmp_path) -> Non
 
 def test_plots_leave_out_what_is_no_board_and_other_sizes(tmp_path) -> None:
     pytest.importorskip("matplotlib", reason="needs matplotlib")
-    from host.measuring.comparison_report import html_page, quality_plot, speed_plot
+    from pleinair.measuring.comparison_report import html_page, quality_plot, speed_plot
 
     made = example(tmp_path)
     for plot in (speed_plot(made), quality_plot(made)):
@@ -509,14 +509,14 @@ def test_plots_leave_out_what_is_no_board_and_other_sizes(tmp_path) -> None:
 
 def test_without_an_evaluation_there_is_no_quality_plot(tmp_path) -> None:
     pytest.importorskip("matplotlib", reason="needs matplotlib")
-    from host.measuring.comparison_report import html_page, quality_plot
+    from pleinair.measuring.comparison_report import html_page, quality_plot
 
     made = replace(example(tmp_path), quality={})
     assert quality_plot(made) is None and "pleinair evaluate" in html_page(made)
 
 
 def test_random_weights_have_no_quality(tmp_path) -> None:
-    from host.measuring.comparison_report import quality_of
+    from pleinair.measuring.comparison_report import quality_of
 
     made = example(tmp_path)
     made = replace(made, quality={**made.quality, 32: Quality(1.0, 1.0, 0.0)})
@@ -541,6 +541,6 @@ def test_json_holds_every_row_and_how_it_was_come_by(tmp_path) -> None:
      (99.96, "100"), (123.4, "123"), (20258, "20,258")],
 )  # fmt: skip
 def test_figures_have_three_digits(value, text) -> None:
-    from host.measuring.comparison_report import rate
+    from pleinair.measuring.comparison_report import rate
 
     assert rate(value) == text

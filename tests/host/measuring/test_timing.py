@@ -9,8 +9,8 @@ from fractions import Fraction
 
 import pytest
 
-from host.measuring import timing
-from host.measuring.timing import Timing, measure
+from pleinair.measuring import timing
+from pleinair.measuring.timing import Timing, measure
 
 
 class Clock:

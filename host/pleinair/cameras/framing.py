@@ -1,0 +1,90 @@
+"""Framing: what of a camera's picture becomes the frame (turn, crop, size), and the time written on a painting."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from pleinair.cameras.stored import Camera, Frame, fit
+from pleinair.errors import OptionError
+from pleinair.painting.tiles import MIN_SIDE
+
+ROTATIONS = (0, 90, 180, 270)
+
+
+@dataclass(frozen=True)
+class Framing:
+    """Turned clockwise by ``rotate`` degrees first, then cropped to (width, height, left, top), then scaled to size."""
+
+    rotate: int = 0
+    crop: tuple[int, int, int, int] | None = None
+
+    def size_of(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(width, height) that a picture of ``size`` has after turn and crop. Raises OptionError when it has not."""
+        width, height = size[::-1] if self.rotate in (90, 270) else size
+        if self.crop is None:
+            return width, height
+        if self.crop[0] + self.crop[2] > width or self.crop[1] + self.crop[3] > height:
+            text = "{}x{}+{}+{}".format(*self.crop)
+            raise OptionError(f"--crop {text!r}: reaches outside the camera's {width}x{height}")
+        return self.crop[:2]
+
+    def __call__(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """uint8 [H, W, 3] to the frame of ``size``, (width, height); a picture too small for the crop is fitted whole.
+
+        A camera may come back from a fault with pictures of another size, and a frame askew is better than none.
+        """
+        image = np.ascontiguousarray(np.rot90(image, -self.rotate // 90))
+        if self.crop is not None:
+            width, height, left, top = self.crop
+            if left + width <= image.shape[1] and top + height <= image.shape[0]:
+                image = np.ascontiguousarray(image[top : top + height, left : left + width])
+        return fit(image, size)
+
+
+def parse_crop(text: str) -> tuple[int, int, int, int]:
+    """``WIDTHxHEIGHT+LEFT+TOP`` in pixels. Raises OptionError."""
+    match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})\+([0-9]{1,5})\+([0-9]{1,5})", text)
+    if match is None or min(int(match[1]), int(match[2])) < MIN_SIDE:
+        raise OptionError(f"--crop {text!r}: write WIDTHxHEIGHT+LEFT+TOP in pixels, at least {MIN_SIDE}x{MIN_SIDE}")
+    width, height, left, top = map(int, match.groups())
+    return width, height, left, top
+
+
+class FramedCamera:
+    """A camera whose frames are turned and cropped; scaled to ``size`` where it is given."""
+
+    def __init__(self, camera: Camera, framing: Framing, size: tuple[int, int] | None) -> None:
+        """Raises OptionError when the crop does not lie within the camera's picture."""
+        self.camera, self.framing = camera, framing
+        self.name, self.count, self.skipped = camera.name, camera.count, camera.skipped
+        own = framing.size_of(camera.size)
+        self.size = size or own
+
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        """See :class:`~pleinair.cameras.stored.Camera`."""
+        for frame in self.camera.frames(start):
+            yield replace(frame, image=self.framing(frame.image, self.size))
+
+
+def stamp(image: np.ndarray, text: str) -> np.ndarray:
+    """The picture with a line of text at its lower left, white with a dark edge; uint8 [H, W, 3]."""
+    height, width = image.shape[:2]
+    scale = max(0.35, height / 600)
+    edge = 1 + round(2 * scale)
+    strip = min(height, round(40 * scale) + 2 * edge)
+    letters = np.zeros((strip, width), np.uint8)
+    place = (round(0.02 * height) + edge, strip - round(0.025 * height) - edge)
+    cv2.putText(letters, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, 255, max(1, round(1.5 * scale)), cv2.LINE_AA)
+    # The edge is grown from the letters: drawn as bolder ones, OpenCV 5 would set them wider.
+    around = cv2.dilate(letters, np.ones((2 * edge + 1, 2 * edge + 1), np.uint8))
+    marked = image.copy()
+    part = marked[height - strip :].astype(np.int32)
+    for colour, mask in ((16, around), (245, letters)):
+        part += (colour - part) * mask[..., None].astype(np.int32) // 255
+    marked[height - strip :] = part
+    return marked

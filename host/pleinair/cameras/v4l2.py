@@ -1,0 +1,82 @@
+"""V4L2 cameras (USB webcams, capture cards) through OpenCV."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pleinair.cameras.stored import Frame
+from pleinair.errors import CameraError
+
+#: Asked of a camera when no size is given; it answers with what it has.
+DEFAULT_SIZE = (1280, 720)
+#: The code of MJPEG, four letters in a word.
+_MJPG = int.from_bytes(b"MJPG", "little")
+#: Pictures that a camera takes to find its exposure and white balance.
+_WARM_UP = 10
+#: The kernel keeps a few pictures; those come at once, a new one only when the sensor has it.
+_BUFFERED = 6
+_FRESH = 0.004
+_PROPERTIES = {"exposure": cv2.CAP_PROP_EXPOSURE, "gain": cv2.CAP_PROP_GAIN, "wb_kelvin": cv2.CAP_PROP_WB_TEMPERATURE}
+
+
+class V4l2Camera:
+    """``/dev/videoN``. May hang, as its driver does: ``pleinair.cameras.guarded`` runs it in a process of its own."""
+
+    live = True
+
+    def __init__(self, number: int, size: tuple[int, int] | None) -> None:
+        """Raises CameraError when it is not there, not allowed, or gives no picture."""
+        self.name, self.device = f"v4l2:{number}", f"/dev/video{number}"
+        if not os.path.exists(self.device):
+            raise CameraError(f"--camera {self.name}: there is no {self.device}")
+        if not os.access(self.device, os.R_OK | os.W_OK):
+            raise CameraError(f"--camera {self.name}: {self.device} is not yours to read; join the group video")
+        self._capture: Any = cv2.VideoCapture(number, cv2.CAP_V4L2)
+        if not self._capture.isOpened():
+            raise CameraError(f"--camera {self.name}: {self.device} gives no pictures, or another program has it")
+        width, height = size or DEFAULT_SIZE
+        # MJPEG: uncompressed pictures of this size come at a few a second over USB 2, or not at all.
+        self._capture.set(cv2.CAP_PROP_FOURCC, _MJPG)
+        self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
+        self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
+        self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        self._index = 0
+        image = None
+        for _ in range(_WARM_UP):
+            image = self._read()
+        if image is None:
+            self.close()
+            raise CameraError(f"--camera {self.name}: {self.device} gives no pictures")
+        self.size = (image.shape[1], image.shape[0])
+
+    def _read(self) -> np.ndarray | None:
+        done, image = self._capture.read()
+        return image if done and image is not None and image.size else None
+
+    def shoot(self) -> Frame:
+        """See :class:`~pleinair.cameras.stored.Shooter`."""
+        for _ in range(_BUFFERED):
+            began = time.monotonic()
+            if not self._capture.grab():
+                raise CameraError(f"camera {self.name}: gave no picture; unplugged?")
+            if time.monotonic() - began > _FRESH:
+                break
+        done, image = self._capture.retrieve()
+        if not done or image is None or image.ndim != 3:
+            raise CameraError(f"camera {self.name}: gave a picture that cannot be decoded")
+        metadata = {key: self._capture.get(code) for key, code in _PROPERTIES.items()}
+        frame = Frame(
+            cv2.cvtColor(image, cv2.COLOR_BGR2RGB), self._index, time.monotonic(), "", self._index,
+            {key: value for key, value in metadata.items() if value > 0},
+        )  # fmt: skip
+        self._index += 1
+        return frame
+
+    def close(self) -> None:
+        """See :class:`~pleinair.cameras.stored.Shooter`."""
+        self._capture.release()

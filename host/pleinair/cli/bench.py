@@ -1,0 +1,392 @@
+"""``pleinair bench``: what painting costs on this machine's processor, or on an accelerator."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pleinair.cli.fpga import FPGA, accelerator_options, choose
+from pleinair.cli.options import (
+    PATH,
+    backend_option,
+    bits_option,
+    config_option,
+    one_line,
+    quiet_console,
+    say,
+    style_option,
+)  # fmt: skip
+from pleinair.cli.values import parse_size
+from pleinair.errors import EngineError, OptionError
+from pleinair.films.pipeline import plural
+from pleinair.network.floating import FLOAT_BITS
+
+if TYPE_CHECKING:
+    from pleinair.measuring.bench import Bench, Measurement
+    from pleinair.measuring.operator_profile import Profile
+    from pleinair.models import Model
+
+DEFAULT_SIZE = (640, 480)
+#: Frames that are painted unless asked otherwise: in turns with the rest, or by an accelerator or the reference alone.
+ROUNDS, FRAMES = 15, 50
+#: A frame of 12 megapixels, painted twice by itself where that takes no longer than so many seconds.
+LARGE, _LARGE_SECONDS = (4000, 3000), 10.0
+#: Rounds of frames that get very large.
+_SCALING_ROUNDS = 5
+#: Nodes of a profile that are shown; the file holds all.
+_NODES = 12
+
+
+@click.command()
+@style_option
+@bits_option
+@backend_option
+@accelerator_options
+@click.option("--size", help="The frames' size, WIDTHxHEIGHT; 640x480, or what the accelerator was built for.")
+@click.option(
+    "--frames", type=click.IntRange(1, 100_000),
+    help=f"Paint so many with each engine; {ROUNDS} by default, {FRAMES} with fpga and reference.",
+)  # fmt: skip
+@click.option(
+    "--threads", type=click.IntRange(0, 256), default=0, help="Threads that paint; by default 1, then every core."
+)
+@click.option("--profile", is_flag=True, help="Also time every operator of the graph in ONNX Runtime.")
+@click.option(
+    "--film-frames", type=click.IntRange(0, 100_000), default=300, show_default=True,
+    help="Frames of the film that is compared with painting alone; 0 leaves it out.",
+)  # fmt: skip
+@click.option(
+    "--large/--no-large", default=None,
+    help="Memory and pixels of a 12-megapixel frame; by default where that takes seconds.",
+)  # fmt: skip
+@click.option("--scaling", is_flag=True, help="Frames up to 12 megapixels and films up to 5000 frames; minutes.")
+@click.option("--plot", type=PATH, help="Draw --scaling to this .png or .svg.")
+@click.option("--json", "out", type=PATH, help="Write all figures to this file.")
+@config_option
+def bench(
+    style: str, bits: int, backend: str, overlay: str | None, fallback: str | None, size: str | None,
+    frames: int | None, threads: int, profile: bool, film_frames: int, large: bool | None, scaling: bool,
+    plot: Path | None, out: Path | None,
+) -> None:  # fmt: skip
+    """Check and time painting: engines against the machine's int8 peak, or an accelerator's stages and power.
+
+    The fastest engine that paints the reference's pixels here is what `--engine auto` takes from now on.
+    """
+    from pleinair.images import check_writable
+    from pleinair.measuring.bench import begin
+    from pleinair.measuring.scaling import check_plot
+    from pleinair.models import load_model
+    from pleinair.painting.painter import BACKENDS
+
+    if plot is not None:
+        if not scaling:
+            raise OptionError(f"--plot {plot}: needs --scaling")
+        check_plot(plot)
+    for path in (plot, out):
+        if path is not None:
+            check_writable(path)
+    if backend not in (*BACKENDS, FPGA):
+        raise OptionError(f"--backend {backend!r}: choose from {', '.join(BACKENDS)}, {FPGA}")
+    chosen, style, bits = choose(backend, overlay, fallback, style, bits)
+    extent = None if size is None else parse_size(size)
+    model = load_model(style, bits)
+    if backend == "cpu":
+        figures = begin(model, extent or DEFAULT_SIZE)
+        _bench_processor(figures, model, frames or ROUNDS, threads, profile, film_frames, large, scaling, plot)
+    else:
+        figures = _bench_alone(model, chosen, extent, frames or FRAMES, threads)
+    if out is not None:
+        figures.write(out)
+        say(f"{click.format_filename(out)}: all figures")
+
+
+# -- one painter alone
+
+
+def _bench_alone(
+    model: Model, backend: str, extent: tuple[int, int] | None, frames: int, threads: int
+) -> Bench:  # fmt: skip
+    """An accelerator, or the reference."""
+    from pleinair.fpga.painter import AcceleratorPainter
+    from pleinair.measuring.bench import begin, measure_accelerator, measure_reference
+    from pleinair.painting.painter import open_painter
+
+    with closing(open_painter(model, backend, threads)) as painter:
+        accelerated = painter if isinstance(painter, AcceleratorPainter) else None
+        if extent is None and accelerated is not None:
+            height, width = (side - 2 * model.margin for side in accelerated.tile)
+            extent = width, height
+        figures = begin(model, extent or DEFAULT_SIZE)
+        lines: list[str] = []
+        if accelerated is None:
+            measure_reference(figures, painter, frames)
+        else:
+            tiles = measure_accelerator(figures, accelerated, frames)
+            lines = _accelerator_lines(accelerated, figures.measurements[0], tiles)
+        (found,) = figures.measurements
+        width, height = figures.size
+        say(f"{model.style} {model.bits}-bit, {width}x{height}, {painter.name}")
+        say(f"{found.fps:.2f} frames a second, {found.ms:.2f} ms a frame, over {frames} frames")
+        for line in lines:
+            say(line)
+    return figures
+
+
+def _accelerator_lines(painter: Any, found: Measurement, tiles: Any) -> list[str]:
+    """What an accelerator's time and power were spent on."""
+    assert found.stages is not None
+    own = found.stages["prepare"] + found.stages["dma"] + found.stages["collect"]
+    lines = [
+        f"a tile of {painter.accelerator.width}x{painter.accelerator.height}, of which there were {tiles.count}: "
+        + ", ".join(f"{name} {ms:.2f} ms" for name, ms in found.stages.items())
+        + f"; the driver's own {own:.2f} ms"
+    ]
+    if tiles.replaced or tiles.reloads:
+        lines.append(
+            f"{tiles.replaced} frames painted by the fallback, the overlay loaded anew {tiles.reloads} times"
+        )  # fmt: skip
+    if found.watts:
+        lines.append(
+            "power, processor included: " + ", ".join(f"{rail} {mean:.2f} W" for rail, mean in found.watts.items())
+        )
+    if found.emulated:
+        lines.append(
+            "EMULATED: this machine's processor stood in for the accelerator; of a board these figures say nothing"
+        )
+    return lines
+
+
+# -- the processor's engines
+
+
+def _bench_processor(
+    figures: Bench, model: Model, rounds: int, threads: int, with_profile: bool, film_frames: int, large: bool | None,
+    with_scaling: bool, plot_path: Path | None,
+) -> None:  # fmt: skip
+    from pleinair.machine import cores
+    from pleinair.measuring.bench import measure_processor
+
+    width, height = figures.size
+    machine = figures.machine
+    say(
+        one_line(
+            f"{machine.processor}{', ' + machine.board if machine.board else ''}, {plural(machine.cores, 'core')}: "
+            f"{', '.join(machine.features) or 'no instructions for small integers'}"
+        )
+    )
+    say(f"{model.style} {model.bits}-bit, {width}x{height}, {figures.macs_per_pixel:,.0f} multiply-accumulates a pixel")
+    counts = [threads] if threads else sorted({1, cores()})
+    with _Bar() as bar:
+        for count in counts:
+            bar.title = plural(count, "thread")
+            measure_processor(figures, model, count, rounds, bar.report)
+    _show_engines(figures)
+    if model.bits != FLOAT_BITS:
+        if not figures.fastest:
+            raise EngineError("no engine paints the reference's pixels here; use --backend reference")
+        _bench_further(figures, model, rounds, with_profile, film_frames, large, with_scaling, plot_path)
+    for sentence in figures.skipped:
+        say(one_line(f"not measured: {sentence}"))
+
+
+def _bench_further(
+    figures: Bench, model: Model, rounds: int, with_profile: bool, film_frames: int, large: bool | None,
+    with_scaling: bool, plot_path: Path | None,
+) -> None:  # fmt: skip
+    """What is measured of the fastest engines alone."""
+    from pleinair.measuring.bench import measure_large, profile
+    from pleinair.measuring.scaling import measure_scaling, plot
+
+    for threads in figures.fastest if with_profile else ():
+        figures.profiles[threads] = profile(model, figures.size, threads, rounds)
+        _show_profile(figures.profiles[threads], threads)
+    if film_frames:
+        _film(figures, model, film_frames)
+    most = max(figures.fastest)
+    engine = figures.fastest[most]
+    if large is None:
+        seconds = LARGE[0] * LARGE[1] / 1e6 / max(m.megapixels for m in figures.measurements if m.exact)
+        large = seconds < _LARGE_SECONDS
+        if not large:
+            figures.skipped.append(f"a frame of {LARGE[0]}x{LARGE[1]}, which takes {seconds:.0f} s here: give --large")
+    if large:
+        figures.large = measure_large(model, engine, most, LARGE)
+        _show_large(figures)
+    if with_scaling:
+        with _Bar() as bar:
+            bar.title = "scaling"
+            figures.scaling = measure_scaling(model, engine, most, min(rounds, _SCALING_ROUNDS), bar.report)
+        _show_scaling(figures)
+        if plot_path is not None:
+            title = f"{model.style} {model.bits}-bit, {engine}, {plural(most, 'thread')}, {figures.machine.processor}"
+            plot(figures.scaling, title, plot_path)
+            say(f"{click.format_filename(plot_path)}: the plot")
+
+
+def _film(figures: Bench, model: Model, frames: int) -> None:
+    from pleinair.measuring.bench import measure_pipeline
+
+    with _Bar() as bar:
+        for threads, engine in figures.fastest.items():
+            name = f"film, {plural(threads, 'thread')}"
+            try:
+                figures.pipelines[threads] = measure_pipeline(
+                    model, engine, threads, figures.size, frames, partial(bar.report, name)
+                )
+            except OptionError as error:
+                figures.skipped.append(f"a film: {error}")
+                return
+    _show_pipelines(figures)
+
+
+class _Bar:
+    """One bar on a terminal. It is drawn between two measurements only: a thread of its own would be in their way."""
+
+    def __enter__(self) -> _Bar:
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self.title = ""  # goes before what is reported
+        self._bars = Progress(
+            TextColumn("{task.description}"), BarColumn(), console=quiet_console(), auto_refresh=False, transient=True
+        )
+        self._task = self._bars.add_task("", total=None)
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bars.stop()
+
+    def report(self, name: str, done: int, total: int) -> None:
+        """See :data:`pleinair.measuring.timing.Report`."""
+        name = f"{self.title}: {name}" if self.title else name
+        self._bars.update(self._task, description=name, completed=done, total=total, refresh=True)
+
+
+# -- tables
+
+
+def _table(title: str, *columns: str) -> Any:
+    """A table under a title that is said at once; the first column holds names, the rest figures."""
+    from rich.table import Table
+
+    say(title)
+    table = Table()
+    table.add_column(columns[0])
+    for column in columns[1:]:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _print(table: Any) -> None:
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:  # a file has no width to fit into
+        console.width = 200
+    console.print(table)
+
+
+def _number(value: float | None, digits: int = 1, unit: str = "") -> str:
+    return "" if value is None else f"{value:,.{digits}f}{unit}"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f} %"
+
+
+def _show_engines(figures: Bench) -> None:
+    from rich.text import Text
+
+    from pleinair.measuring.bench import FLOAT, JOHNSON
+
+    names = {FLOAT: "float network, ONNX Runtime", JOHNSON: "Johnson's network, PyTorch"}
+    for top in figures.rooflines:
+        table = _table(
+            f"{plural(top.threads, 'thread')}; int8 roofline {top.gmacs:,.0f} GMAC/s "
+            f"({'x'.join(map(str, top.shape))} in ONNX Runtime)",
+            "", "ms", "fps", "Mpx/s", "useful\nGMAC/s", "of\nroof", "executed\nGMAC/s", "of\nroof", "times\nfloat",
+            "times\nJohnson", "differing",
+        )  # fmt: skip
+        for m in figures.measurements:
+            if m.threads != top.threads:
+                continue
+            fastest = m.exact and m.engine == figures.fastest.get(top.threads)
+            table.add_row(
+                Text(names.get(m.network, m.name), style="bold" if fastest else ""),
+                _number(m.ms), _number(m.fps), _number(m.megapixels, 2), _number(m.useful_gmacs),
+                _percent(m.useful_share), _number(m.executed_gmacs), _percent(m.executed_share),
+                _number(m.times_float, 2), _number(m.times_johnson), "0" if m.exact else "",
+            )  # fmt: skip
+        _print(table)
+    for refusal in figures.refused:
+        count = f" ({refusal.differing} of {refusal.values} values differ)" if refusal.differing else ""
+        say(one_line(f"refused, {plural(refusal.threads, 'thread')}: {refusal.engine}: {refusal.reason}{count}"))
+    for threads, engine in figures.fastest.items():
+        say(f"fastest with {plural(threads, 'thread')}: {engine}; --engine auto takes it from now on")
+
+
+def _show_profile(profile: Profile, threads: int) -> None:
+    piece = f", one of the frame's {profile.pieces} tiles" if profile.pieces > 1 else ""
+    title = (
+        f"graph in ONNX Runtime{piece}, {plural(threads, 'thread')}: {profile.ms:.1f} ms, means of {profile.runs} runs"
+    )
+    table = _table(title, "operator", "nodes", "ms", "share")
+    for cost in profile.operators:
+        table.add_row(cost.operator, str(cost.nodes), _number(cost.ms, 2), _percent(cost.share))
+    table.add_section()
+    for cost in profile.nodes[:_NODES]:
+        table.add_row(f"{cost.name} ({cost.operator})", "", _number(cost.ms, 2), _percent(cost.share))
+    _print(table)
+
+
+def _show_pipelines(figures: Bench) -> None:
+    (frames,) = {p.frames for p in figures.pipelines.values()}
+    table = _table(
+        f"a film of {frames} frames, {'x'.join(map(str, figures.size))}: decode, paint and encode beside one another",
+        "", "painter\nalone, fps", "end to end,\nfps", "ratio", "capture,\nms", "paint,\nms", "record,\nms",
+        "painter alone,\nprocessor ms", "end to end,\nprocessor ms",
+    )  # fmt: skip
+    for threads, p in figures.pipelines.items():
+        table.add_row(
+            f"{figures.fastest[threads]}, {plural(threads, 'thread')}", _number(p.painter_fps), _number(p.pipeline_fps),
+            _percent(p.ratio), *(_number(v) for v in (p.capture_ms, p.paint_ms, p.record_ms)),
+            _number(p.painter_cpu_ms), _number(p.pipeline_cpu_ms),
+        )  # fmt: skip
+    _print(table)
+
+
+def _show_large(figures: Bench) -> None:
+    found = figures.large
+    assert found is not None
+    width, height = found.size
+    same = f"the same pixels {found.other}" if found.same_pixels else f"OTHER PIXELS {found.other}"
+    say(
+        f"{width}x{height} by {found.engine}, {plural(found.threads, 'thread')}: {found.seconds:.2f} s, peak memory "
+        f"{found.peak_bytes / 1e6:.0f} MB, of which {found.opened_bytes / 1e6:.0f} MB before the frame; "
+        f"{same} ({found.other_peak_bytes / 1e6:.0f} MB)"
+    )
+
+
+def _show_scaling(figures: Bench) -> None:
+    found = figures.scaling
+    assert found is not None
+    title = f"scaling: {found.engine}, {plural(found.threads, 'thread')}"
+    table = _table(title, "megapixels", "ms", "ms a megapixel", "processor ms a megapixel")
+    for p in found.paintings:
+        per = p.ms / p.megapixels, p.processor_ms / p.megapixels
+        table.add_row(_number(p.megapixels, 2), _number(p.ms), *(_number(v) for v in per))
+    _print(table)
+    table = _table(f"films of {found.size[0]}x{found.size[1]}", "frames", "s", "ms a frame", "peak memory, MB")
+    for film in found.films:
+        per_frame, memory = 1e3 * film.seconds / film.frames, film.peak_bytes / 1e6
+        table.add_row(f"{film.frames:,}", _number(film.seconds, 2), _number(per_frame, 2), _number(memory))
+    _print(table)
+
+
+def register(app: click.Group) -> None:
+    """Add the subcommand to the command line."""
+    app.add_command(bench)

@@ -1,0 +1,92 @@
+"""The doctor's look at a board: all that painting with an accelerator depends on, and the remedy for what is amiss."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pleinair.doctor.examine import BAD, DOUBTFUL, GOOD, Finding
+from pleinair.emulator.stand_in import is_build, read_build
+from pleinair.errors import PleinairError
+from pleinair.fpga.deployment import Deployment, read_deployment
+from pleinair.fpga.driver import SLOTS, import_pynq
+from pleinair.fpga.painter import parse_overlay
+from pleinair.machine import kernel_bytes
+
+#: $BOARD of PYNQ's images, in small letters, begins with one of these on our boards.
+_NAMES: Mapping[str, tuple[str, ...]] = {
+    "pynq-z2": ("pynq-z2",), "ultra96": ("ultra96",), "kv260": ("kv260", "kria"), "zcu104": ("zcu104",)
+}  # fmt: skip
+_PROFILE = "log in by `sudo -i`, or run . /etc/profile.d/xrt_setup.sh; . /etc/profile.d/pynq_venv.sh"
+
+
+def look_at_board(backend: str) -> Iterator[Finding]:
+    """Everything about ``fpga[+FALLBACK]:OVERLAY`` short of painting."""
+    kind, folder = parse_overlay(backend.partition(":")[2])
+    try:
+        if kind and is_build(folder):
+            build = read_build(folder)
+            yield Finding("overlay", GOOD, f"{build.style} at {build.bits} bits, a build for {build.board}")
+        else:
+            deployment = read_deployment(folder)
+            yield Finding(
+                "overlay", GOOD, f"{deployment.style} at {deployment.bits} bits for {deployment.board}, tiles of "
+                f"{deployment.width}x{deployment.height}; every file as it was written",
+            )  # fmt: skip
+    except PleinairError as error:
+        yield Finding("overlay", BAD, str(error), "`pleinair deploy` brings it; docs/fpga.md")
+        return
+    try:
+        pynq: Any = import_pynq()
+    except PleinairError as error:
+        yield Finding("pynq", BAD, str(error), _PROFILE)
+        return
+    if kind:
+        yield Finding("pynq", GOOD, f"pynq {pynq.__version__}; the board is {kind}")
+        return
+    yield look_at_version(str(pynq.__version__), deployment)
+    if os.environ.get("PYNQ_REMOTE_DEVICES"):
+        yield Finding("board", GOOD, f"on the network: {os.environ['PYNQ_REMOTE_DEVICES']}")
+        return
+    yield look_at_rights(os.geteuid(), os.environ)
+    yield look_at_name(os.environ.get("BOARD", ""), deployment)
+    yield look_at_buffers(deployment)
+
+
+def look_at_version(version: str, deployment: Deployment) -> Finding:
+    """Whether this PYNQ knows this chip."""
+    if deployment.board == "pynq-z2" and not version.startswith("3."):
+        return Finding("pynq", BAD, f"pynq {version}, which knows no Zynq-7000", "PYNQ's 3.1 image for the Pynq-Z2")
+    return Finding("pynq", GOOD, f"pynq {version}")
+
+
+def look_at_rights(user: int, environment: Mapping[str, str]) -> Finding:
+    """Whether registers and buffers can be had."""
+    if user != 0:
+        return Finding("rights", BAD, "registers and buffers are root's", "sudo -i; or the service, which is root")
+    if "XILINX_XRT" not in environment:
+        return Finding("rights", BAD, "XILINX_XRT is not set: pynq finds no board without", _PROFILE)
+    return Finding("rights", GOOD, "root, in PYNQ's environment")
+
+
+def look_at_name(name: str, deployment: Deployment) -> Finding:
+    """Whether the overlay was built for this board."""
+    if not name:
+        return Finding("board", DOUBTFUL, "$BOARD does not tell which it is", _PROFILE)
+    if not name.lower().startswith(_NAMES.get(deployment.board, (deployment.board,))):
+        return Finding("board", BAD, f"{name}, the overlay is for {deployment.board}", "build for this board")
+    return Finding("board", GOOD, name)
+
+
+def look_at_buffers(deployment: Deployment, meminfo: Path = Path("/proc/meminfo")) -> Finding:
+    """Whether there is contiguous memory for the buffers."""
+    needed = 2 * SLOTS * deployment.height * deployment.width * 3
+    free = kernel_bytes(meminfo, "CmaFree")
+    if free is None:
+        return Finding("buffers", DOUBTFUL, "the kernel does not tell of contiguous memory", "an image of PYNQ's")
+    found = f"{free / 1e6:.1f} MB of contiguous memory free, {needed / 1e6:.1f} are needed"
+    if free < needed:
+        return Finding("buffers", BAD, found, "shut down notebooks that hold buffers, or reboot")
+    return Finding("buffers", GOOD, found)

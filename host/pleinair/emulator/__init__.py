@@ -1,0 +1,1 @@
+"""No board at hand: an emulated one that unmodified pynq drives."""

@@ -1,0 +1,208 @@
+"""A board in software: PYNQ's own code, unmodified, drives an emulated accelerator.
+
+``--overlay emulated:FOLDER`` paints with it. The folder is a deployment, or a build, which serves without Vivado: what
+Vivado would have made is stood in for (pleinair.fpga.handoff). The accelerator computes the integer network with ONNX
+Runtime, where that is exact, or the reference. With ``simulated:BUILD`` it is the build's RTL, cycle by cycle in
+Verilator: a frame then goes from the host through PYNQ, the engines' registers and the generated hardware.
+
+``$PLEINAIR_FAULTS`` (``"hang@3 memory@0"``; pleinair.emulator.fabric) makes things go wrong on the way.
+
+Every buffer has a copy of its own on the host's side, so that only what is flushed and invalidated passes between
+the two. Needs pynq; reset values of clock registers: AMD UG1087 (CRL_APB, CRF_APB), UG585 (SLCR).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pynq
+from pynq.buffer import PynqBuffer
+from pynqmetadata.frontends import Metadata
+from pynqmetadata.views.runtime import RuntimeMetadataParser
+
+from pleinair.emulator.fabric import Compute, Fabric, Memory, Power, parse_faults
+from pleinair.emulator.stand_in import is_build, stand_in_for_build
+from pleinair.engines.exact import exact_runner
+from pleinair.errors import EngineError, OptionError
+from pleinair.fpga.deployment import Deployment, read_deployment
+from pleinair.fpga.driver import Accelerator
+from pleinair.fpga.handoff import is_zynq_7000, weight_ports
+from pleinair.fpga.painter import SIMULATED
+from pleinair.models import load_model
+from pleinair.network import reference
+from pleinair.network.integer import IntegerNetwork
+
+FAULTS_VARIABLE = "PLEINAIR_FAULTS"
+#: Seconds for a processor, or a simulation of every gate, to paint the first tile.
+_FIRST_DEADLINE = 3600.0
+_PS = 0xF000_0000
+#: Clock registers after power-up: PLLs at 1.5 GHz (UltraScale+) or 1 GHz (Zynq-7000), fabric clocks at 100 MHz.
+_ULTRASCALE_RESET = {
+    0xFF5E0020: 90 << 8 | 1 << 16, 0xFF5E0030: 90 << 8 | 1 << 16, 0xFD1A002C: 72 << 8,
+    **{0xFF5E00C0 + 4 * i: 1 << 24 | 1 << 16 | 15 << 8 for i in range(4)},
+}  # fmt: skip
+_ZYNQ_7000_RESET = {
+    0xF8000100: 26 << 12, 0xF8000104: 21 << 12, 0xF8000108: 20 << 12, 0xF8000120: 2 << 8,
+    **{0xF8000170 + 16 * i: 2 << 20 | 5 << 8 for i in range(4)},
+}  # fmt: skip
+
+
+class EmulatedBuffer(PynqBuffer):  # type: ignore[misc]
+    """A buffer whose memory goes back to the emulated board when it is freed."""
+
+    def freebuffer(self) -> None:
+        """Free the memory; what still runs on it will find no buffer there."""
+        address = self.__dict__.pop("allocation", None)
+        if address is not None:
+            self.device.memory.free(address)
+
+
+class EmulatedDevice(pynq.Device):  # type: ignore[misc]
+    """A pynq device; see this file's description. Give it to an overlay, or make it ``pynq.Device.active_device``."""
+
+    def __init__(self, deployment: Deployment, compute: Compute, power: Power | None = None) -> None:
+        super().__init__("emulated")
+        self.name = "emulated"
+        self.power = power or Power()
+        self.memory = Memory()
+        self.fabric: Fabric | None = None
+        self.downloads = 0
+        self.scratch: Any = None
+        self.capabilities = {"REGISTER_RW": True}
+        self._handoff = deployment.bitfile.with_suffix(".hwh")
+        zynq_7000 = is_zynq_7000(self._handoff)
+        self.arch = "armv7l" if zynq_7000 else "aarch64"
+        self.bitfile_name: str | None = None
+        self.timestamp: str | None = None
+        self._system = dict(_ZYNQ_7000_RESET if zynq_7000 else _ULTRASCALE_RESET)
+        self._engines = deployment.engines
+        self._frame_bytes = deployment.height * deployment.width * 3
+        self._compute = compute
+
+    # -- what pynq asks of a device
+
+    def get_bitfile_metadata(self, bitfile_name: str, partial: bool = False) -> Any:
+        """pynq's parse of the .hwh beside a bitstream."""
+        return RuntimeMetadataParser(Metadata(input=str(Path(bitfile_name).with_suffix(".hwh"))))
+
+    def download(self, bitstream: Any, parser: Any = None) -> None:
+        """Load a bitstream: what runs stops, registers are as after a reset, buffers stay."""
+        if self.fabric is not None:
+            self.fabric.switch_off()
+        first, last = (int(parser.ip_dict[name]["phys_addr"]) for name in self._engines)
+        ports = {address: size for address, size in weight_ports(self._handoff).values()}
+        self.fabric = Fabric(self.memory, self.power, (first, last), self._frame_bytes, self._compute, ports)
+        self.downloads += 1
+        self.post_download(bitstream, parser)
+
+    def read_registers(self, address: int, length: int) -> bytes:
+        """Registers as little-endian bytes."""
+        return b"".join(self._read(a).to_bytes(4, "little") for a in range(address, address + length, 4))
+
+    def write_registers(self, address: int, data: bytes) -> None:
+        """Registers from little-endian bytes."""
+        data = bytes(data)
+        for k in range(0, len(data), 4):
+            self._write(address + k, int.from_bytes(data[k : k + 4], "little"))
+
+    def _read(self, address: int) -> int:
+        if address >= _PS:
+            return self._system.get(address, 0)
+        if self.fabric is None:
+            raise RuntimeError("no bitstream is loaded")
+        return self.fabric.read(address)
+
+    def _write(self, address: int, value: int) -> None:
+        if address >= _PS:
+            self._system[address] = value
+        elif self.fabric is None:
+            raise RuntimeError("no bitstream is loaded")
+        else:
+            self.fabric.write(address, value)
+
+    def allocate(self, shape: Any, dtype: Any, cacheable: bool = True, **_: Any) -> EmulatedBuffer:
+        """A buffer; RuntimeError where a real device raises it, too."""
+        number = self.power.allocations
+        self.power.allocations += 1
+        count = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        if self.power.strikes("memory", number):
+            raise RuntimeError("BO allocation failed: [Errno 12] Cannot allocate memory")
+        try:
+            address = self.memory.allocate(count)
+        except MemoryError as error:
+            raise RuntimeError(f"BO allocation failed: {error}") from error
+        host = np.full(count, 0x5A, np.uint8)
+        buffer = EmulatedBuffer(
+            shape, dtype, buffer=host, device=self, bo=(address, host), device_address=address, coherent=False
+        )
+        buffer.allocation = address
+        return buffer
+
+    def flush(self, bo: tuple[int, np.ndarray], offset: int, pointer: int, count: int) -> None:
+        """The host's copy into memory."""
+        address, host = bo
+        self.memory.view(address + offset, count)[:] = host[offset : offset + count]
+
+    def invalidate(self, bo: tuple[int, np.ndarray], offset: int, pointer: int, count: int) -> None:
+        """Memory into the host's copy."""
+        address, host = bo
+        host[offset : offset + count] = self.memory.view(address + offset, count)
+
+
+# -- what the accelerator computes
+
+
+def _frames(run: Any, height: int, width: int) -> Compute:
+    def compute(data: np.ndarray) -> np.ndarray:
+        painted: np.ndarray = run(data.reshape(height, width, 3))
+        return painted.reshape(-1)
+
+    return compute
+
+
+def integer_network(deployment: Deployment) -> Compute:
+    """The deployment's network: by ONNX Runtime where it is installed and exact, else by the reference."""
+    network = load_model(str(deployment.model), deployment.bits).network
+    assert isinstance(network, IntegerNetwork)
+    try:
+        run: Any = exact_runner(network, 1)
+    except EngineError:
+        run = partial(reference.run, network)
+    return _frames(run, deployment.height, deployment.width)
+
+
+def simulated_rtl(build: Path, deployment: Deployment) -> Compute:
+    """A build's RTL in Verilator. Raises SimulationError, StitchError."""
+    from pleinair_hw.simulate import simulation
+
+    accelerator = simulation.load(build)
+    accelerator.compile()
+    return _frames(
+        lambda frame: simulation.simulate(accelerator, frame[None]).frames[0], deployment.height, deployment.width
+    )
+
+
+def open_board(kind: str, folder: Path) -> Accelerator:
+    """The accelerator of ``emulated:FOLDER`` or ``simulated:BUILD``, not loaded yet.
+
+    Raises DeploymentError, ModelError, OptionError, SimulationError.
+    """
+    faults = parse_faults(os.environ.get(FAULTS_VARIABLE, ""))
+    scratch = None
+    if is_build(folder):
+        scratch = tempfile.TemporaryDirectory(prefix="pleinair-emulated-")
+        deployment = stand_in_for_build(folder, Path(scratch.name) / "deploy")
+    elif kind == SIMULATED:
+        raise OptionError(f"--overlay {kind}:{folder}: not a build's folder, which has the RTL")
+    else:
+        deployment = read_deployment(folder)
+    compute = simulated_rtl(folder, deployment) if kind == SIMULATED else integer_network(deployment)
+    device = EmulatedDevice(deployment, compute, Power(faults))
+    # It goes when the device does.
+    device.scratch = scratch
+    return Accelerator(deployment, device, _FIRST_DEADLINE, load=False)

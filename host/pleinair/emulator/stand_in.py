@@ -1,0 +1,116 @@
+"""Deployment folders without Vivado, for the emulated board: all is real but the bitstream and its handoff."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pleinair.fpga.deployment import (
+    BITFILE,
+    DRIVER,
+    MANIFEST,
+    MODEL,
+    PLATFORM,
+    SETTINGS,
+    Deployment,
+    DeploymentError,
+    read_deployment,
+    write_manifest,
+)  # fmt: skip
+from pleinair.fpga.handoff import write_handoff
+from pleinair.models import CARD, FILES, find_style, read_card, read_file
+
+_BUILD_STATE = "build.json"
+_BUILD_FORMAT = "pleinair-build"
+_ENGINES = ("idma0", "odma0")
+
+
+@dataclass(frozen=True)
+class Build:
+    """What of a build's folder (pleinair_hw.build) a board asks for; height and width are the accelerator's frame."""
+
+    style: str
+    bits: int
+    board: str
+    clock_mhz: int
+    height: int
+    width: int
+
+
+def is_build(folder: Path) -> bool:
+    """Whether a folder is a build's and no deployment."""
+    return (folder / _BUILD_STATE).is_file() and not (folder / MANIFEST).is_file()
+
+
+def read_build(folder: Path) -> Build:
+    """A finished build's facts. Raises DeploymentError."""
+    try:
+        state = json.loads((folder / _BUILD_STATE).read_bytes())
+        if state["format"] != _BUILD_FORMAT or state["version"] != 1:
+            raise ValueError("another format")
+        build = Build(
+            str(state["request"]["model"]), int(state["bits"]), str(state["board"]), round(state["clock_mhz"]),
+            int(state["height"]), int(state["width"]),
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DeploymentError(f"{folder}: not a build folder ({_BUILD_STATE} missing or damaged)") from error
+    if state.get("state") != "complete":
+        raise DeploymentError(f"{folder}: the build was interrupted; run it again")
+    return build
+
+
+def settings(height: int, width: int, clock_mhz: int, writeable: bool) -> dict[str, Any]:
+    """What finn-plus 1.6.1 writes to settings.json for an accelerator of RGB frames, a pixel a word."""
+    shapes: dict[str, Any] = {"idma_names": [_ENGINES[0]], "odma_names": [_ENGINES[1]]}
+    for end in "io":
+        shapes[f"{end}dt"] = ["DataType['UINT8']"]
+        shapes[f"{end}shape_normal"] = [[1, height, width, 3]]
+        shapes[f"{end}shape_folded"] = shapes[f"{end}shape_packed"] = [[1, height, width, 1, 3]]
+    shapes.update(num_inputs=1, num_outputs=1, number_of_external_weights=0, external_weights_input_shapes={})
+    information = {
+        "driver_type": DRIVER, "platform": PLATFORM, "io_shape_dict": shapes, "external_weights": False,
+        "runtime_weights": writeable, "fclk_mhz": float(clock_mhz),
+    }  # fmt: skip
+    return {"driver_information": information, "experiment_information": {}}
+
+
+def stand_in(
+    folder: Path, model: Path, bits: int, *, board: str, clock_mhz: int, height: int, width: int, writeable: int = 0
+) -> Deployment:
+    """Write a deployment folder.
+
+    Args:
+        folder: a folder that is not there yet.
+        model: the model's folder.
+        bits: the network's width.
+        board: pynq-z2 for a Zynq-7000; all others are Zynq UltraScale+.
+        clock_mhz: the accelerator's clock, MHz.
+        height, width: of the accelerator's frame, margin included.
+        writeable: how many layers have weights that are written at run time.
+
+    Raises ModelError, OSError.
+    """
+    card = read_card(model)
+    network = read_file(model, card, bits, "network")
+    for name in (Path(BITFILE).parent, Path(SETTINGS).parent, Path(MODEL)):
+        (folder / name).mkdir(parents=True)
+    write_handoff(
+        folder / BITFILE, zynq_7000=board == "pynq-z2", engines=_ENGINES, clock_mhz=clock_mhz, layers=writeable
+    )
+    (folder / SETTINGS).write_text(json.dumps(settings(height, width, clock_mhz, writeable > 0), indent=2))
+    shutil.copyfile(model / CARD, folder / MODEL / CARD)
+    (folder / MODEL / FILES["network"].format(bits=bits)).write_bytes(network)
+    write_manifest(folder, board=board, clock_mhz=clock_mhz, style=model.resolve().name, bits=bits)
+    return read_deployment(folder)
+
+
+def stand_in_for_build(build: Path, folder: Path) -> Deployment:
+    """The same for a build for which there was no Vivado. Raises DeploymentError, ModelError, OSError."""
+    facts = read_build(build)
+    return stand_in(
+        folder, find_style(facts.style), facts.bits, board=facts.board, clock_mhz=facts.clock_mhz,
+        height=facts.height, width=facts.width,
+    )  # fmt: skip

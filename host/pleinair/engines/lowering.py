@@ -1,0 +1,476 @@
+"""A network for one size of frame, lowered to the few operations that integer engines are fast at.
+
+Everything here is NHWC with static shapes and no batch: [height, width, channels]. Four exact rewrites:
+
+- *Window*: only the pixels that are asked for are computed, and in each layer only what they depend on. A frame's
+  reflected margin is thus eaten up layer by layer, and the zeros that the network pads with are used only where
+  the window's dependence reaches the end of the piece.
+- *Blocks*: a convolution from or to few channels leaves vector units mostly idle. ``b`` neighbours in a row can be
+  read as one pixel of b times the channels, which is the same memory (:class:`View`), so a k x k convolution
+  becomes one of k rows and fewer columns on longer vectors, that computes ``b`` outputs at once as channels.
+  Blocked by rows too, a block's rows come out as channels and are sorted afterwards (:class:`Unblock`).
+- *Merged upsampling*: doubling, then 3 x 3, equals a 2 x 2 convolution at half the size with four times the outputs
+  and sums of neighbouring weights, where those still fit into 8 bits (they do in 4-bit networks).
+- *Requantisation* belongs to its convolution.
+
+Source of the blocks and the merged upsampling: Shi et al. 2016, "Is the deconvolution layer the same as a
+convolutional layer?", arXiv:1609.07009, read backwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from pleinair.network.integer import MAX_KERNEL, Convolution, IntegerNetwork, Residual, Upsample
+from pleinair.painting.tiles import Window
+
+#: [height, width, channels]
+Shape = tuple[int, int, int]
+#: Half-open range of pixels along one axis.
+Range = tuple[int, int]
+#: Rows and columns that a blocked convolution may compute as one.
+_BLOCKS = (1, 2, 4)
+#: What decides between blocks, in multiply-accumulates: matrix kernels work on multiples of so many outputs, and on so
+#: many at least unless the engine says otherwise; gathering what lies under one tap costs as much as so many, and so
+#: does sorting one row of a block. Fitted to ONNX Runtime's times on x86-64.
+_OUTPUTS, LEAST_OUTPUTS, _TAP, _SORTING = 16, 32, 220, 3000
+#: By how much a window may grow, at either end of an axis, so that blocks and doublings come out even.
+_SLACK = 16
+
+
+@dataclass(frozen=True)
+class Input:
+    """The pixels, uint8."""
+
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Convolve:
+    """``clamp(round_half_even((sum(w * x) + bias) / 2**shift), low, high)`` of value ``source``.
+
+    ``weight`` int16 or int8 [O, kh, kw, I]; ``bias``, ``shift`` int64 [O]; ``strides`` down, right; ``pads`` of zeros:
+    top, left, bottom, right. Output signed where ``low`` is below 0. ``weight_bits`` as the network says, so of merged
+    weights those of the network that they are sums in.
+    """
+
+    shape: Shape
+    source: int
+    name: str
+    weight: np.ndarray
+    bias: np.ndarray
+    shift: np.ndarray
+    strides: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    low: int
+    high: int
+    weight_bits: int
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates, those with zeros of blocks and pads included."""
+        return int(self.shape[0] * self.shape[1] * self.weight.size)
+
+
+@dataclass(frozen=True)
+class View:
+    """The same bytes as ``source``, read in another shape."""
+
+    shape: Shape
+    source: int
+
+
+@dataclass(frozen=True)
+class Double:
+    """Nearest neighbour x2 in height and width."""
+
+    shape: Shape
+    source: int
+
+
+@dataclass(frozen=True)
+class Unblock:
+    """[h, w, rows * c] as [h * rows, w, c]: channel r * c + i of row y is channel i of row y * rows + r."""
+
+    shape: Shape
+    source: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Join:
+    """``clamp(trunk[top : top + h, left : left + w] + branch, 0, high)``; the branch has the output's shape."""
+
+    shape: Shape
+    trunk: int
+    branch: int
+    top: int
+    left: int
+    high: int
+
+
+Operation = Input | Convolve | View | Double | Unblock | Join
+
+
+@dataclass(frozen=True)
+class Program:
+    """Operations in order of execution; an operation's number names its value, the last one is the painting.
+
+    ``reads``: the window of the piece that the input is; ``paints``: the one that comes out. It holds the one that
+    was asked for and may be some pixels larger; those beyond are not the network's.
+    """
+
+    bits: int
+    operations: tuple[Operation, ...]
+    reads: Window
+    paints: Window
+
+    def convolutions(self) -> Iterator[Convolve]:
+        """All convolutions in order of execution."""
+        return (o for o in self.operations if isinstance(o, Convolve))
+
+    @property
+    def wide(self) -> bool:
+        """Whether int8 operators cannot hold it: there are more than 8 bits somewhere."""
+        return self.bits > 8 or any(c.weight_bits > 8 for c in self.convolutions())
+
+    def macs(self) -> int:
+        """Multiply-accumulates of one run, those with zeros included."""
+        return sum(c.macs for c in self.convolutions())
+
+
+# -- one axis: which pixels each layer gives
+
+
+@dataclass(frozen=True)
+class _Merged:
+    """A doubling and the 3 x 3 convolution that follows it, as one."""
+
+    convolution: Convolution
+
+
+_Link = Convolution | Upsample | _Merged
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How a layer is computed along one axis, in pixels."""
+
+    layer: _Link
+    extent: int  # of what the layer gives
+    view: int = 1  # neighbours of the source that are read as one
+    step: int = 1  # outputs that one position computes
+
+    @property
+    def stride(self) -> int:
+        assert isinstance(self.layer, Convolution)
+        return self.layer.stride
+
+    @property
+    def reach(self) -> int:
+        """Pixels read before the one at the same place."""
+        assert isinstance(self.layer, Convolution)
+        return self.layer.kernel // 2
+
+    def needs(self, wanted: Range, extent: int) -> Range:
+        """The pixels of a source of ``extent`` that the wanted ones depend on."""
+        low, high = wanted
+        if isinstance(self.layer, Upsample):
+            return low // 2, (high + 1) // 2
+        if isinstance(self.layer, _Merged):
+            return max(0, low - 1) // 2, (min(2 * extent, high + 1) + 1) // 2
+        reach = self.layer.kernel // 2
+        return max(0, low * self.stride - reach), min(extent, (high - 1) * self.stride + reach + 1)
+
+    def gives_evenly(self, gives: Range) -> bool:
+        """Whether the layer can give exactly these."""
+        if isinstance(self.layer, Upsample):
+            return gives[0] % 2 == gives[1] % 2 == 0
+        if isinstance(self.layer, _Merged):
+            return gives[0] % 2 == gives[1] % 2 == 1
+        return (gives[1] - gives[0]) % self.step == 0
+
+    def pads(self, gives: Range, source: Range) -> Range | None:
+        """Zeros before and after ``source`` for exactly ``gives``; None where there is no such number."""
+        if isinstance(self.layer, Upsample):
+            return 0, 0
+        if isinstance(self.layer, _Merged):
+            return source[0] - gives[0] // 2, (gives[1] + 1) // 2 - source[1]
+        low = source[0] - (gives[0] * self.stride - self.reach)
+        # The last position ends before the stride's last pixels, and with whole views.
+        last = gives[1] - self.step - self.reach + _span(self.layer.kernel, self.view, self.view)
+        if self.view == 1:
+            last = (gives[1] - 1) * self.stride + self.reach + 1
+        high = last - source[1]
+        if high < 0 and -high < self.stride:
+            high = 0
+        if min(low, high) < 0 or low % self.view or high % self.view or (source[1] - source[0]) % self.view:
+            return None
+        return low, high
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A layer's work along one axis: the source's range, the zeros around it, what the layer gives."""
+
+    reads: Range
+    pads: Range
+    gives: Range
+
+
+def _axis(chain: list[_Form], needed: list[Range], extent: int, gives: Range) -> list[_Step] | None:
+    """Steps of all layers so that the last gives ``gives``, right wherever ``needed`` says; None if there are none.
+
+    Each layer gives what is needed of it, and more, with zeros for neighbours, only where something would not come
+    out even. ``extent`` is the pieces'; ``needed[k]`` what layer k must give, ``needed[0]`` of the piece comes first.
+    """
+    if not chain:
+        return []
+    form, before = chain[-1], chain[:-1]
+    low, high = needed[-2]
+    limit = before[-1].extent if before else extent
+    if isinstance(form.layer, Upsample):
+        sources = [(gives[0] // 2, gives[1] // 2)]
+    elif isinstance(form.layer, _Merged):
+        start, stop = gives[0] // 2, (gives[1] + 1) // 2
+        sources = [
+            (start + a, stop - b) for a, b in product((0, 1), repeat=2) if start + a <= low and stop - b >= high
+        ]  # fmt: skip
+    else:
+        first, last = gives[0] * form.stride, gives[1] * form.stride
+        starts = range(min(low, first), max(0, first - form.reach) - 1, -1)
+        stops = range(max(high, last - form.stride + 1), min(limit, last + form.reach + form.view) + 1)
+        sources = sorted(product(starts, stops), key=lambda source: source[1] - source[0])
+    for source in sources:
+        pads = form.pads(gives, source)
+        if pads is None or (before and not before[-1].gives_evenly(source)):
+            continue
+        steps = _axis(before, needed[:-1], extent, source)
+        if steps is not None:
+            return [*steps, _Step(source, pads, gives)]
+    return None
+
+
+def _fit(chain: list[_Form], window: Range, extent: int) -> list[_Step] | None:
+    """The steps for the smallest window around ``window`` that comes out even, as the whole does without merging."""
+    needed = [window]
+    for k in range(len(chain) - 1, -1, -1):
+        needed.insert(0, chain[k].needs(needed[0], chain[k - 1].extent if k else extent))
+    low, high = window
+    grown = [(low - a, high + b) for a, b in product(range(_SLACK), repeat=2) if low - a >= 0 and high + b <= extent]
+    for gives in [*sorted(grown, key=lambda ends: ends[1] - ends[0]), (0, extent)]:
+        if chain[-1].gives_evenly(gives):
+            steps = _axis(chain, needed, extent, gives)
+            if steps is not None:
+                return steps
+    return None
+
+
+# -- weights of blocks
+
+
+def _span(kernel: int, step: int, view: int) -> int:
+    """Pixels under a kernel that computes ``step`` neighbours, whole views of them."""
+    return -(-(kernel + step - 1) // view) * view
+
+
+def blocked(weight: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Weights [O, k, k, I] as [rows * columns * O, k + rows - 1, kw, columns * I].
+
+    Channel (r * columns + c) * O + o is output o at row r and column c of a block of ``rows`` x ``columns``. The
+    source is read ``columns`` pixels at once, the first of them k // 2 before the block.
+    """
+    outputs, kernel, _, inputs = weight.shape
+    wide = np.zeros(
+        (rows, columns, outputs, kernel + rows - 1, _span(kernel, columns, columns), inputs), weight.dtype
+    )  # fmt: skip
+    for r, c in product(range(rows), range(columns)):
+        wide[r, c, :, r : r + kernel, c : c + kernel] = weight
+    return wide.reshape(rows * columns * outputs, kernel + rows - 1, -1, columns * inputs)
+
+
+def merged(weight: np.ndarray) -> np.ndarray:
+    """Weights [O, 3, 3, I] that follow a doubling as [4 * O, 2, 2, I] before it, int16.
+
+    Channel (a * 2 + b) * O + o at window (i, j) of rows i - 1, i and columns j - 1, j is output o at 2i - 1 + a,
+    2j - 1 + b of the doubled size.
+    """
+    outputs, _, _, inputs = weight.shape
+    wide = np.zeros((2, 2, outputs, 2, 2, inputs), np.int16)
+    for a, b, i, j in product(range(2), range(2), range(3), range(3)):
+        wide[a, b, :, (a + i) // 2, (b + j) // 2] += weight[:, i, j]
+    return wide.reshape(4 * outputs, 2, 2, inputs)
+
+
+# -- the program
+
+
+class _Lowering:
+    def __init__(self) -> None:
+        self.operations: list[Operation] = []
+
+    def add(self, operation: Operation) -> int:
+        self.operations.append(operation)
+        return len(self.operations) - 1
+
+    def shape(self, value: int) -> Shape:
+        return self.operations[value].shape
+
+    def view(self, value: int, block: int) -> int:
+        """``block`` neighbours of a row as one pixel."""
+        if block == 1:
+            return value
+        height, width, channels = self.shape(value)
+        return self.add(View((height, width // block, channels * block), value))
+
+    def unview(self, value: int, block: int) -> int:
+        if block == 1:
+            return value
+        height, width, channels = self.shape(value)
+        return self.add(View((height, width * block, channels // block), value))
+
+    def convolve(self, value: int, c: Convolution, down: _Step, right: _Step, rows: int, columns: int) -> int:
+        view = columns
+        weight = blocked(c.weight.transpose(0, 2, 3, 1), rows, columns)
+        value = self.view(value, view)
+        pads = (down.pads[0], right.pads[0] // view, down.pads[1], right.pads[1] // view)
+        repeat = rows * columns
+        shape = (
+            (down.gives[1] - down.gives[0]) // rows, (right.gives[1] - right.gives[0]) // columns, repeat * c.outputs,
+        )  # fmt: skip
+        strides = (c.stride * rows, c.stride)
+        value = self.add(
+            Convolve(shape, value, c.name, weight, np.tile(c.bias, repeat), np.tile(c.shift, repeat), strides, pads,
+                     c.low, c.high, c.weight_bits)
+        )  # fmt: skip
+        return self.unview(self.unblock(value, rows), columns)
+
+    def unblock(self, value: int, rows: int) -> int:
+        if rows == 1:
+            return value
+        height, width, channels = self.shape(value)
+        return self.add(Unblock((height * rows, width, channels // rows), value, rows))
+
+    def merge(self, value: int, c: Convolution, down: _Step, right: _Step) -> int:
+        height, width = (step.gives[1] - step.gives[0] for step in (down, right))
+        weight = merged(c.weight.transpose(0, 2, 3, 1))
+        pads = down.pads[0], right.pads[0], down.pads[1], right.pads[1]
+        value = self.add(
+            Convolve((height // 2, width // 2, 4 * c.outputs), value, c.name, weight, np.tile(c.bias, 4),
+                     np.tile(c.shift, 4), (1, 1), pads, c.low, c.high, c.weight_bits)
+        )  # fmt: skip
+        return self.unview(self.unblock(value, 2), 2)
+
+
+def _chain(network: IntegerNetwork, merge: bool) -> list[_Link]:
+    """Layers in a row, residual blocks' bodies among them."""
+    chain: list[_Link] = []
+    for layer in network.layers:
+        if isinstance(layer, Residual):
+            chain += layer.body
+        elif merge and isinstance(layer, Convolution) and chain and isinstance(chain[-1], Upsample) and fits(layer):
+            chain[-1] = _Merged(layer)
+        else:
+            chain.append(layer)
+    return chain
+
+
+def fits(c: Convolution) -> bool:
+    """Whether a convolution after a doubling can be merged with it: 3 x 3, sums of weights within int8."""
+    if c.kernel != 3 or c.stride != 1 or c.weight_bits > 8:
+        return False
+    return int(np.abs(merged(c.weight.transpose(0, 2, 3, 1))).max()) <= 127
+
+
+def lower(
+    network: IntegerNetwork, height: int, width: int, window: Window | None = None, least_outputs: int = LEAST_OUTPUTS
+) -> Program:
+    """The program for pieces of ``height`` x ``width``, multiples of the network's stride.
+
+    ``window`` is what is asked of the painting, by default all of it. The painting's window equals, pixel by pixel,
+    that of the network run on the whole piece (:func:`pleinair.network.reference.run`). ``least_outputs``: convolutions to fewer
+    channels cost an engine as much, which speaks for blocks.
+    """
+    if height % network.stride or width % network.stride or min(height, width) < 1:
+        raise ValueError(f"{height}x{width}: not a multiple of the stride {network.stride}")
+    window = window or Window(0, 0, height, width)
+    if not (0 <= window.top < window.bottom <= height and 0 <= window.left < window.right <= width):
+        raise ValueError(f"{window}: not within {height}x{width}")
+    # With zeros around it a block may not come out even; nothing blocked always does.
+    for merge, smallest in ((True, 3), (False, 3), (False, 9), (False, MAX_KERNEL + 1)):
+        rows, columns = _forms(_chain(network, merge), height, width, smallest, least_outputs)
+        down = _fit(rows, (window.top, window.bottom), height)
+        right = _fit(columns, (window.left, window.right), width)
+        if down is not None and right is not None:
+            return _emit(network, rows, columns, down, right)
+    raise AssertionError(f"{window} of {height}x{width}: no program, not even for the whole")
+
+
+def _emit(
+    network: IntegerNetwork, rows: list[_Form], columns: list[_Form], down: list[_Step], right: list[_Step]
+) -> Program:  # fmt: skip
+    lowering = _Lowering()
+    reads = Window(down[0].reads[0], right[0].reads[0], down[0].reads[1], right[0].reads[1])
+    value = lowering.add(Input(reads.shape))
+    joins = _joins(network)
+    trunks: dict[str, tuple[int, int]] = {}
+    for k, form in enumerate(rows):
+        layer = form.layer
+        if isinstance(layer, Upsample):
+            height, width, channels = lowering.shape(value)
+            value = lowering.add(Double((2 * height, 2 * width, channels), value))
+            continue
+        if isinstance(layer, _Merged):
+            value = lowering.merge(value, layer.convolution, down[k], right[k])
+            continue
+        trunks[layer.name] = value, k
+        value = lowering.convolve(value, layer, down[k], right[k], form.step, columns[k].step)
+        if layer.name in joins:
+            trunk, begun = trunks[joins[layer.name]]
+            top, left = down[k].gives[0] - down[begun].reads[0], right[k].gives[0] - right[begun].reads[0]
+            high = (1 << network.bits) - 1
+            value = lowering.add(Join(lowering.shape(value), trunk, value, top, left, high))
+    paints = Window(down[-1].gives[0], right[-1].gives[0], down[-1].gives[1], right[-1].gives[1])
+    return Program(network.bits, tuple(lowering.operations), reads, paints)
+
+
+def _joins(network: IntegerNetwork) -> dict[str, str]:
+    """The last convolution's name of each residual block, and the first one's."""
+    return {layer.body[-1].name: layer.body[0].name for layer in network.layers if isinstance(layer, Residual)}
+
+
+def _forms(
+    chain: list[_Link], height: int, width: int, smallest: int, least_outputs: int
+) -> tuple[list[_Form], list[_Form]]:
+    """The layers' forms along the height and along the width; kernels below ``smallest`` are not blocked."""
+    rows: list[_Form] = []
+    columns: list[_Form] = []
+    for layer in chain:
+        down = right = 1
+        if isinstance(layer, Convolution):
+            height, width = height // layer.stride, width // layer.stride
+            if layer.stride == 1 and layer.kernel >= smallest:
+                down, right = _block(layer, height, width, least_outputs)
+        else:
+            height, width = 2 * height, 2 * width
+        rows.append(_Form(layer, height, 1, down))
+        columns.append(_Form(layer, width, right, right))
+    return rows, columns
+
+
+def _block(c: Convolution, height: int, width: int, least_outputs: int) -> tuple[int, int]:
+    """The cheapest block of rows and columns that divides a map of that size."""
+
+    def cost(block: tuple[int, int]) -> float:
+        rows, columns = block
+        taps = (c.kernel + rows - 1) * _span(c.kernel, columns, columns) // columns
+        outputs = max(least_outputs, -(-rows * columns * c.outputs // _OUTPUTS) * _OUTPUTS)
+        sorting = _SORTING / columns if rows > 1 else 0
+        return taps * (columns * c.inputs * outputs + _TAP) / (rows * columns) + sorting
+
+    blocks = [(r, c) for r, c in product(_BLOCKS, repeat=2) if height % r == 0 and width % c == 0]
+    return min(blocks, key=cost)

@@ -1,0 +1,212 @@
+"""OpenVINO as an engine: a lowered program as a model of its CPU plugin, exact at 4 and 8 bits.
+
+The model is one of floats that hold integers. Where a FakeQuantize of 256 levels and step 1 stands, OpenVINO's
+low-precision transformations store uint8 and convolve in int8; its convolutions then do all that follows them, up to
+the rounding. Scales are powers of two and accumulators stay within 2**24, so float32 scales, adds the bias and rounds
+half to even exactly. OpenVINO's layout is NCHW by name, but NHWC in memory for int8 convolutions: the transposes around
+a view, and at both ends, are relabellings that cost nothing.
+
+Rounding is an operator of its own, since OpenVINO moves its neighbours into a FakeQuantize: the bias into its range,
+which float32 may not hold then, and of a branch the sum, whereupon the branch is never rounded. Needs the package
+``openvino``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pleinair.engines.lowering import Convolve, Double, Input, Join, Program, Shape, Unblock, View
+from pleinair.errors import EngineError
+from pleinair.machine import cores
+
+_TO_NCHW, _TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Which convolutions are int8: where no sum of two products exceeds ``pair``; others compute in float32."""
+
+    name: str
+    pair: int
+
+
+#: In order of speed. x86 without VNNI adds pairs of products in 16 bits, which saturate; float32 is exact everywhere,
+#: by the bound of 2**24.
+VARIANTS = (
+    Variant("int8", 2 * 255 * 127),
+    Variant("int8, float32 beyond 16 bits", (1 << 15) - 1),
+    Variant("float32", -1),
+)
+
+
+class OpenVinoEngine:
+    """Compiled models of ``threads`` threads (0: every core)."""
+
+    least_outputs = 16
+
+    def __init__(self, threads: int = 0, variant: Variant = VARIANTS[0]) -> None:
+        """Raises EngineError where openvino is not installed."""
+        try:
+            openvino = _openvino()
+        except ImportError as error:
+            raise EngineError(f"--engine openvino needs {error.name}: pip install 'pleinair[openvino]'") from error
+        self.name = f"OpenVINO {openvino.__version__.split('-')[0]} ({variant.name})"
+        self._threads, self._variant = threads or cores(), variant
+
+    def compile(self, program: Program) -> Callable[[np.ndarray], np.ndarray]:
+        """See :class:`pleinair.engines.exact.Engine`. Raises EngineError for more than 8 bits, or where OpenVINO gives up."""
+        model = build(program, self._variant)
+        try:
+            request = compiled(model, self._threads).create_infer_request()
+        except RuntimeError as error:  # a processor it has no kernels for, a package without its CPU plugin
+            reason = str(error).strip().splitlines()[-1]
+            raise EngineError(f"--engine openvino: {self.name} cannot run here ({reason})") from error
+        entry, shape = request.get_input_tensor().data, program.paints.shape
+
+        def run(pixels: np.ndarray) -> np.ndarray:
+            entry[0] = pixels
+            request.infer()
+            painted: np.ndarray = request.get_output_tensor().data.reshape(shape).copy()
+            return painted
+
+        return run
+
+
+def _openvino() -> Any:
+    """The package, kept from telling its makers, over the network and from a file in the home, that it is imported."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+    import openvino.opset13
+
+    return openvino
+
+
+def compiled(model: Any, threads: int) -> Any:
+    """An openvino.CompiledModel on the CPU."""
+    settings = {
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        # Pinned threads of two painters would share one core.
+        "ENABLE_CPU_PINNING": False,
+        # Otherwise whatever is not int8 is rounded to bfloat16 where the processor has it.
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    return _openvino().Core().compile_model(model, "CPU", settings)
+
+
+def build(program: Program, variant: Variant = VARIANTS[0]) -> Any:
+    """The openvino.Model: ``x`` uint8 [1, h, w, 3] to uint8 [1, h, w, 3]. Raises EngineError above 8 bits."""
+    if program.wide:
+        bits = max(program.bits, *(c.weight_bits for c in program.convolutions()))
+        raise EngineError(f"--engine openvino paints with networks of 4 and 8 bits, this one has {bits}")
+    graph = _Graph(program, variant)
+    x = graph.ops.parameter([1, *program.reads.shape], np.uint8, name="x")
+    values: list[Any] = []
+    for value, o in enumerate(program.operations):
+        if isinstance(o, Input):
+            y = graph.enter(x, value)
+        elif isinstance(o, Convolve):
+            y = graph.convolution(values[o.source], value, o)
+        elif isinstance(o, View):
+            y = graph.view(values[o.source], o.shape)
+        elif isinstance(o, Double):
+            y = graph.double(values[o.source])
+        elif isinstance(o, Unblock):
+            y = graph.unblock(values[o.source], o)
+        else:
+            y = graph.join(values[o.trunk], values[o.branch], value, o)
+        values.append(y)
+    painted = graph.ops.convert(graph.transpose(values[-1], _TO_NHWC), "u8")
+    return _openvino().Model([painted], [x], "pleinair")
+
+
+def _plan(program: Program, variant: Variant) -> tuple[set[int], set[int]]:
+    """Numbers of the convolutions to run in int8, and of the operations whose values those read, or the caller."""
+    operations = program.operations
+    int8, read = set(), {len(operations) - 1}
+    for number, o in enumerate(operations):
+        if not isinstance(o, Convolve):
+            continue
+        source = o.source
+        while isinstance(moved := operations[source], View | Double | Unblock):
+            source = moved.source
+        high = 255 if isinstance(moved, Input) else moved.high
+        if 2 * high * int(np.abs(o.weight.astype(np.int64)).max()) <= variant.pair:
+            int8.add(number)
+            read.add(source)
+    return int8, read
+
+
+class _Graph:
+    """OpenVINO's nodes for the operations; values are float32 [1, C, H, W] in name."""
+
+    def __init__(self, program: Program, variant: Variant) -> None:
+        self.ops, self._program = _openvino().opset13, program
+        self._int8, self._bytes = _plan(program, variant)
+
+    def floats(self, value: Any) -> Any:
+        return self.ops.constant(np.asarray(value, np.float32))
+
+    def integers(self, *value: int) -> Any:
+        return self.ops.constant(np.array(value, np.int64))
+
+    def transpose(self, x: Any, order: tuple[int, ...]) -> Any:
+        return self.ops.transpose(x, self.integers(*order))
+
+    def reshape(self, x: Any, *shape: int) -> Any:
+        return self.ops.reshape(x, self.integers(*shape), False)
+
+    def activation(self, x: Any, value: int, high: int) -> Any:
+        """Integers as 0 .. ``high``, stored as uint8 where that is planned for the operation numbered ``value``."""
+        x = self.ops.clamp(x, 0.0, float(high))
+        if value not in self._bytes:
+            return x
+        zero, greatest = self.floats(0), self.floats(255)
+        return self.ops.fake_quantize(x, zero, greatest, zero, greatest, 256)
+
+    def enter(self, x: Any, value: int) -> Any:
+        return self.activation(self.ops.convert(self.transpose(x, _TO_NCHW), "f32"), value, 255)
+
+    def convolution(self, x: Any, value: int, o: Convolve) -> Any:
+        top, left, bottom, right = o.pads
+        step = np.exp2(-o.shift.astype(np.float64))
+        weight = np.ascontiguousarray(o.weight.transpose(0, 3, 1, 2))
+        if value in self._int8:
+            integers = self.ops.convert(self.ops.constant(weight.astype(np.int8)), "f32")
+            weights = self.ops.multiply(integers, self.floats(step.reshape(-1, 1, 1, 1)))
+        else:
+            weights = self.floats(weight * step.reshape(-1, 1, 1, 1))
+        y = self.ops.convolution(x, weights, list(o.strides), [top, left], [bottom, right], [1, 1])
+        y = self.ops.add(y, self.floats((o.bias * step).reshape(1, -1, 1, 1)))
+        # A FakeQuantize would round, too, but see the module's docstring.
+        y = self.ops.round(y, "half_to_even")
+        return self.ops.clamp(y, float(o.low), float(o.high)) if o.low < 0 else self.activation(y, value, o.high)
+
+    def view(self, x: Any, shape: Shape) -> Any:
+        return self.transpose(self.reshape(self.transpose(x, _TO_NHWC), 1, *shape), _TO_NCHW)
+
+    def double(self, x: Any) -> Any:
+        return self.ops.interpolate(
+            x, self.floats([2, 2]), "nearest", "scales", axes=self.integers(2, 3),
+            coordinate_transformation_mode="asymmetric", nearest_mode="floor",
+        )  # fmt: skip
+
+    def unblock(self, x: Any, o: Unblock) -> Any:
+        height, width, channels = o.shape
+        y = self.reshape(self.transpose(x, _TO_NHWC), 1, height // o.rows, width, o.rows, channels)
+        return self.transpose(self.reshape(self.transpose(y, (0, 1, 3, 2, 4)), 1, *o.shape), _TO_NCHW)
+
+    def join(self, trunk: Any, branch: Any, value: int, o: Join) -> Any:
+        height, width, _ = o.shape
+        if self._program.operations[o.trunk].shape != o.shape:
+            trunk = self.ops.slice(
+                trunk, self.integers(o.top, o.left), self.integers(o.top + height, o.left + width),
+                self.integers(1, 1), self.integers(2, 3),
+            )  # fmt: skip
+        return self.activation(self.ops.add(trunk, branch), value, o.high)

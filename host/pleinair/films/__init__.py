@@ -1,0 +1,1 @@
+"""Paintings into a film: what is done to frames before and after painting, and the file."""

@@ -1,0 +1,321 @@
+"""The time-lapse: capture, paint and record, each in its own thread, at its own pace.
+
+What goes with a stage is shared out so that painting, by far the longest, waits for nothing: frames are evened out and
+steadied where they are captured, paintings steadied and stamped where they are recorded.
+
+Bounded queues stand between them, so memory does not grow with the film. When a stage fails, everything that
+came before it still passes through, and the film is completed before the error is raised. The recorder's
+thread also completes the film, so that no signal, which Python raises in the main thread, cuts into it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import cv2
+import numpy as np
+
+from pleinair.cameras.framing import stamp
+from pleinair.cameras.stored import Camera, Frame
+from pleinair.errors import CameraError, PleinairError
+from pleinair.films.deflicker import Deflicker
+from pleinair.films.recorder import Recorder
+from pleinair.films.steadiness import Steady
+from pleinair.painting.painter import Painter
+
+T = TypeVar("T")
+_POLL = 0.1
+
+
+class ReadAhead(Generic[T]):
+    """Iterates over ``source`` in a thread of its own, at most ``depth`` items ahead of its reader.
+
+    The source's error is raised to the reader in its place, after the items before it. Once ``stop`` is set
+    the reader gets nothing more, and the source is closed after the item it is at.
+    """
+
+    def __init__(self, source: Iterator[T], depth: int = 4, stop: threading.Event | None = None) -> None:
+        self._source = source
+        self._queue: queue.Queue[tuple[list[T], BaseException | None]] = queue.Queue(depth)
+        self._stop = stop or threading.Event()
+        #: What the source raised; set by the time it is closed, also when ``stop`` kept it from the reader.
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _put(self, items: list[T], error: BaseException | None) -> bool:
+        while not self._stop.is_set():
+            try:
+                self._queue.put((items, error), timeout=_POLL)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def _work(self) -> None:
+        try:
+            for item in self._source:
+                if not self._put([item], None):
+                    break
+        except BaseException as error:
+            self.failure = error
+        try:
+            # What a generator cleans up belongs in this thread, and before close() returns.
+            close = getattr(self._source, "close", None)
+            if close is not None:
+                close()
+        except BaseException as error:
+            self.failure = self.failure or error
+        self._put([], self.failure)
+
+    def __iter__(self) -> Iterator[T]:
+        while not self._stop.is_set():
+            try:
+                items, error = self._queue.get(timeout=_POLL)
+            except queue.Empty:
+                if self._thread.is_alive() or not self._queue.empty():
+                    continue
+                return
+            if error is not None:
+                raise error
+            if not items:
+                return
+            yield items[0]
+
+    def close(self) -> None:
+        """Stop reading ahead, end whoever still reads, and wait for the source to come to rest."""
+        self._stop.set()
+        self._thread.join()
+
+    def close_patiently(self) -> None:
+        """Like :meth:`close`, and no KeyboardInterrupt ends the wait."""
+        self._stop.set()
+        while self._thread.is_alive():
+            try:
+                self._thread.join()
+            except KeyboardInterrupt:
+                continue
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 frame``, ``2 frames``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+@dataclass
+class Progress:
+    """Frames through each stage so far, the seconds each was busy, and the latest frame's name.
+
+    ``..._cpu_seconds`` is what the stage's own thread computed, without what a library's other threads did for it.
+    """
+
+    total: int | None
+    captured: int = 0
+    painted: int = 0
+    recorded: int = 0
+    capture_seconds: float = 0.0
+    paint_seconds: float = 0.0
+    record_seconds: float = 0.0
+    capture_cpu_seconds: float = 0.0
+    paint_cpu_seconds: float = 0.0
+    record_cpu_seconds: float = 0.0
+    elapsed: float = 0.0
+    latest: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run: the film, what went through, and what did not."""
+
+    film: Path
+    progress: Progress
+    skipped: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+
+@contextlib.contextmanager
+def _busy(progress: Progress, stage: str) -> Iterator[None]:
+    """Adds the time of what is done within to a stage's."""
+    began, computed = time.monotonic(), time.thread_time()
+    try:
+        yield
+    finally:
+        seconds, cpu = f"{stage}_seconds", f"{stage}_cpu_seconds"
+        setattr(progress, seconds, getattr(progress, seconds) + time.monotonic() - began)
+        setattr(progress, cpu, getattr(progress, cpu) + time.thread_time() - computed)
+
+
+def _captured(camera: Camera, steady: int, deflicker: int, progress: Progress) -> Iterator[Frame]:
+    even_light, steady_frame = Deflicker(deflicker), Steady(steady)
+    source = camera.frames()
+    while True:
+        with _busy(progress, "capture"):
+            frame = next(source, None)
+            if frame is None:
+                return
+            image = steady_frame(even_light(frame.image))
+        progress.captured += 1
+        yield replace(frame, image=image)
+
+
+def _painted(frames: ReadAhead[Frame], painter: Painter, progress: Progress) -> Iterator[tuple[np.ndarray, str]]:
+    for frame in frames:
+        with _busy(progress, "paint"):
+            picture = painter.paint(frame.image)
+        progress.painted += 1
+        yield picture, frame.name
+
+
+def _painted_together(
+    frames: ReadAhead[Frame], painters: Sequence[Painter], progress: Progress
+) -> Iterator[tuple[np.ndarray, str]]:
+    """Each painter paints a frame at a time, in a thread of its own; the paintings come in the frames' order."""
+    painting = deque[tuple[Future[tuple[np.ndarray, float, float]], str]]()
+    idle: queue.SimpleQueue[Painter] = queue.SimpleQueue()
+    for painter in painters:
+        idle.put(painter)
+
+    def paint(image: np.ndarray) -> tuple[np.ndarray, float, float]:
+        painter, began, computed = idle.get(), time.monotonic(), time.thread_time()
+        try:
+            return painter.paint(image), time.monotonic() - began, time.thread_time() - computed
+        finally:
+            idle.put(painter)
+
+    def next_painting() -> tuple[np.ndarray, str]:
+        future, name = painting.popleft()
+        picture, seconds, computed = future.result()
+        progress.paint_seconds += seconds
+        progress.paint_cpu_seconds += computed
+        progress.painted += 1
+        return picture, name
+
+    threads, source = ThreadPoolExecutor(len(painters)), iter(frames)
+    failure: Exception | None = None
+    try:
+        while True:
+            try:
+                frame = next(source)
+            except StopIteration:
+                break
+            except Exception as error:
+                failure = error  # what was captured before passes first
+                break
+            painting.append((threads.submit(paint, frame.image), frame.name))
+            # One more than there are painters, so that none waits while a painting is handed on.
+            if len(painting) > len(painters):
+                yield next_painting()
+        while painting:
+            yield next_painting()
+        if failure is not None:
+            raise failure
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+def _recorded(
+    paintings: ReadAhead[tuple[np.ndarray, str]], recorder: Recorder, steady: int, timestamp: bool,
+    progress: Progress, films: list[Path],
+) -> Iterator[None]:  # fmt: skip
+    """Records each painting; in the end, whatever ended it, completes the film or leaves nothing."""
+    # The painting too: a steadied frame still differs by a level here and there, which tips roundings everywhere.
+    steady_painting = Steady(steady)
+    began = time.monotonic()
+    try:
+        for picture, name in paintings:
+            with _busy(progress, "record"):
+                picture = steady_painting(picture)
+                recorder.add(stamp(picture, name) if timestamp else picture)
+            progress.recorded += 1
+            progress.latest, progress.elapsed = name, time.monotonic() - began
+            yield
+    finally:
+        if recorder.frames:
+            films.append(recorder.finish())
+        else:
+            recorder.discard()
+
+
+@contextlib.contextmanager
+def _one_opencv_thread() -> Iterator[None]:
+    """The stages are what runs at the same time; OpenCV's own threads spin for a while after each call."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def run(
+    camera: Camera,
+    painter: Painter | Sequence[Painter],
+    recorder: Recorder,
+    report: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
+    steady: int = 0,
+    deflicker: int = 0,
+    timestamp: bool = False,
+) -> Outcome:
+    """Film all of a camera's frames; ``report`` is called in this thread once for each recorded one.
+
+    The stages do not wait for it, so the progress that it is given may be further already. Several painters paint
+    several frames at the same time: two of one thread leave a core to the other stages where one of two threads has
+    to wait for them. They may be one and the same where its ``paint`` may be called twice at a time. ``steady`` is the
+    strength (see :class:`~pleinair.films.steadiness.Steady`) that frames before painting and paintings after are steadied with,
+    ``deflicker`` the frames that light is evened out over before that, and ``timestamp`` writes a frame's name on it.
+
+    Raises the first failing stage's error, after completing the film of what came before it; nothing is left
+    behind when that is no frame at all. Setting ``stop`` or a KeyboardInterrupt completes the film and comes
+    back as ``interrupted``, or raises KeyboardInterrupt where there is no frame yet.
+    """
+    with _one_opencv_thread():
+        return _run(camera, painter, recorder, report, stop or threading.Event(), steady, deflicker, timestamp)
+
+
+def _run(
+    camera: Camera, painter: Painter | Sequence[Painter], recorder: Recorder, report: Callable[[Progress], None] | None,
+    stop: threading.Event, steady: int, deflicker: int, timestamp: bool,
+) -> Outcome:  # fmt: skip
+    progress, films = Progress(camera.count), list[Path]()
+    frames = ReadAhead(_captured(camera, steady, deflicker, progress), stop=stop)
+    if isinstance(painter, Sequence):
+        painted = _painted_together(frames, painter, progress)
+    else:
+        painted = _painted(frames, painter, progress)
+    paintings = ReadAhead(painted, stop=stop)
+    recording = ReadAhead(_recorded(paintings, recorder, steady, timestamp, progress, films), stop=stop)
+    interrupted = False
+    try:
+        for _ in recording:
+            if report is not None:
+                report(progress)
+        interrupted = stop.is_set()
+    except KeyboardInterrupt:
+        interrupted = True
+    except PleinairError as error:
+        if not films:
+            raise
+        kept = f"{error}; {films[0]} holds the {plural(recorder.frames, 'frame')} before that"
+        raise type(error)(kept) from error
+    finally:
+        # The film first: a camera or painter may take long to come to rest, and a second Ctrl-C gives it up.
+        recording.close_patiently()
+        frames.close()
+        paintings.close()
+    if films:
+        return Outcome(films[0], progress, list(camera.skipped), interrupted)
+    if recording.failure is not None:
+        raise recording.failure
+    if interrupted:
+        raise KeyboardInterrupt
+    raise CameraError(f"{camera.name}: gave no frame, so there is no film")

@@ -1,0 +1,193 @@
+"""Deployment folders: what a board needs to paint, as ``pleinair build`` leaves it where Vivado is installed.
+
+::
+
+    bitfile/finn-accel.bit, finn-accel.hwh    what PYNQ loads
+    driver/settings.json                      what finn-plus-driver 1.6.1 reads: shapes, types, engines' names
+    driver/runtime_weights/                   only for layers with ``runtime_writeable_weights``
+    model/card.json, network-8bit.npz         a model folder that :func:`pleinair.models.load_model` reads
+    hashes.json                               the board, the clock, and the SHA-256 of every other file
+
+Standard library alone: this is read on the board.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pleinair.errors import PleinairError
+
+MANIFEST = "hashes.json"
+FORMAT = "pleinair-deployment"
+SETTINGS = "driver/settings.json"
+BITFILE = "bitfile/finn-accel.bit"
+HANDOFF = "bitfile/finn-accel.hwh"
+RUNTIME_WEIGHTS = "driver/runtime_weights"
+MODEL = "model"
+PLATFORM = "zynq-iodma"
+DRIVER = "FINNDMAOverlay"
+_MAX_MANIFEST = 1 << 20
+
+
+class DeploymentError(PleinairError):
+    """A deployment folder is missing, damaged, incomplete or not ours; the message names the file."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A deployment folder whose files are all there and as they were written.
+
+    ``height`` and ``width`` are the accelerator's frame in pixels, margin included; ``settings`` is
+    ``driver_information`` of settings.json; ``model`` the folder for :func:`pleinair.models.load_model`.
+    """
+
+    folder: Path
+    board: str
+    clock_mhz: int
+    style: str
+    bits: int
+    height: int
+    width: int
+    settings: dict[str, Any]
+
+    @property
+    def bitfile(self) -> Path:
+        """The bitstream; its .hwh lies beside it under the same name, where PYNQ looks for it."""
+        return self.folder / BITFILE
+
+    @property
+    def model(self) -> Path:
+        """The model's folder."""
+        return self.folder / MODEL
+
+    @property
+    def engines(self) -> tuple[str, str]:
+        """The names of the memory-access engines, in and out, in the overlay."""
+        shapes = self.settings["io_shape_dict"]
+        return shapes["idma_names"][0], shapes["odma_names"][0]
+
+    @property
+    def runtime_weights(self) -> list[Path]:
+        """Files of weights to be written before the first frame, in order: 1_0_NAME.dat, 1_1_NAME.dat, ..."""
+        files = (self.folder / RUNTIME_WEIGHTS).glob("*.dat")
+        return sorted(files, key=lambda file: [int(part) for part in file.name.split("_")[:2]])
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal. Raises OSError."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _files(folder: Path) -> list[str]:
+    """The paths of all files below ``folder`` but the manifest, relative, POSIX, in order."""
+    paths = (path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
+    return sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) != MANIFEST)
+
+
+def write_manifest(folder: Path, *, board: str, clock_mhz: int, style: str, bits: int) -> None:
+    """Seal a folder that holds all else of a deployment.
+
+    Raises:
+        DeploymentError: settings.json is not that of an accelerator of ours.
+        OSError: the file cannot be written.
+    """
+    _, height, width = read_settings(folder / SETTINGS)
+    manifest = {
+        "format": FORMAT,
+        "version": 1,
+        "board": board,
+        "clock_mhz": clock_mhz,
+        "style": style,
+        "bits": bits,
+        "height": height,
+        "width": width,
+        "files": {name: file_sha256(folder / name) for name in _files(folder)},
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            value = json.loads(file.read(_MAX_MANIFEST))
+    except OSError as error:
+        raise DeploymentError(f"{path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise DeploymentError(f"{path}: damaged, it is no JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise DeploymentError(f"{path}: damaged, it holds no JSON object")
+    return value
+
+
+def read_settings(path: Path) -> tuple[dict[str, Any], int, int]:
+    """``driver_information``, and the frame's height and width, which input and output share; uint8 RGB.
+
+    Raises DeploymentError for the settings of another kind of accelerator.
+    """
+    settings: Any = _read_json(path).get("driver_information")
+    try:
+        shapes = settings["io_shape_dict"]
+        if settings["driver_type"] != DRIVER or settings["platform"] != PLATFORM:
+            raise ValueError("another driver")
+        (_, height, width, channels), *more = shapes["ishape_normal"]
+        if more or channels != 3 or shapes["oshape_normal"] != [[1, height, width, 3]]:
+            raise ValueError("other shapes")
+        if any(shapes[key] != ["DataType['UINT8']"] for key in ("idt", "odt")):
+            raise ValueError("other types")
+        if len(shapes["idma_names"]) != 1 or len(shapes["odma_names"]) != 1:
+            raise ValueError("other engines")
+        return settings, int(height), int(width)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DeploymentError(f"{path}: is not the description of an accelerator that paints RGB frames") from error
+
+
+def _check_files(folder: Path, hashes: Mapping[str, Any]) -> None:
+    present = _files(folder)
+    for name in (BITFILE, HANDOFF, SETTINGS, *hashes):
+        if name not in present:
+            raise DeploymentError(f"{folder}: {name} is missing; copy the whole folder again")
+    for name in present:
+        # The driver loads every weight file that it finds, so one too many is as bad as one too few.
+        if name not in hashes:
+            raise DeploymentError(f"{folder}: {name} does not belong to the deployment; remove it")
+        if (folder / name).is_symlink() or not (folder / name).is_file():
+            raise DeploymentError(f"{folder}: {name} is no plain file; copy the whole folder again")
+        if file_sha256(folder / name) != hashes[name]:
+            raise DeploymentError(f"{folder}: {name} is damaged, its SHA-256 is another; copy the folder again")
+
+
+def read_deployment(folder: Path) -> Deployment:
+    """A deployment folder, every file of which is as it was written.
+
+    Raises:
+        DeploymentError: a file is missing, altered or not of the deployment, or the folder is no deployment.
+    """
+    manifest = _read_json(folder / MANIFEST)
+    if manifest.get("format") != FORMAT or manifest.get("version") != 1:
+        raise DeploymentError(f"{folder / MANIFEST}: not a version 1 {FORMAT}")
+    hashes = manifest.get("files")
+    if not isinstance(hashes, dict):
+        raise DeploymentError(f"{folder / MANIFEST}: damaged, it names no files")
+    try:
+        _check_files(folder, hashes)
+    except OSError as error:
+        raise DeploymentError(f"{folder}: {error}") from error
+    settings, height, width = read_settings(folder / SETTINGS)
+    facts = {"board": str, "clock_mhz": int, "style": str, "bits": int}
+    for key, kind in facts.items():
+        if not isinstance(manifest.get(key), kind):
+            raise DeploymentError(f"{folder / MANIFEST}: damaged, {key} is {manifest.get(key)!r}")
+    if (manifest.get("height"), manifest.get("width")) != (height, width):
+        raise DeploymentError(f"{folder / MANIFEST}: names another frame than {SETTINGS}, {width}x{height}")
+    return Deployment(
+        folder=folder, height=height, width=width, settings=settings, **{key: manifest[key] for key in facts}
+    )

@@ -1,0 +1,170 @@
+"""The hardware handoff (.hwh), in which Vivado tells what a bitstream holds and at which addresses.
+
+Read for what PYNQ's parse of it leaves out; and, for the emulated board alone, written: a stand-in, with a bitstream
+that programs nothing, for what Vivado makes of FINN's shell for Zynq (finn-plus 1.6.1, ``make_zynq_proj``): the
+processing system, a memory-access engine at either end, the accelerator's ports for weights if it has any, and the
+clock. The bitstream's header is as Vivado writes it; PYNQ reads design, part and date from it.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from pleinair.fpga.deployment import DeploymentError
+
+WINDOW = 0x10000
+_PARTITION = re.compile(r"StreamingDataflowPartition_(\d+)")
+_WEIGHT_PORT = re.compile(r"s_axilite_(\d+)")
+#: The partition between the engines, which holds the whole accelerator.
+ACCELERATOR = "StreamingDataflowPartition_1"
+
+
+@dataclass(frozen=True)
+class _Family:
+    """A chip family as its handoff names it."""
+
+    arch: str
+    device: str
+    module: str
+    vlnv: str
+    master: str
+    base: int
+    parameters: Mapping[str, object]
+
+
+_ZYNQ_7000 = _Family(
+    "zynq", "7z020", "processing_system7", "xilinx.com:ip:processing_system7:5.5", "M_AXI_GP0", 0x4000_0000,
+    {
+        **{f"PCW_FPGA_FCLK{i}_ENABLE": int(i == 0) for i in range(4)},
+        **{f"PCW_FCLK{i}_PERIPHERAL_DIVISOR{d}": (5, 2)[d] for i in range(4) for d in (0, 1)},
+        **{f"PCW_FCLK{i}_PERIPHERAL_CLKSRC": "IO PLL" for i in range(4)},
+        **{f"PCW_ACT_FPGA{i}_PERIPHERAL_FREQMHZ": 100 for i in range(4)},
+    },
+)  # fmt: skip
+_ULTRASCALE = _Family(
+    "zynquplus", "xczu7ev", "zynq_ultra_ps_e", "xilinx.com:ip:zynq_ultra_ps_e:3.5", "M_AXI_HPM0_FPD", 0xA000_0000,
+    {
+        **{f"PSU__FPGA_PL{i}_ENABLE": int(i == 0) for i in range(4)},
+        **{f"PSU__CRL_APB__PL{i}_REF_CTRL__DIVISOR{d}": (15, 1)[d] for i in range(4) for d in (0, 1)},
+        **{f"PSU__CRL_APB__PL{i}_REF_CTRL__SRCSEL": "IOPLL" for i in range(4)},
+        **{f"PSU__CRL_APB__PL{i}_REF_CTRL__ACT_FREQMHZ": 100 for i in range(4)},
+    },
+)  # fmt: skip
+
+
+def _root(file: Path) -> ElementTree.Element:
+    try:
+        return ElementTree.parse(file).getroot()
+    except ElementTree.ParseError as error:
+        raise DeploymentError(f"{file}: damaged ({error})") from error
+    except OSError as error:
+        raise DeploymentError(f"{file}: {error.strerror}") from error
+
+
+def is_zynq_7000(file: Path) -> bool:
+    """Whether a .hwh is for a Zynq-7000, 32-bit Arm. Raises DeploymentError."""
+    info = _root(file).find("SYSTEMINFO")
+    return info is not None and info.get("ARCH") == "zynq"
+
+
+def weight_ports(file: Path) -> dict[tuple[int, int], tuple[int, int]]:
+    """Address and bytes of each layer's port for weights, by partition and layer, from a .hwh. Raises DeploymentError.
+
+    PYNQ knows one address range a block; FINN gives the accelerator a port a layer, ``s_axilite_LAYER``.
+    """
+    ports = {}
+    for entry in _root(file).iter("MEMRANGE"):
+        block = _PARTITION.fullmatch(entry.get("INSTANCE", ""))
+        port = _WEIGHT_PORT.fullmatch(entry.get("SLAVEBUSINTERFACE", ""))
+        if block and port:
+            base, last = int(entry.get("BASEVALUE", "0"), 16), int(entry.get("HIGHVALUE", "0"), 16)
+            ports[int(block[1]), int(port[1])] = base, last + 1 - base
+    return ports
+
+
+def _add(parent: ElementTree.Element, tag: str, **attributes: object) -> ElementTree.Element:
+    return ElementTree.SubElement(parent, tag, {key: str(value) for key, value in attributes.items()})
+
+
+def _module(parent: ElementTree.Element, name: str, kind: str, vlnv: str, logic: bool) -> ElementTree.Element:
+    return _add(
+        parent, "MODULE", FULLNAME=f"/{name}", HWVERSION=vlnv.rpartition(":")[2], INSTANCE=name, IPTYPE="PERIPHERAL",
+        IS_ENABLE=1, IS_PL=int(logic), MODCLASS="PERIPHERAL" if logic else "PROCESSOR", MODTYPE=kind, VLNV=vlnv,
+    )  # fmt: skip
+
+
+def _parameters(module: ElementTree.Element, values: Mapping[str, object]) -> None:
+    parameters = _add(module, "PARAMETERS")
+    for name, value in values.items():
+        _add(parameters, "PARAMETER", NAME=name, VALUE=value)
+
+
+def _interfaces(module: ElementTree.Element, names: list[str], kind: str) -> None:
+    _add(module, "PORTS")
+    interfaces = _add(module, "BUSINTERFACES")
+    for name in names:
+        _add(
+            interfaces, "BUSINTERFACE", BUSNAME=f"axi_{name}", DATAWIDTH=32, NAME=name, TYPE=kind,
+            VLNV="xilinx.com:interface:aximm:1.0",
+        )  # fmt: skip
+
+
+def handoff(zynq_7000: bool, engines: tuple[str, str], clock_mhz: float, layers: int = 0) -> str:
+    """The text of a .hwh for two engines and an accelerator with ports for the weights of so many layers."""
+    family = _ZYNQ_7000 if zynq_7000 else _ULTRASCALE
+    system = ElementTree.Element("EDKSYSTEM", EDWVERSION="1.2", VIVADOVERSION="2022.2")
+    _add(system, "SYSTEMINFO", ARCH=family.arch, DEVICE=family.device, NAME="top")
+    _add(system, "EXTERNALPORTS")
+    _add(system, "EXTERNALINTERFACES")
+    modules = _add(system, "MODULES")
+    processor = _module(modules, "zynq_ps", family.module, family.vlnv, False)
+    _parameters(processor, family.parameters)
+    _interfaces(processor, [family.master], "MASTER")
+    ranges = _add(processor, "MEMORYMAP")
+    blocks = [(name, ["s_axi_control_0"]) for name in engines]
+    if layers:
+        blocks.append((ACCELERATOR, [f"s_axilite_{number}" for number in range(layers)]))
+    base = family.base
+    for name, ports in blocks:
+        kind = name if name == ACCELERATOR else f"StreamingDataflowPartition_{name}"
+        module = _module(modules, name, kind, f"xilinx_finn:finn:{kind}:1.0", True)
+        _parameters(module, {"Component_Name": f"top_{name}_0"})
+        _interfaces(module, ports, "SLAVE")
+        for port in ports:
+            _add(
+                ranges, "MEMRANGE", ADDRESSBLOCK="Reg", BASENAME="C_BASEADDR", BASEVALUE=f"0x{base:08X}",
+                HIGHNAME="C_HIGHADDR", HIGHVALUE=f"0x{base + WINDOW - 1:08X}", INSTANCE=name, IS_DATA="TRUE",
+                IS_INSTRUCTION="TRUE", MASTERBUSINTERFACE=family.master, MEMTYPE="REGISTER", SLAVEBUSINTERFACE=port,
+            )  # fmt: skip
+            base += WINDOW
+    clock = _module(modules, "clk_wiz_0", "clk_wiz", "xilinx.com:ip:clk_wiz:6.0", True)
+    _parameters(clock, {"CLKOUT1_REQUESTED_OUT_FREQ": clock_mhz, "CLKOUT1_OUT_FREQ": clock_mhz})
+    _interfaces(clock, [], "SLAVE")
+    return ElementTree.tostring(system, encoding="unicode", xml_declaration=True)
+
+
+def bitstream(part: str) -> bytes:
+    """A .bit of the kind that Vivado writes, header and length right, that programs nothing."""
+
+    def field(tag: bytes, text: str) -> bytes:
+        data = text.encode() + b"\0"
+        return tag + struct.pack(">h", len(data)) + data
+
+    body = b"\xff" * 4096
+    head = struct.pack(">h", 9) + b"\x0f\xf0" * 4 + b"\0" + struct.pack(">h", 1)
+    head += field(b"a", "top_wrapper;UserID=0XFFFFFFFF;Version=EMULATED") + field(b"b", part)
+    head += field(b"c", "2026/01/01") + field(b"d", "00:00:00")
+    return head + b"e" + struct.pack(">i", len(body)) + body
+
+
+def write_handoff(
+    bitfile: Path, *, zynq_7000: bool, engines: tuple[str, str], clock_mhz: float, layers: int = 0
+) -> None:
+    """Write ``bitfile`` and the .hwh beside it; ``layers`` have ports for their weights. Raises OSError."""
+    bitfile.write_bytes(bitstream((_ZYNQ_7000 if zynq_7000 else _ULTRASCALE).device))
+    bitfile.with_suffix(".hwh").write_text(handoff(zynq_7000, engines, clock_mhz, layers))

@@ -1,0 +1,170 @@
+"""Model folders: ``models/STYLE/`` with a card and, for each width, the network in its forms.
+
+``card.json`` (``"format": "pleinair-model-card"``) names style and painting, licence, margin, grain, and under
+``networks`` for each number of bits the files with their SHA-256, the architecture, how it was trained and
+the losses it reached. Files: ``network-8bit.npz`` (what painters read), ``qonnx-8bit.onnx.gz`` (what hardware
+is compiled from), ``cpu-8bit.onnx`` (for ONNX Runtime alone, without pleinair; up to 8 bits). The float network,
+which is there for comparison, has a ``network-32bit.npz`` alone. ``parent.npz`` is what a scene is tuned from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pleinair.errors import ModelError
+from pleinair.network import floating as float_network
+from pleinair.network.floating import FLOAT_BITS, FloatNetwork
+from pleinair.network.integer import BITS, MAX_FILE_BYTES, IntegerNetwork, parse
+from pleinair.painting.grain import MAX_GRAIN
+
+CARD = "card.json"
+CARD_FORMAT = "pleinair-model-card"
+#: Role in the folder and file name for a width.
+FILES = {"network": "network-{bits}bit.npz", "qonnx": "qonnx-{bits}bit.onnx.gz", "cpu": "cpu-{bits}bit.onnx"}
+#: The float network with instance norm that a style came from, for ``pleinair tune``; see pleinair_training.parent.
+PARENT = "parent.npz"
+#: Grey levels of grain that new models get: enough for strokes to hold on to, too little to see.
+DEFAULT_GRAIN = 2
+_MAX_CARD = 1 << 20
+_MAX_MARGIN = 512
+
+
+@dataclass(frozen=True)
+class Model:
+    """A style at one width, ready to paint with. ``margin`` in pixels, ``grain`` in levels; ``card`` as parsed."""
+
+    style: str
+    bits: int
+    margin: int
+    grain: int
+    network: IntegerNetwork | FloatNetwork
+    folder: Path
+    card: dict[str, Any]
+
+
+def model_folders() -> list[Path]:
+    """Where styles are looked for: $PLEINAIR_MODELS, the checkout's models/, the installed package's."""
+    here = Path(__file__).resolve().parent
+    found = [here.parents[1] / "models", here / "models"]
+    if os.environ.get("PLEINAIR_MODELS"):
+        found.insert(0, Path(os.environ["PLEINAIR_MODELS"]))
+    return [folder for folder in found if folder.is_dir()]
+
+
+def styles() -> dict[str, Path]:
+    """The styles there are, by name."""
+    found: dict[str, Path] = {}
+    for folder in model_folders():
+        for card in sorted(folder.glob(f"*/{CARD}")):
+            found.setdefault(card.parent.name, card.parent)
+    return found
+
+
+def find_style(name: str) -> Path:
+    """The folder of a style given by name or as a folder. Raises ModelError that lists what there is."""
+    known = styles()
+    if name in known:
+        return known[name]
+    folder = Path(name)
+    # os.path says no where pathlib raises: a name too long, or with a NUL.
+    if name and os.path.isdir(folder):
+        if os.path.isfile(folder / CARD):
+            return folder
+        raise ModelError(f"--style {name}: the folder has no {CARD}")
+    raise ModelError(f"--style {name!r}: unknown; there are {', '.join(known) or 'none'} (or give a model's folder)")
+
+
+def _read(path: Path, limit: int, what: str) -> bytes:
+    try:
+        if not path.is_file():
+            path.stat()  # says why
+            raise ModelError(f"{what} {path}: not a file")
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise ModelError(f"{what} {path}: {error.strerror}") from error
+    if len(data) > limit:
+        raise ModelError(f"{what} {path}: larger than {limit >> 20} MiB")
+    return data
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """A model folder's card, checked. Raises ModelError."""
+    path = folder / CARD
+    try:
+        card = json.loads(_read(path, _MAX_CARD, "card"))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"card {path}: damaged ({error})") from error
+    if not isinstance(card, dict) or card.get("format") != CARD_FORMAT or card.get("version") != 1:
+        raise ModelError(f"card {path}: not a version 1 {CARD_FORMAT}")
+    for key, most in (("margin", _MAX_MARGIN), ("grain", MAX_GRAIN)):
+        value = card.get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+            raise ModelError(f"card {path}: {key} {value!r}, allowed are 0 to {most}")
+    networks = card.get("networks")
+    if not isinstance(networks, dict) or not networks or not all(isinstance(v, dict) for v in networks.values()):
+        raise ModelError(f"card {path}: names no networks")
+    allowed = [str(bits) for bits in (*BITS, FLOAT_BITS)]
+    if unknown := [bits for bits in networks if bits not in allowed]:
+        raise ModelError(f"card {path}: a network of {unknown[0]!r} bits, allowed are {', '.join(allowed)}")
+    for part in ("painting", "architecture"):
+        if not isinstance(card.get(part, {}), dict):
+            raise ModelError(f"card {path}: {part} is not an object")
+    return card
+
+
+def read_file(folder: Path, card: dict[str, Any], bits: int, role: str) -> bytes:
+    """What one file of a model holds, unpacked where it is packed; its hash is the card's. Raises ModelError."""
+    path = folder / FILES[role].format(bits=bits)
+    data = _verified(path, card["networks"][str(bits)].get("sha256"), role)
+    return _unpacked(data, path) if path.suffix == ".gz" else data
+
+
+def read_parent(folder: Path, card: dict[str, Any]) -> bytes:
+    """The file of a model's parent, its hash checked against the card's. Raises ModelError, also for none."""
+    if "parent" not in card:
+        raise ModelError(f"style {folder.resolve().name}: has no parent to tune from")
+    return _verified(folder / PARENT, card["parent"], "sha256")
+
+
+def _verified(path: Path, hashes: Any, key: str) -> bytes:
+    data = _read(path, MAX_FILE_BYTES, "model")
+    found = hashlib.sha256(data).hexdigest()
+    if not isinstance(hashes, dict) or found != hashes.get(key):
+        raise ModelError(f"model {path}: damaged or exchanged, its SHA-256 is {found[:12]}..., not the card's")
+    return data
+
+
+def _unpacked(data: bytes, path: Path) -> bytes:
+    """What a gzip file of one member holds, up to MAX_FILE_BYTES."""
+    unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        whole = unpacker.decompress(data, MAX_FILE_BYTES + 1)
+    except zlib.error as error:
+        raise ModelError(f"model {path}: damaged or not gzip") from error
+    if len(whole) > MAX_FILE_BYTES:
+        raise ModelError(f"model {path}: unpacks to more than {MAX_FILE_BYTES >> 20} MiB")
+    if not unpacker.eof or unpacker.unused_data:
+        raise ModelError(f"model {path}: damaged, its gzip stream does not end with the file")
+    return whole
+
+
+def load_model(style: str, bits: int) -> Model:
+    """A style's network at ``bits``. Raises ModelError (unknown style, width it does not have, damage)."""
+    folder = find_style(style)
+    card = read_card(folder)
+    if str(bits) not in card["networks"]:
+        has = ", ".join(sorted(card["networks"], key=int))
+        raise ModelError(f"--bits {bits}: style {folder.resolve().name} has {has}")
+    path = folder / FILES["network"].format(bits=bits)
+    data = read_file(folder, card, bits, "network")
+    network = float_network.parse(data, str(path)) if bits == FLOAT_BITS else parse(data, str(path))
+    if network.bits != bits:
+        raise ModelError(f"model {path}: a {network.bits}-bit network, the card says {bits}")
+    return Model(folder.resolve().name, bits, card["margin"], card["grain"], network, folder, card)

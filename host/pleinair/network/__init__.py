@@ -1,0 +1,1 @@
+"""The integer network: the contract that every machine keeps, its reference, its files."""

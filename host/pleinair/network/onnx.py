@@ -1,0 +1,195 @@
+"""Networks as ONNX graphs of standard operators, for any size of frame and for other programs, too.
+
+Input ``x`` and output ``y`` are uint8 [1, H, W, 3] with H and W multiples of the network's stride and of 4. What the
+CPU paints integer networks with is another, made for one size (pleinair.engines.onnxruntime); these are ``cpu-8bit.onnx`` of a
+model's folder, and the float network's.
+
+Up to 8 bits: int8 operators. Scales are powers of two and accumulators stay within 2**24, so ONNX Runtime's
+float32 requantisation rounds half to even exactly. A branch is stored as uint8 with zero point 128 and joined
+by QLinearAdd, whose saturation is the ReLU.
+
+The 3-channel 9x9 convolutions at the ends are slow as they stand. A stride-1 k x k convolution equals a
+stride-m one with kernel k + m - 1 that computes an m x m block of outputs as channels, followed by
+DepthToSpace: more products, but whole vectors of them. Needs the ``onnx`` package.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pleinair.errors import ContractError
+from pleinair.network.floating import FloatConvolution, FloatNetwork, FloatResidual
+from pleinair.network.integer import Convolution, IntegerNetwork, Residual, Upsample
+
+#: Outputs per side that one step of a blocked end computes.
+BLOCK = 4
+_MICROSOFT = "com.microsoft"
+
+
+def blocked_weight(weight: np.ndarray, block: int) -> np.ndarray:
+    """Weights [O, I, k, k] as [block * block * O, I, k + block - 1, ...] for a stride of ``block``.
+
+    Channel (r * block + c) * O + o computes output channel o at row r and column c of a block
+    (DepthToSpace's DCR order).
+    """
+    outputs, inputs, kernel, _ = weight.shape
+    side = kernel + block - 1
+    wide = np.zeros((block * block, outputs, inputs, side, side), weight.dtype)
+    for r in range(block):
+        for c in range(block):
+            wide[r * block + c, :, :, r : r + kernel, c : c + kernel] = weight
+    return wide.reshape(block * block * outputs, inputs, side, side)
+
+
+class _Builder:
+    """Nodes and constants, and what both kinds of graph have in common."""
+
+    def __init__(self) -> None:
+        from onnx import TensorProto, helper, numpy_helper
+
+        self._helper, self._numpy_helper, self.types = helper, numpy_helper, TensorProto
+        self.nodes: list[Any] = []
+        self.initializers: list[Any] = []
+        self._count = 0
+
+    def _name(self, prefix: str) -> str:
+        self._count += 1
+        return f"{prefix}_{self._count}"
+
+    def constant(self, value: Any) -> str:
+        name = self._name("constant")
+        self.initializers.append(self._numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def add(self, operator: str, inputs: list[str], domain: str = "", **attributes: Any) -> str:
+        output = self._name(operator.lower())
+        self.nodes.append(self._helper.make_node(operator, inputs, [output], name=output, domain=domain, **attributes))
+        return output
+
+    def cast(self, x: str, to: int) -> str:
+        return self.add("Cast", [x], to=to)
+
+    def unblock(self, x: str, block: int) -> str:
+        return self.add("DepthToSpace", [x], blocksize=block, mode="DCR") if block > 1 else x
+
+    def upsample(self, x: str) -> str:
+        return self.add(
+            "Resize", [x, "", self.constant(np.array([1, 1, 2, 2], np.float32))],
+            mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor",
+        )  # fmt: skip
+
+    def enter(self, x: str) -> str:
+        """The pixels, uint8 [1, 3, H, W]."""
+        return x
+
+    def convolution(self, x: str, c: Any, block: int) -> str:
+        """A convolution with all that follows it, computed in blocks of ``block`` x ``block`` outputs."""
+        raise NotImplementedError
+
+    def residual(self, x: str, body: Any, bits: int) -> str:
+        """The body's output added to ``x``, clamped."""
+        raise NotImplementedError
+
+    def leave(self, x: str) -> str:
+        """The last convolution's output as uint8."""
+        return x
+
+
+class _Int8(_Builder):
+    """Up to 8 bits."""
+
+    def scale(self, exponent: Any) -> str:
+        return self.constant(np.exp2(np.asarray(exponent, np.float64)).astype(np.float32))
+
+    def clip(self, x: str, low: int, high: int) -> str:
+        if (low, high) == (0, 255):
+            return x
+        return self.add("Clip", [x, self.constant(np.uint8(low)), self.constant(np.uint8(high))])
+
+    def convolution(self, x: str, c: Convolution, block: int) -> str:
+        """QLinearConv on uint8; a signed output is stored with zero point 128."""
+        weight = blocked_weight(c.weight, block) if block > 1 else c.weight
+        repeat = block * block
+        offset = 128 if c.signed else 0
+        y = self.add(
+            "QLinearConv",
+            [
+                x, self.scale(0), self.constant(np.uint8(0)),
+                self.constant(weight.astype(np.int8)), self.scale(np.tile(-c.shift, repeat)),
+                self.constant(np.zeros(len(weight), np.int8)),
+                self.scale(0), self.constant(np.uint8(offset)),
+                self.constant(np.tile(c.bias, repeat).astype(np.int32)),
+            ],
+            kernel_shape=list(weight.shape[2:]), strides=[c.stride * block] * 2, pads=[c.kernel // 2] * 4,
+        )  # fmt: skip
+        return self.unblock(self.clip(y, c.low + offset, c.high + offset), block)
+
+    def residual(self, x: str, body: tuple[Convolution, ...], bits: int) -> str:
+        branch = x
+        for c in body:
+            branch = self.convolution(branch, c, 1)
+        one, zero = self.scale(0), self.constant(np.uint8(0))
+        middle = self.constant(np.uint8(128))
+        y = self.add("QLinearAdd", [x, one, zero, branch, one, middle, one, zero], _MICROSOFT)
+        return self.clip(y, 0, (1 << bits) - 1)
+
+
+class _Float(_Builder):
+    """The float network."""
+
+    def single(self, value: Any) -> str:
+        return self.constant(np.asarray(value, np.float32))
+
+    def enter(self, x: str) -> str:
+        return self.add("Mul", [self.cast(x, self.types.FLOAT), self.single(1 / 256)])
+
+    def convolution(self, x: str, c: FloatConvolution, block: int) -> str:
+        weight = blocked_weight(c.weight, block) if block > 1 else c.weight
+        y = self.add(
+            "Conv", [x, self.single(weight), self.single(np.tile(c.bias, block * block))],
+            kernel_shape=list(weight.shape[2:]), strides=[c.stride * block] * 2, pads=[c.kernel // 2] * 4,
+        )  # fmt: skip
+        return self.unblock(self.add("Relu", [y]) if c.relu else y, block)
+
+    def residual(self, x: str, body: tuple[FloatConvolution, ...], bits: int) -> str:
+        branch = x
+        for c in body:
+            branch = self.convolution(branch, c, 1)
+        return self.add("Relu", [self.add("Add", [x, branch])])
+
+    def leave(self, x: str) -> str:
+        y = self.add("Round", [self.add("Mul", [x, self.single(256)])])
+        return self.cast(self.add("Clip", [y, self.single(0), self.single(255)]), self.types.UINT8)
+
+
+def _builder(network: IntegerNetwork | FloatNetwork) -> _Builder:
+    if isinstance(network, FloatNetwork):
+        return _Float()
+    if network.wide:
+        raise ContractError(f"a network of {network.bits} bits, or with wider weights: int8 operators hold up to 8")
+    return _Int8()
+
+
+def build_onnx(network: IntegerNetwork | FloatNetwork, block: int = BLOCK) -> bytes:
+    """The serialised ONNX model of a validated network. Raises ContractError for an integer one above 8 bits."""
+    from onnx import TensorProto, helper
+
+    b = _builder(network)
+    x = b.enter(b.add("Transpose", ["x"], perm=[0, 3, 1, 2]))
+    for layer in network.layers:
+        if isinstance(layer, Upsample):
+            x = b.upsample(x)
+        elif isinstance(layer, Residual | FloatResidual):
+            x = b.residual(x, layer.body, network.bits)
+        else:
+            blocked = min(layer.inputs, layer.outputs) < 8 and layer.stride == 1
+            x = b.convolution(x, layer, block if blocked else 1)
+    b.nodes.append(helper.make_node("Transpose", [b.leave(x)], ["y"], name="y", perm=[0, 2, 3, 1]))
+    ends = [helper.make_tensor_value_info(n, TensorProto.UINT8, [1, "height", "width", 3]) for n in ("x", "y")]
+    graph = helper.make_graph(b.nodes, "pleinair", ends[:1], ends[1:], b.initializers)
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid(_MICROSOFT, 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=9, producer_name="pleinair")
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data

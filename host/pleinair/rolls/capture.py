@@ -1,0 +1,206 @@
+"""Capture: at each tick a frame from the camera onto the disk. It waits for nobody.
+
+A frame is on the disk, synced, and in the journal before the next one is asked for, so that a power cut costs the frame
+at hand and no other. Whatever goes wrong is journalled and the next tick is taken all the same; only a disk with no
+room, where nothing may be deleted, ends it, and a stored camera without more frames.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pleinair.cameras.framing import Framing
+from pleinair.cameras.stored import Frame, Shooter
+from pleinair.errors import CameraError, DiskFullError, PleinairError
+from pleinair.rolls.defects import defect
+from pleinair.rolls.roll import Retention, Roll
+from pleinair.rolls.schedule import Clock, Schedule, WallWatch, wall_is_set
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: Bytes of room for a frame and what is written beside it, at least.
+_LEAST_NEED = 2_000_000
+#: Suspect frames one after another that are believed in the end.
+_BELIEVED = 5
+
+
+class Capture:
+    """Fills a roll from a camera. ``seconds`` is the roll's own time so far, ``state`` how it stands."""
+
+    def __init__(
+        self, roll: Roll, shooter: Shooter, schedule: Schedule,
+        on_trouble: Callable[[str, str], None] = lambda what, message: None,
+    ) -> None:  # fmt: skip
+        """``on_trouble`` is told what is journalled as trouble: (what, message)."""
+        self.roll, self.shooter, self.schedule = roll, shooter, schedule
+        self.state, self.reason = "running", ""
+        #: Failures of the camera one after another.
+        self.failures = 0
+        self._on_trouble = on_trouble
+        self._clock: Clock = schedule.clock
+        self._framing = Framing(roll.settings.rotate, roll.settings.crop)
+        self._retention = Retention(roll)
+        self._mean: float | None = None
+        self._suspects = 0
+        self._told_size: tuple[int, ...] = ()
+        self._begun, self._offset = 0.0, 0.0
+
+    @property
+    def seconds(self) -> float:
+        """The roll's own time."""
+        return self._offset + self._clock.monotonic() - self._begun
+
+    def run(self, stop: threading.Event) -> None:
+        """Take frames until ``stop`` is set or there are no more to take; ``state`` says why it ended."""
+        settings, roll = self.roll.settings, self.roll
+        wall = self._clock.wall()
+        self._begun, self._offset = self._clock.monotonic(), roll.resumed_seconds(wall)
+        watch = WallWatch(self._clock)
+        try:
+            self._retention.make_room(self._need())
+            roll.begin(wall, self._offset)
+            if not wall_is_set(wall):
+                self._trouble("clock", "the wall clock is not set; frames are told apart by their numbers")
+            for tick in self.schedule.ticks(stop):
+                if self._finished():
+                    self.state = "complete"
+                    break
+                if tick.missed:
+                    self._skip(tick.missed, "late")
+                if (by := watch.jumped()) is not None:
+                    roll.write({"event": "clock", "by": round(by, 1), "wall": self._clock.wall()})
+                self._retention.make_room(self._need())
+                if not self._take(tick.due):
+                    self.state = "complete"
+                    break
+            else:
+                self.state = "complete" if self._finished() else "stopped"
+            if self.state == "complete":
+                self.reason = f"{roll.ledger.frames} frames" if settings.frames else ""
+        except DiskFullError as error:
+            self._fill(str(error))
+        except OSError as error:
+            if error.errno in _NO_SPACE:
+                self._fill(f"roll {roll.folder}: {error.strerror}")
+            else:
+                self.state, self.reason = "failed", f"roll {roll.folder}: {error.strerror}"
+        finally:
+            self._end()
+
+    def _need(self) -> int:
+        """Bytes that the next frame may take, with what is written beside it."""
+        return max(_LEAST_NEED, 3 * self.roll.largest)
+
+    def _fill(self, reason: str) -> None:
+        self.state, self.reason = "full", reason
+        self._on_trouble("disk", reason)
+
+    def _end(self) -> None:
+        record = {"event": "end", "state": self.state, "message": self.reason, "t": self.seconds}
+        try:
+            self.roll.write({**record, "wall": self._clock.wall()})
+        except OSError:
+            # No room even for this line: whoever opens the roll finds it as after a power cut.
+            self.roll.ledger.state, self.roll.ledger.reason = self.state, self.reason
+
+    def _finished(self) -> bool:
+        settings = self.roll.settings
+        if settings.frames is not None and self.roll.ledger.frames >= settings.frames:
+            return True
+        return settings.seconds is not None and self.seconds >= settings.seconds
+
+    def _take(self, due: float) -> bool:
+        """Take the frame of a tick; False when the camera has no more."""
+        late = self._clock.monotonic() - due
+        seconds, wall = self.seconds, self._clock.wall()
+        try:
+            frame = self.shooter.shoot()
+            suspect = None
+            if frame is not None and self.shooter.live:
+                suspect = defect(frame.image, self._mean)
+                if suspect:
+                    # Once more, while the moment lasts.
+                    frame = self.shooter.shoot()
+                    suspect = None if frame is None else defect(frame.image, self._mean)
+        except CameraError as error:
+            self._fail(str(error))
+            return True
+        self._tell_skipped()
+        if frame is None:
+            return False
+        if self.failures:
+            self.roll.write({"event": "recovered", "what": "camera", "after": self.failures, "wall": wall})
+            self.failures = 0
+        record: dict[str, Any] = {"t": round(seconds, 4), "wall": round(wall, 3)}
+        if self.schedule.every is not None:
+            record["late"] = round(late, 5)
+        self._keep(frame, suspect, record)
+        return True
+
+    def _keep(self, frame: Frame, suspect: str | None, record: dict[str, Any]) -> None:
+        settings = self.roll.settings
+        if self.shooter.live:
+            record["live"] = True
+            if not wall_is_set(record["wall"]):
+                record["clock"] = False
+            suspect = self._judge(suspect)
+            shape = frame.image.shape
+            if self._told_size and shape != self._told_size:
+                old, new = ("x".join(map(str, s[1::-1])) for s in (self._told_size, shape))
+                self._trouble("camera", f"its pictures were {old} and are {new} now; fitted")
+            self._told_size = shape
+        else:
+            record["position"] = frame.position
+        if frame.name:
+            record["name"] = frame.name
+        if frame.metadata:
+            record["metadata"] = dict(frame.metadata)
+        if suspect:
+            record["suspect"] = suspect
+        else:
+            self._mean = float(frame.image.mean())
+        image = self._framing(frame.image, settings.size)
+        full = self.roll.keep(np.ascontiguousarray(image), record)
+        if suspect:
+            self._trouble("camera", f"frame {full['seq']} is {suspect}; it is kept, and left out of the film")
+
+    def _judge(self, suspect: str | None) -> str | None:
+        """What keeps coming back is no accident."""
+        self._suspects = self._suspects + 1 if suspect else 0
+        return suspect if self._suspects < _BELIEVED else None
+
+    def _fail(self, message: str) -> None:
+        self.failures += 1
+        self._skip(1, "camera")
+        # The first, and then ever more rarely: a month without a camera shall not fill the journal.
+        if self.failures & (self.failures - 1) == 0:
+            again = f" ({self.failures} times in a row)" if self.failures > 1 else ""
+            self._trouble("camera", message + again)
+
+    def _skip(self, ticks: int, reason: str) -> None:
+        self.roll.write({"event": "skipped", "ticks": ticks, "reason": reason, "wall": self._clock.wall()}, sync=False)
+
+    def _tell_skipped(self) -> None:
+        """Frames of a stored camera that cannot be used."""
+        skipped = getattr(self.shooter, "skipped", None)
+        while skipped:
+            self._trouble("camera", skipped.pop(0))
+
+    def _trouble(self, what: str, message: str) -> None:
+        self.roll.write({"event": "trouble", "what": what, "message": message, "wall": self._clock.wall()})
+        self._on_trouble(what, message)
+
+
+def check_shooter(shooter: Shooter) -> None:
+    """Raise CameraError when a live camera does not give a frame before a roll is begun."""
+    if shooter.live:
+        try:
+            if shooter.shoot() is None:
+                raise CameraError(f"camera {shooter.name}: gives no frame")
+        except PleinairError:
+            shooter.close()
+            raise

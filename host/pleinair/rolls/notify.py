@@ -1,0 +1,73 @@
+"""Telling people: a command of theirs is run when there is trouble, with what and why.
+
+The command is split as a shell would, but no shell runs it; the message is its last argument, and ``PLEINAIR_WHAT``
+(camera, disk, painting, heat, clock), ``PLEINAIR_MESSAGE`` and ``PLEINAIR_ROLL`` are in its environment.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import shlex
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pleinair.errors import OptionError
+
+#: The same kind of trouble is told once in so many seconds.
+QUIET = 3600.0
+_TIMEOUT = 60.0
+
+
+def parse_command(text: str) -> list[str]:
+    """``--notify-cmd`` as arguments. Raises OptionError."""
+    try:
+        command = shlex.split(text)
+    except ValueError as error:
+        raise OptionError(f"--notify-cmd {text!r}: {error}") from error
+    if not command:
+        raise OptionError(f"--notify-cmd {text!r}: name a command")
+    return command
+
+
+class Notifier:
+    """Runs the command beside everything else; a command that fails or hangs is given up and told to ``failed``."""
+
+    def __init__(self, command: str, roll: Path, failed: Callable[[str], None], quiet: float = QUIET) -> None:
+        """Raises OptionError for a command that cannot be one."""
+        self._command, self._roll, self._failed, self._quiet = parse_command(command), roll, failed, quiet
+        self._told: dict[str, float] = {}
+        self._queue: queue.Queue[tuple[str, str] | None] = queue.Queue(16)
+        self._thread = threading.Thread(target=self._work, name="notify", daemon=True)
+        self._thread.start()
+
+    def tell(self, what: str, message: str) -> None:
+        """Pass on a trouble, unless its kind was told of late."""
+        now = time.monotonic()
+        if now - self._told.get(what, -self._quiet) >= self._quiet and not self._queue.full():
+            self._told[what] = now
+            self._queue.put((what, message))
+
+    def _work(self) -> None:
+        while (item := self._queue.get()) is not None:
+            what, message = item
+            variables = {"PLEINAIR_WHAT": what, "PLEINAIR_MESSAGE": message, "PLEINAIR_ROLL": str(self._roll)}
+            try:
+                done = subprocess.run(
+                    [*self._command, message], env={**os.environ, **variables}, timeout=_TIMEOUT, check=False,
+                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                )  # fmt: skip
+                if done.returncode:
+                    self._failed(f"--notify-cmd: {self._command[0]} ended with status {done.returncode}")
+            except OSError as error:
+                self._failed(f"--notify-cmd: {self._command[0]}: {error.strerror}")
+            except subprocess.TimeoutExpired:
+                self._failed(f"--notify-cmd: {self._command[0]} took longer than {_TIMEOUT:.0f} s")
+
+    def close(self) -> None:
+        """Wait for what is under way, for as long as a command may take."""
+        self._queue.put(None)
+        self._thread.join(_TIMEOUT)

@@ -1,0 +1,111 @@
+"""Originals: each captured frame in an image file of its own, which carries its own record.
+
+``originals/000012/00012345.jpg`` is frame 12,345, a thousand to a folder. The record (number, time, exposure ...)
+stands in the journal and, the same line, in the image: a JPEG's comment or a PNG's tEXt chunk ``Comment``, where any
+viewer of metadata shows it. So a journal can be made again from the originals. The record's ``sha256`` is that of
+the image file without the comment: a torn or changed original is known from itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pleinair import durable
+from pleinair.errors import ImageError
+from pleinair.images import decode_image
+from pleinair.rolls.journal import format_line, parse_line
+
+SUFFIXES = ("jpg", "png")
+QUALITY = 95
+_MARK = b"pleinair "
+_FOLDER = 1000
+_TEXT = b"Comment\0"
+
+
+def original_path(originals: Path, seq: int, suffix: str) -> Path:
+    """Where frame number ``seq`` is kept."""
+    return originals / f"{seq // _FOLDER:06d}" / f"{seq:08d}.{suffix}"
+
+
+def encode(image: np.ndarray, record: dict[str, Any], suffix: str) -> tuple[bytes, dict[str, Any]]:
+    """A frame, uint8 [H, W, 3] RGB, as a file's bytes, and the record that they carry, with its ``sha256``."""
+    quality = [cv2.IMWRITE_JPEG_QUALITY, QUALITY] if suffix == "jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    done, encoded = cv2.imencode(f".{suffix}", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
+    if not done:
+        raise ImageError(f"--spool {suffix}: does not hold a frame of {image.shape[1]}x{image.shape[0]}")
+    bare = encoded.tobytes()
+    record = {**record, "sha256": hashlib.sha256(bare).hexdigest()}
+    comment = _MARK + format_line(record)
+    at = _place(bare)
+    if suffix == "jpg":  # COM, ITU-T T.81, B.2.4.5
+        part = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
+    else:  # tEXt, PNG specification, 11.3.3.2
+        body = b"tEXt" + _TEXT + comment
+        part = (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+    return bare[:at] + part + bare[at:], record
+
+
+def _place(data: bytes) -> int:
+    """Where our comment stands: after a JPEG's APP0, after a PNG's header chunk."""
+    if data[:2] == b"\xff\xd8":
+        return 4 + int.from_bytes(data[4:6], "big") if data[2:4] == b"\xff\xe0" else 2
+    return 33
+
+
+def split(data: bytes) -> tuple[dict[str, Any] | None, bytes]:
+    """An original's record, None where there is none, and the image file without it."""
+    at = _place(data)
+    if data[at : at + 2] == b"\xff\xfe":
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        comment = data[at + 4 : end]
+    elif data[at + 4 : at + 8] == b"tEXt":
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        comment = data[at + 8 + len(_TEXT) : end - 4]
+    else:
+        return None, data
+    record = parse_line(comment[len(_MARK) :]) if comment.startswith(_MARK) else None
+    return record, data[:at] + data[end:]
+
+
+def read_original(path: Path) -> tuple[dict[str, Any], bytes]:
+    """An original's record and its image file's bytes, whole. Raises ImageError for a torn, changed or foreign one."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"original {path}: {error.strerror}") from error
+    record, bare = split(data)
+    if record is None:
+        raise ImageError(f"original {path}: damaged, or not one of this roll: it carries no record")
+    if hashlib.sha256(bare).hexdigest() != record.get("sha256"):
+        raise ImageError(f"original {path}: damaged: not the bytes that were written")
+    return record, bare
+
+
+def load_original(path: Path) -> tuple[dict[str, Any], np.ndarray]:
+    """An original's record and picture, uint8 [H, W, 3] RGB. Raises ImageError."""
+    record, bare = read_original(path)
+    return record, decode_image(bare, str(path))
+
+
+def keep_original(originals: Path, seq: int, suffix: str, data: bytes) -> Path:
+    """Write an original; it is on the disk when this returns. Raises OSError, also when the number is taken."""
+    path = original_path(originals, seq, suffix)
+    durable.make_folder(path.parent)
+    if path.exists():
+        raise FileExistsError(17, "this frame number is taken", str(path))
+    durable.write_file(path, data)
+    return path
+
+
+def find_originals(originals: Path, suffix: str) -> Iterator[int]:
+    """The numbers of the originals there are, in order."""
+    for folder in sorted(p for p in originals.iterdir() if p.is_dir() and p.name.isdigit()):
+        names = (p.name for p in folder.iterdir() if p.suffix == f".{suffix}")
+        yield from sorted(int(name.partition(".")[0]) for name in names if name.partition(".")[0].isdigit())

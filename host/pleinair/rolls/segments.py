@@ -1,0 +1,263 @@
+"""Segments: a painting's film in pieces, each closed for good, and the film that is joined from them.
+
+A segment holds the painted frames of up to :data:`LENGTH` originals and is called by the first and the last of them,
+``00000120-00000239.mkv``. It is encoded alone (H.264, one thread, nothing random in the container), so the same
+paintings give the same bytes, and a segment that was cut off is simply painted again. It has its name once it is
+whole and synced; until then it is ``segment.part``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pleinair import durable
+from pleinair.errors import OutputError, RollError
+from pleinair.films.recorder import FILM_SUFFIXES, MAX_SIDE, Encoder, even
+from pleinair.images import check_writable
+
+#: Originals in a segment: what a kill may cost in painting again, and five seconds of film.
+LENGTH = 120
+_NAME = re.compile(r"([0-9]{8,})-([0-9]{8,})\.mkv")
+_WORKING = "segment" + durable.PART
+
+
+@dataclass(frozen=True, order=True)
+class Segment:
+    """A closed piece: numbers of its first and last original, where it is."""
+
+    first: int
+    last: int
+    path: Path
+
+
+def find_segments(folder: Path) -> list[Segment]:
+    """The segments there are, in order; overlapping ones are left out, the later one."""
+    found = []
+    for path in folder.iterdir() if folder.is_dir() else ():
+        match = _NAME.fullmatch(path.name)
+        if match is not None and int(match[1]) <= int(match[2]):
+            found.append(Segment(int(match[1]), int(match[2]), path))
+    apart: list[Segment] = []
+    for segment in sorted(found):
+        if not apart or segment.first > apart[-1].last:
+            apart.append(segment)
+    return apart
+
+
+def uncovered(segments: Sequence[Segment], first: int, last: int) -> list[tuple[int, int]]:
+    """The runs of numbers in first .. last that no segment holds, as (first, last)."""
+    gaps, position = [], first
+    for segment in segments:
+        if segment.last < position:
+            continue
+        if segment.first > position:
+            gaps.append((position, min(last, segment.first - 1)))
+        position = max(position, segment.last + 1)
+        if position > last:
+            return gaps
+    return [*gaps, (position, last)] if position <= last else gaps
+
+
+class SegmentRecorder:
+    """Writes one segment, from original ``first`` on. Raises OSError as the disk gives it."""
+
+    def __init__(self, folder: Path, first: int, fps: int) -> None:
+        self.folder, self.first, self.fps, self.frames = folder, first, fps, 0
+        self._file: durable.DurableFile | None = None
+        self._container: Any = None
+        self._encoder: Encoder | None = None
+
+    def add(self, image: np.ndarray) -> None:
+        """Append uint8 [H, W, 3] RGB. Raises OutputError for one that H.264 does not hold."""
+        image = even(image)
+        height, width = image.shape[:2]
+        if max(height, width) > MAX_SIDE:
+            raise OutputError(f"frames of {width}x{height}: H.264 holds up to {MAX_SIDE} a side")
+        with self._disk_errors():
+            if self._encoder is None:
+                self._encoder = self._open(width, height)
+            self._encoder.add(image)
+        self.frames += 1
+
+    def _open(self, width: int, height: int) -> Encoder:
+        import av
+
+        self._file = durable.DurableFile(self.folder / _WORKING)
+        # Bitexact: without it the container would carry random numbers.
+        options = {"fflags": "bitexact", "flush_packets": "1"}
+        self._container = av.open(self._file, "w", format="matroska", options=options)
+        # In one thread: the same bytes whatever the machine.
+        return Encoder(self._container, width, height, self.fps)
+
+    @contextlib.contextmanager
+    def _disk_errors(self) -> Any:
+        """FFmpeg's word for a failed write is not the disk's."""
+        import av
+
+        try:
+            yield
+        except (av.error.FFmpegError, OSError) as error:
+            kept = self._file.error if self._file is not None else None
+            raise OSError((kept or error).errno, (kept or error).strerror) from error
+        if self._file is not None and self._file.error is not None:
+            raise OSError(self._file.error.errno, self._file.error.strerror)
+
+    def seal(self, last: int) -> tuple[Segment, str] | None:
+        """Close it for good as the piece up to original ``last``; with its SHA-256. None when no frame came."""
+        if self._encoder is None or self._file is None:
+            return None
+        path = self.folder / f"{self.first:08d}-{last:08d}.mkv"
+        with self._disk_errors():
+            self._encoder.end()
+            self._container.close()
+            self._file.sync()
+        self._file.close()
+        digest = file_sha256(self._file.path)
+        durable.replace(self._file.path, path)
+        self._container = self._encoder = None
+        return Segment(self.first, last, path), digest
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        if self._container is not None:
+            with contextlib.suppress(Exception):
+                self._container.close()
+        if self._file is not None:
+            self._file.close()
+            self._file.path.unlink(missing_ok=True)
+        self._container = self._encoder = self._file = None
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, hexadecimal. Raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _readable(path: Path) -> Iterator[tuple[Any, Any]]:
+    """The packets of a damaged segment with their stream, up to the first that is missing or does not decode."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            video = container.streams.video[0]
+            for packet in container.demux(video):
+                if not packet.size:
+                    return
+                pictures = packet.decode()
+                if len(pictures) != 1 or pictures[0].is_corrupt:
+                    return
+                yield packet, video
+    except (av.error.FFmpegError, IndexError):
+        return
+
+
+def _packets(path: Path) -> Iterator[tuple[Any, Any]]:
+    """The packets of a whole segment with their stream."""
+    import av
+
+    with av.open(str(path)) as source:
+        video = source.streams.video[0]
+        for packet in source.demux(video):
+            if packet.size:
+                yield packet, video
+
+
+def _copy(packets: Iterator[tuple[Any, Any]], target: Any, stream: Any, fps: int, count: int) -> tuple[Any, int]:
+    """Packets to the end of a film that has ``count``; its stream, made with the first one, and the new count."""
+    tick = Fraction(1, fps)
+    for packet, source in packets:
+        if stream is None:
+            stream = target.add_stream_from_template(source)
+            stream.time_base = tick
+        elif source.codec_context.extradata != stream.codec_context.extradata:
+            raise RollError("a segment was encoded in another way than the first; paint the roll with pleinair repaint")
+        # Matroska keeps milliseconds and no times of decoding; a film's are whole frames, for both.
+        packet.stream, packet.time_base = stream, tick
+        packet.pts = packet.dts = count
+        packet.duration = 1
+        target.mux(packet)
+        count += 1
+    return stream, count
+
+
+def salvage(segment: Segment, fps: int) -> int:
+    """Put in a damaged segment's place what of it can be read, or remove it; how many frames. Raises OSError."""
+    import av
+
+    part = segment.path.with_name("salvage" + durable.PART)
+    try:
+        with av.open(str(part), "w", format="matroska", options={"fflags": "bitexact"}) as target:
+            _, count = _copy(_readable(segment.path), target, None, fps, 0)
+        if count:
+            durable.replace(part, segment.path)
+        else:
+            segment.path.unlink()
+    finally:
+        part.unlink(missing_ok=True)
+    return count
+
+
+def join(segments: Sequence[Segment], film: Path, fps: int, tags: dict[str, str]) -> int:
+    """The segments' frames copied untouched into one film, an MP4's index first; how many frames.
+
+    Raises OutputError when the film cannot be written, RollError when there is no frame.
+    """
+    import av
+
+    check_film(film)
+    part = film.parent.absolute() / f".{film.name}.copy.part{film.suffix}"
+    options = {} if film.suffix.lower() == ".mkv" else {"movflags": "faststart"}
+    count, stream = 0, None
+    try:
+        with av.open(str(part), "w", options=options) as target:
+            target.metadata.update(tags)
+            for segment in segments:
+                stream, count = _copy(_packets(segment.path), target, stream, fps, count)
+            if count == 0:
+                raise RollError(f"--out {film}: no frame is painted yet, so there is no film")
+        with part.open("rb") as file:
+            durable.sync_file(file.fileno())
+        durable.replace(part, film)
+    except (av.error.FFmpegError, OSError) as error:
+        raise OutputError(f"--out {film}: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+    return count
+
+
+def check_film(film: Path) -> None:
+    """Raise OutputError when no film could be written there."""
+    if film.suffix.lower() not in FILM_SUFFIXES:
+        raise OutputError(f"--out {film}: a film ends in {', '.join(FILM_SUFFIXES)}")
+    check_writable(film)
+
+
+def count_frames(path: Path) -> int | None:
+    """How many frames a segment holds, every one of them decoded; None when it is not whole."""
+    import av
+
+    count = 0
+    try:
+        with av.open(str(path)) as container:
+            for packet in container.demux(video=0):
+                for picture in packet.decode():
+                    if picture.is_corrupt:
+                        return None
+                    count += 1
+    except (av.error.FFmpegError, IndexError):
+        return None
+    return count or None

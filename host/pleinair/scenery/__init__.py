@@ -1,0 +1,1 @@
+"""The synthetic day: a valley drawn in exact arithmetic, for every test and demonstration."""

@@ -1,0 +1,324 @@
+"""``pleinair build``: a network in, a folder out that holds its accelerator.
+
+    BUILD/build.json        what was asked for, and how far the build has come
+    BUILD/plan.json         folding, forms and FIFO depths, as --folding takes them
+    BUILD/accelerator.onnx  FINN's hardware graph
+    BUILD/finn/             what FINN generated, node by node
+    BUILD/rtl/              the whole accelerator as Verilog with a manifest, all that simulation and synthesis need
+    BUILD/network.npz       the integer network, to compare with
+    BUILD/report.json, report.html
+    BUILD/deploy/           the deployment folder, where Vivado is installed
+
+The folder is ours alone: a new build into it, also after one that was interrupted, starts from nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from pleinair.errors import OptionError, OutputError
+from pleinair.network import reference
+from pleinair.network.integer import IntegerNetwork, dump
+from pleinair.painting.tiles import padded_size
+from pleinair_hw.finn import environment
+from pleinair_hw.finn.compiler import CompileError, compile_plan, run_graph
+from pleinair_hw.plan.boards import Board, find_board
+from pleinair_hw.plan.dataflow import Form
+from pleinair_hw.plan.folding import PLAIN, Given, Plan, Ways, fastest_plan, plan_for_rate, plan_with_folding
+from pleinair_hw.plan.frontend import Source, read_source
+from pleinair_hw.report.page import describe, write_report
+
+STATE = "build.json"
+PLAN = "plan.json"
+GRAPH = "accelerator.onnx"
+NETWORK = "network.npz"
+FORMAT = "pleinair-build"
+_MAX_FOLDING = 1 << 20
+#: Frames up to so many pixels are run through FINN's graph in Python and compared with the reference.
+_CHECKED_PIXELS = 1 << 16
+_FIFO_SIZING = ("estimate", "simulate")
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for. ``size``: the frame's width and height; ``fps``: None for the most that fits."""
+
+    model: str
+    board: str
+    size: tuple[int, int]
+    out: Path
+    bits: int | None = None
+    fps: float | None = None
+    clock_mhz: int | None = None
+    margin: int | None = None
+    folding: Path | None = None
+    ways: Ways = PLAIN
+    fifo_sizing: str = "estimate"
+
+
+@dataclass(frozen=True)
+class Build:
+    """A finished build. ``checked``: values of FINN's graph compared with the reference, 0 if the frame is too large.
+
+    ``deployment``: the folder for the board, or None where there is no Vivado.
+    """
+
+    folder: Path
+    plan: Plan
+    nodes: int
+    checked: int
+    deployment: Path | None
+
+
+def _read_folding(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_FOLDING + 1)
+    except OSError as error:
+        raise OptionError(f"--folding {path}: {error.strerror}") from error
+    if len(data) > _MAX_FOLDING:
+        raise OptionError(f"--folding {path}: larger than {_MAX_FOLDING >> 20} MiB")
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise OptionError(f"--folding {path}: not JSON ({error})") from error
+    if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
+        raise OptionError(f"--folding {path}: must hold an object of objects, node name to attributes")
+    return content
+
+
+def read_folding(path: Path, plan: Plan) -> tuple[Given, dict[str, Form], dict[str, int]]:
+    """A folding file: ours (plan.json) or FINN's (``{"MVAU_rtl_0": {"PE": 4, "SIMD": 8}, "Defaults": {}}``).
+
+    FINN numbers nodes by kind in the order of the graph, which ``plan`` gives. Returns folding by stage, forms by
+    convolution and FIFO depths by stream, the last two empty for FINN's. Raises OptionError.
+    """
+    content = _read_folding(path)
+    forms: dict[str, Form] = {}
+    depths: dict[str, int] = {}
+    if "stages" in content:
+        known = {"direct", "taps", "phases"}
+        for name, form in content.get("forms", {}).items():
+            if form not in known:
+                raise OptionError(f"--folding {path}: form {form!r} of {name}; allowed are {', '.join(sorted(known))}")
+            forms[name] = form
+        for name, depth in content.get("fifos", {}).items():
+            if not isinstance(depth, int) or not 0 <= depth <= 1 << 22:
+                raise OptionError(f"--folding {path}: FIFO depth {depth!r} of {name}; allowed are 0 to {1 << 22}")
+            depths[name] = depth
+        content = content["stages"]
+    numbered: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for stage in plan.stages:
+        number = counts.get(stage.kind, 0)
+        counts[stage.kind] = number + 1
+        for kind in (stage.kind, f"{stage.kind}_rtl", f"{stage.kind}_hls"):
+            numbered[f"{kind}_{number}"] = stage.name
+    wanted = {"PE", "SIMD", "parallel_window", "ram_style"}
+    given: dict[str, dict[str, int | str]] = {}
+    for name, attributes in content.items():
+        if name == "Defaults":
+            continue
+        if not isinstance(attributes, dict):
+            raise OptionError(f"--folding {path}: {name} must hold attributes")
+        chosen = {k: v for k, v in attributes.items() if k in wanted and v not in ("auto", None)}
+        for key, value in chosen.items():
+            if not isinstance(value, str if key == "ram_style" else int) or isinstance(value, bool):
+                raise OptionError(f"--folding {path}: {key} {value!r} of {name}")
+        if re.match(r"(StreamingFIFO|StreamingDataWidthConverter)", name):
+            continue  # both follow from the rest
+        given[numbered.get(name, name)] = chosen
+    return given, forms, depths
+
+
+def make_plan(request: Request, source: Source, board: Board) -> Plan:
+    """The plan that a request asks for. Raises OptionError and DoesNotFitError."""
+    network = source.network
+    height, width = padded_size(request.size[1], request.size[0], source.margin, network.stride)
+    clock = request.clock_mhz * 1e6 if request.clock_mhz else board.clock_hz
+    if request.folding is None:
+        if request.fps is None:
+            return fastest_plan(network, height, width, board, clock_hz=clock, ways=request.ways)
+        return plan_for_rate(network, height, width, board, request.fps, clock_hz=clock, ways=request.ways)
+    plain = plan_with_folding(network, height, width, board, {}, {}, clock_hz=clock, ways=request.ways)
+    given, forms, depths = read_folding(request.folding, plain)
+    plan = plan_with_folding(network, height, width, board, given, forms, clock_hz=clock, ways=request.ways)
+    return plan.with_fifos(depths) if depths else plan
+
+
+def _claim(folder: Path) -> None:
+    """Make ``folder`` ours and empty. Raises OutputError when it holds somebody else's files."""
+    try:
+        if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / STATE).is_file())):
+            raise OutputError(f"{folder} is there and holds no build; name another folder, or remove it")
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.iterdir():
+            # The state last: an interrupted removal must leave the folder recognisable.
+            if path.name != STATE:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror or error}") from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(data)
+    os.replace(part, path)
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    _write(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+@contextlib.contextmanager
+def _into_folder(folder: Path) -> Iterator[None]:
+    """A full disk while FINN writes is one clear line, not a traceback; what FINN prints goes to its log's folder."""
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(told):
+            yield
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror or error}") from error
+
+
+def check_graph(model: Any, network: IntegerNetwork, height: int, width: int) -> int:
+    """Run FINN's hardware graph in Python on one random frame; the number of values, all equal to the reference's.
+
+    Raises CompileError when one differs.
+    """
+    frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    expected = reference.run(network, frame)
+    differing = int(np.count_nonzero(run_graph(model, frame) != expected))
+    if differing:
+        raise CompileError(f"FINN's hardware graph differs from the reference in {differing} of {expected.size} values")
+    return int(expected.size)
+
+
+def finn_estimates(model: Any, part: str) -> dict[str, dict[str, float]]:
+    """FINN's own resource estimates by node, to stand beside ours."""
+    from finn.analysis.fpgadataflow.res_estimation import res_estimation
+
+    found = model.analysis(lambda m: res_estimation(m, part))
+    return {str(name): {str(k): float(v) for k, v in entry.items()} for name, entry in found.items()}
+
+
+def plan_file(plan: Plan) -> dict[str, Any]:
+    """What plan.json holds."""
+    fifos = {s.name.removesuffix(".fifo"): s.depth for s in plan.stages if s.kind == "StreamingFIFO"}
+    return {"forms": dict(plan.forms), "stages": plan.folding, "fifos": fifos}
+
+
+def build(request: Request, progress: Progress | None = None) -> Build:
+    """Compile an accelerator. ``progress`` is called with what is being done.
+
+    Raises ModelError, OptionError, DoesNotFitError, ToolchainError, CompileError, OutputError.
+    """
+    say = progress or (lambda step: None)
+    board = find_board(request.board)
+    if request.fifo_sizing not in _FIFO_SIZING:
+        raise OptionError(f"--fifo-sizing {request.fifo_sizing!r}: allowed are {', '.join(_FIFO_SIZING)}")
+    say("read the network")
+    source = read_source(request.model, request.bits, request.margin)
+    network = source.network
+    environment.check_finn()
+    say("fold")
+    plan = make_plan(request, source, board)
+    folder = request.out
+    _claim(folder)
+    network_file = dump(network)
+    digest = hashlib.sha256(network_file).hexdigest()
+    asked = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(request).items() if k != "out"}
+    state = {
+        "format": FORMAT, "version": 1, "state": "started", "request": asked, "style": source.title,
+        "bits": network.bits, "margin": source.margin, "grain": source.grain,
+        "height": plan.dataflow.source.height, "width": plan.dataflow.source.width,
+        "board": board.name, "clock_mhz": plan.clock_hz / 1e6,
+        "network_sha256": digest,
+    }  # fmt: skip
+    with _into_folder(folder):
+        _write_json(folder / STATE, state)
+        _write(folder / NETWORK, network_file)
+        if request.fifo_sizing == "simulate":
+            plan = _size_fifos(plan, folder, say)
+        model = compile_plan(plan, folder / "finn", lambda step, _: say(step))
+        checked = 0
+        height, width = plan.dataflow.source.height, plan.dataflow.source.width
+        if height * width <= _CHECKED_PIXELS:
+            say("compare with the reference")
+            checked = check_graph(model, network, height, width)
+        say("write RTL")
+        from pleinair_hw.stitch.write import write_rtl
+
+        write_rtl(model, folder / "rtl")
+        model.save(str(folder / GRAPH))
+        _write_json(folder / PLAN, plan_file(plan))
+        description = describe(
+            plan, title=source.title, bits=network.bits, size=request.size, margin=source.margin,
+            network_sha256=digest, target_fps=request.fps,
+            finn=finn_estimates(model, board.part), measured=None,
+        )  # fmt: skip
+        write_report(folder, description)
+        deployment = _synthesise(model, source, network.bits, board, plan, folder, say)
+        _write_json(folder / STATE, {**state, "state": "complete"})
+    return Build(folder, plan, len(model.graph.node), checked, deployment)
+
+
+def _synthesise(
+    model: Any, source: Source, bits: int, board: Board, plan: Plan, folder: Path, say: Progress
+) -> Path | None:
+    vivado = environment.find_vivado()
+    if vivado is None or source.folder is None or plan.ways.pumped:
+        return None
+    from pleinair_hw.vivado import assemble, synthesise
+
+    clock = round(plan.clock_hz / 1e6)
+    say(f"synthesise with {vivado.name}, hours")
+    bitstream = synthesise(model, board, clock, vivado)
+    say("assemble the deployment folder")
+    return assemble(folder / "deploy", bitstream, model=source.folder, bits=bits, board=board, clock_mhz=clock).folder
+
+
+def _size_fifos(plan: Plan, folder: Path, say: Progress) -> Plan:
+    """FIFO depths from simulation of the accelerator itself; see pleinair_hw.simulate.simulation."""
+    from pleinair_hw.simulate.simulation import load, size_fifos
+    from pleinair_hw.stitch.write import write_rtl
+
+    say("compile for FIFO sizing")
+    makers: dict[str, str] = {}
+    model = compile_plan(plan.with_fifos({}), folder / "finn", None, makers)
+    sizing = folder / "sizing"
+    write_rtl(model, sizing, "sizing")
+    source = plan.dataflow.source
+    frames = np.random.default_rng(0).integers(0, 256, (3, source.height, source.width, 3), dtype=np.uint8)
+    say("simulate for FIFO sizes")
+    depths = size_fifos(load(sizing), frames, progress=lambda step, *_: say(step)).depths
+    shutil.rmtree(sizing)
+    shutil.rmtree(folder / "finn")
+    return plan.with_fifos({makers[tensor]: depth for tensor, depth in depths.items()})
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """A build folder's build.json. Raises OutputError for a folder without a finished build."""
+    try:
+        state = cast(dict[str, Any], json.loads((folder / STATE).read_text()))
+        if state["format"] != FORMAT or state["version"] != 1:
+            raise ValueError("another format")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"{folder}: not a build folder ({STATE} missing or damaged)") from error
+    if state.get("state") != "complete":
+        raise OutputError(f"{folder}: the build was interrupted; run it again")
+    return state

@@ -1,0 +1,64 @@
+"""Golden models: what each RTL block of ``hw/rtl`` computes, in int64 NumPy.
+
+Arrays are NHWC, int64, with any leading axes: ``[..., H, W, C]``. The models know nothing of words, lanes or
+handshakes. (A stream fork is the identity.)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pleinair.network.reference import round_half_even_shift
+
+
+def requant_shift(x: np.ndarray, bias: np.ndarray, shift: np.ndarray, bits: int, signed: bool) -> np.ndarray:
+    """``clamp(round_half_even((x + bias[c]) / 2**shift[c]))`` of int64 [..., C] to ``bits`` bits, same shape."""
+    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+    sums = x.astype(np.int64) + bias.astype(np.int64)
+    rounded: np.ndarray = np.clip(
+        round_half_even_shift(sums, np.broadcast_to(shift.astype(np.int64), x.shape)), low, high
+    )
+    return rounded
+
+
+def add_clamp(a: np.ndarray, b: np.ndarray, bits: int, signed: bool = False) -> np.ndarray:
+    """``a + b`` clamped to ``bits`` bits; int64 of equal shapes."""
+    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+    total: np.ndarray = np.clip(a.astype(np.int64) + b.astype(np.int64), low, high)
+    return total
+
+
+def upsample(x: np.ndarray) -> np.ndarray:
+    """Every pixel of [..., H, W, C] becomes 2 x 2 equal ones: [..., 2H, 2W, C]."""
+    return x.repeat(2, axis=-3).repeat(2, axis=-2)
+
+
+def tap_sum(x: np.ndarray, taps: int, lead: int) -> np.ndarray:
+    """Sums partial results along rows: [..., H, W + lead, O * taps] to [..., H, W, O].
+
+    Channel ``o * taps + t`` of column ``n`` is what tap ``t`` contributes to pixel ``n - t + taps - 1 - lead`` of
+    output ``o``; contributions from columns left of the row are zero. With ``lead = taps // 2`` this is a convolution's
+    row with zero padding whose right-hand zeros are part of ``x``.
+    """
+    *outer, columns, channels = x.shape
+    partial = x.astype(np.int64).reshape(*outer, columns, channels // taps, taps)
+    out = np.zeros((*outer, columns - lead, channels // taps), np.int64)
+    for t in range(taps):
+        for pixel in range(columns - lead):
+            column = pixel + lead + t - (taps - 1)
+            if column >= 0:
+                out[..., pixel, :] += partial[..., column, :, t]
+    return out
+
+
+def pixel_shuffle(x: np.ndarray) -> np.ndarray:
+    """Four phases of overlapping windows to pixels: [..., H + 1, W + 1, 4 O] to [..., 2H, 2W, O].
+
+    Phase ``2a + b`` of window (i, j), channels ``(2a + b) * O`` and on, is pixel (2i - 1 + a, 2j - 1 + b); pixels
+    outside the output are dropped.
+    """
+    *outer, rows, columns, channels = x.shape
+    phases = x.reshape(*outer, rows, columns, 2, 2, channels // 4)
+    # (i, a) and (j, b) count pixels from -1 on, row by row and column by column
+    raster = np.moveaxis(phases, -3, -4).reshape(*outer, 2 * rows, 2 * columns, channels // 4)
+    return raster[..., 1:-1, 1:-1, :]

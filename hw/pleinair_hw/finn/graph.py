@@ -1,0 +1,149 @@
+"""The dataflow as an ONNX graph that FINN takes up without streamlining: Im2Col, MatMul and our own operators.
+
+Every tensor is an integer in float32 (FINN's convention; float64 where sums need it), NHWC, named after the operator
+that makes it, with dots made underscores. Needs qonnx and the operators of ``pleinair_hw.finn.operators`` registered.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pleinair_hw.plan.dataflow import (
+    PIXELS,
+    AddClamp,
+    Dataflow,
+    Fork,
+    MatrixProduct,
+    Operator,
+    PixelShuffle,
+    Requantise,
+    TapSum,
+    Tensor,
+    UpsampleNearest,
+    Window,
+)
+
+DOMAIN = "finn.custom_op.fpgadataflow"
+_IM2COL = "qonnx.custom_op.general"
+
+
+def tensor_name(operator: str, output: int = 0) -> str:
+    """The tensor that an operator makes; a fork makes two."""
+    return operator.replace(".", "_") + ("" if output == 0 else f"_{output}")
+
+
+def datatype(tensor: Tensor) -> str:
+    """QONNX's name of a stream's integers."""
+    return f"{'INT' if tensor.signed else 'UINT'}{tensor.bits}"
+
+
+class _Writer:
+    def __init__(self, dataflow: Dataflow) -> None:
+        from onnx import TensorProto, helper
+
+        self.dataflow, self.helper, self.float = dataflow, helper, TensorProto.FLOAT
+        self.nodes: list[Any] = []
+        self.constants: dict[str, tuple[np.ndarray, str]] = {}
+        self.tensors: dict[str, Tensor] = {PIXELS: dataflow.source}
+
+    def hardware(self, kind: str, o: Operator, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
+        name = tensor_name(o.name)
+        self.nodes.append(
+            self.helper.make_node(kind, inputs, outputs, name=name, domain=DOMAIN, backend="fpgadataflow", **attributes)
+        )
+
+    def inputs(self, o: Operator) -> list[str]:
+        names = []
+        for source in o.inputs:
+            # The fork's first stream goes to the residual block's body, the second past it to the sum.
+            fork = source != PIXELS and isinstance(self.dataflow.operator(source), Fork)
+            names.append(tensor_name(source, int(fork and isinstance(o, AddClamp))))
+        return names
+
+    def operator(self, o: Operator) -> None:
+        inputs, out, name = self.inputs(o), o.output, tensor_name(o.name)
+        source = self.dataflow.input_of(o)
+        self.tensors[name] = out
+        vectors = [1, source.height, source.width]
+        if isinstance(o, Window):
+            shape = f"(1,{source.height},{source.width},{source.channels})"
+            self.nodes.append(
+                self.helper.make_node(
+                    "Im2Col", inputs, [name], name=name, domain=_IM2COL, stride=[o.stride, o.stride],
+                    kernel_size=list(o.kernel), pad_amount=list(o.pad), pad_value=0, dilations=[1, 1],
+                    depthwise=0, input_shape=shape,
+                )
+            )  # fmt: skip
+        elif isinstance(o, MatrixProduct):
+            weights = f"{name}_weights"
+            self.constants[weights] = (o.weight.astype(np.float32), f"INT{o.weight_bits}")
+            self.nodes.append(self.helper.make_node("MatMul", [*inputs, weights], [name], name=name))
+        elif isinstance(o, Requantise):
+            bias, shift = f"{name}_bias", f"{name}_shift"
+            self.constants[bias], self.constants[shift] = (o.bias, "INT48"), (o.shift, "UINT6")
+            self.hardware(
+                "RequantShift", o, [*inputs, bias, shift], [name], NumChannels=out.channels, PE=1,
+                numInputVectors=vectors, inputDataType=datatype(source), outputDataType=datatype(out),
+            )  # fmt: skip
+        elif isinstance(o, TapSum):
+            self.hardware(
+                "TapSum", o, inputs, [name], NumChannels=out.channels, PE=1, Taps=o.taps, Lead=o.lead,
+                numInputVectors=vectors, inputDataType=datatype(source), outputDataType=datatype(out),
+            )  # fmt: skip
+        elif isinstance(o, PixelShuffle):
+            self.hardware(
+                "PixelShuffle", o, inputs, [name], NumChannels=out.channels, PE=1, numInputVectors=vectors,
+                inputDataType=datatype(source), outputDataType=datatype(out),
+            )  # fmt: skip
+        elif isinstance(o, UpsampleNearest):
+            self.hardware(
+                "UpsampleNearestNeighbour", o, inputs, [name], SIMD=1, NumChannels=out.channels, HI=source.height,
+                WI=source.width, HO=out.height, WO=out.width, inputDataType=datatype(source),
+            )  # fmt: skip
+        elif isinstance(o, Fork):
+            second = tensor_name(o.name, 1)
+            self.tensors[second] = out
+            self.hardware(
+                "DuplicateStreams", o, inputs, [name, second], NumChannels=out.channels, PE=1, NumOutputStreams=2,
+                numInputVectors=vectors, inputDataType=datatype(source), outFIFODepths=[2, 2],
+            )  # fmt: skip
+        elif isinstance(o, AddClamp):
+            branch = self.dataflow.input_of(o, 1)
+            self.hardware(
+                "AddClamp", o, inputs, [name], NumChannels=out.channels, PE=1, numInputVectors=vectors,
+                inputDataType=datatype(source), inputDataType1=datatype(branch), outputDataType=datatype(out),
+                inFIFODepths=[2, 2],
+            )  # fmt: skip
+        else:
+            raise TypeError(f"no node for {type(o).__name__}")
+
+    def model(self) -> Any:
+        from qonnx.core.datatype import DataType
+        from qonnx.core.modelwrapper import ModelWrapper
+
+        for o in self.dataflow.operators:
+            self.operator(o)
+        last = tensor_name(self.dataflow.operators[-1].name)
+
+        def info(name: str) -> Any:
+            t = self.tensors[name]
+            return self.helper.make_tensor_value_info(name, self.float, [1, t.height, t.width, t.channels])
+
+        inner = [info(n) for n in self.tensors if n not in (PIXELS, last)]
+        graph = self.helper.make_graph(self.nodes, "pleinair", [info(PIXELS)], [info(last)], value_info=inner)
+        opsets = [self.helper.make_opsetid("", 17), self.helper.make_opsetid(DOMAIN, 1)]
+        opsets.append(self.helper.make_opsetid(_IM2COL, 1))
+        model = ModelWrapper(self.helper.make_model(graph, opset_imports=opsets, ir_version=9))
+        for name, (array, kind) in self.constants.items():
+            model.set_initializer(name, array)
+            model.set_tensor_datatype(name, DataType[kind])
+        for name, tensor in self.tensors.items():
+            model.set_tensor_datatype(name, DataType[datatype(tensor)])
+        return model
+
+
+def write_graph(dataflow: Dataflow) -> Any:
+    """The graph as a qonnx ModelWrapper; shapes and data types of every tensor are set."""
+    return _Writer(dataflow).model()

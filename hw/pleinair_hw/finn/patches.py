@@ -1,0 +1,248 @@
+"""Corrections of FINN's RTL library, made to the installed package's text when a build needs them.
+
+The library (``finn-rtllib`` of finn-plus 1.6.1) is used as it is but for five files:
+
+- ``CORRECTNESS``: a defect of the circuit itself. Every use of the library, a vendor's tools included, needs it:
+  :func:`patched_rtllib` makes a corrected copy of the library for FINN to generate from.
+- ``SIMULATION`` and ``SYNTHESIS``: constructs that Verilator, or Yosys with slang, refuse although they are, or come
+  close to, legal SystemVerilog. What the circuit does is left alone.
+
+A patch is a function from a file's text to its corrected text. It raises :class:`PatchError` when it finds nothing
+to correct, and is only ever given the text it was written for: each file's SHA-256 is checked first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pleinair.errors import PleinairError
+
+Purpose = Literal["simulation", "sizing", "synthesis"]
+Patch = Callable[[str], str]
+
+LIBRARY = "finn-rtllib"
+VERSION = "1.6.1"
+
+#: SHA-256 of the files that are patched, as finn-plus VERSION installs them; paths are relative to the library.
+ORIGINAL = {
+    "dwc/hdl/vpc.sv": "b0b2b20405d897212723e77067d7507778d8be0ecbe29836259e3b95daef626b",
+    "fifo/hdl/fifo.sv": "88ad786a5885c7994c7e2d26e1ef2ffdf688310e941feaa0651332da49ec58c4",
+    "mvu/add_multi.sv": "245c88f80677355afd487f9cb69d71b85c4873eceae5bb828b1dcac43ca71f94",
+    "mvu/mvu.sv": "4c6c11482fe3e8b569b6249469a302f9cb9bf89978d007ff1d0153511762b068",
+    "mvu/mvu_vvu_axi.sv": "f4c91ae7cbb2887c92b034c2364481e9d40e31313bbd1aff82491c1350388dab",
+}
+
+
+class PatchError(PleinairError):
+    """FINN's RTL library is missing, is not the version that the corrections were written for, or was changed."""
+
+
+def _substitute(pattern: str, replacement: str, text: str, what: str) -> str:
+    """``text`` with the one place that ``pattern`` matches replaced literally; PatchError unless there is just one."""
+    changed, places = re.subn(pattern, lambda _: replacement, text, flags=re.S | re.M)
+    if places != 1:
+        raise PatchError(f"the correction {what!r} of FINN's RTL library fits {places} places of the file, not one")
+    return changed
+
+
+def lengthen_output_queue(text: str) -> str:
+    """The matrix-vector unit's output queue holds all that is in flight when its consumer stops.
+
+    It is sized from a pipeline depth that falls short of mvu.sv's by one (for a SIMD that is no power of two) and
+    leaves out the word that is accepted while the stop is being noticed. A unit with SIMD = MW gives a result every
+    cycle; its queue then overflows and words are lost.
+    """
+    return _substitute(
+        r"MAX_IN_FLIGHT = CORE_PIPELINE_DEPTH;",
+        "MAX_IN_FLIGHT = CORE_PIPELINE_DEPTH + 3;",
+        text,
+        "lengthen_output_queue",
+    )
+
+
+def hoist_leaf_loads(text: str) -> str:
+    """A constant function declared inside a generate block moves to the module, where Verilator can evaluate it."""
+    found = re.search(
+        r"(?<=absorbed by tree\n\n)\t\t// Compute the count of decendents.*?LEAF_LOAD = init_leaf_loads\(\);\n",
+        text,
+        re.S,
+    )
+    if found is None:
+        raise PatchError("the correction 'hoist_leaf_loads' of FINN's RTL library fits no place of the file")
+    function = found[0]
+    anchor = "\tuwire [SUM_WIDTH-1:0]  sum0;\n"
+    return _substitute(re.escape(anchor), function + anchor, text.replace(function, ""), "hoist_leaf_loads")
+
+
+def pack_address_widths(text: str) -> str:
+    """The struct that a constant function returns is packed: Verilator evaluates no unpacked ones."""
+    return _substitute(r"typedef struct \{", "typedef struct packed {", text, "pack_address_widths")
+
+
+def drop_startup_watchdog(text: str) -> str:
+    """The warning about DSP slices fed within 100 ns of power-up goes: a delay, of no meaning without timing."""
+    return _substitute(
+        r"^\tif\(1\) begin : blkRecoveryWatch.*?end : blkRecoveryWatch\n", "", text, "drop_startup_watchdog"
+    )
+
+
+def share_core(text: str) -> str:
+    """Units of equal parameters share the C++ code that Verilator makes of their cores; otherwise each has its own.
+
+    Of The Starry Night's accelerator with 2,500 multiplier lanes that leaves 36 MB of 62.
+    """
+    return _substitute(
+        r"(?<=^\);\n\n)(?=\timport  mvu_pkg::\*;)", "\t/*verilator no_inline_module*/\n", text, "share_core"
+    )
+
+
+def drop_arithmetic(text: str) -> str:
+    """The matrix-vector unit's core keeps its timing and gives zeros: what there is of it is its valid pipeline.
+
+    For the sizing of FIFOs, where only handshakes matter and the multipliers are most of what there is to compile.
+    """
+    return _substitute(
+        r"^\t// Stages #1 - #3: DSP Lanes.*^endmodule : mvu$",
+        "\tassign\tp = '0;\n\nendmodule : mvu",
+        text,
+        "drop_arithmetic",
+    )
+
+
+def drop_default_nettype(text: str) -> str:
+    """`` `default_nettype`` stands inside the module, where the standard (IEEE 1800-2017, 22.8) forbids it."""
+    changed, places = re.subn(r"^`default_nettype.*$", "", text, flags=re.M)
+    if not places:
+        raise PatchError("the correction 'drop_default_nettype' of FINN's RTL library fits no place of the file")
+    return changed
+
+
+CORRECTNESS: Mapping[str, tuple[Patch, ...]] = {"mvu/mvu_vvu_axi.sv": (lengthen_output_queue,)}
+SIMULATION: Mapping[str, tuple[Patch, ...]] = {
+    "fifo/hdl/fifo.sv": (pack_address_widths,),
+    "mvu/add_multi.sv": (hoist_leaf_loads,),
+    "mvu/mvu.sv": (drop_startup_watchdog, share_core),
+}
+SIZING: Mapping[str, tuple[Patch, ...]] = {**SIMULATION, "mvu/mvu.sv": (drop_startup_watchdog, drop_arithmetic)}
+SYNTHESIS: Mapping[str, tuple[Patch, ...]] = {
+    "dwc/hdl/vpc.sv": (drop_default_nettype,),
+    "fifo/hdl/fifo.sv": (pack_address_widths, drop_default_nettype),
+    "mvu/add_multi.sv": (hoist_leaf_loads,),
+    "mvu/mvu.sv": (drop_startup_watchdog,),
+}
+PURPOSES: Mapping[str, Mapping[str, tuple[Patch, ...]]] = {
+    "simulation": SIMULATION,
+    "sizing": SIZING,
+    "synthesis": SYNTHESIS,
+}
+
+
+def installed_rtllib() -> Path:
+    """The library's folder in the installed finn-plus, found without importing FINN; PatchError if it is missing."""
+    spec = importlib.util.find_spec("finn")
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        if (folder := Path(place) / LIBRARY).is_dir():
+            return folder
+    raise PatchError(f"FINN's RTL library is not installed: finn-plus {VERSION} is needed")
+
+
+def library_path(file: Path) -> str | None:
+    """``file``'s path inside the library (POSIX), or None when it lies outside any copy of it."""
+    parts = Path(file).parts
+    if LIBRARY not in parts:
+        return None
+    return "/".join(parts[len(parts) - parts[::-1].index(LIBRARY) :])
+
+
+def _apply(text: str, patches: Sequence[Patch]) -> str:
+    for patch in patches:
+        text = patch(text)
+    return text
+
+
+def _is_original(path: str, text: str) -> bool:
+    return hashlib.sha256(text.encode()).hexdigest() == ORIGINAL[path]
+
+
+def patched_text(path: str, text: str, purpose: Purpose) -> str:
+    """A library file's text with every correction for ``purpose``; files that need none come back unchanged.
+
+    Args:
+        path: the file's path inside the library, as :func:`library_path` gives it.
+        text: its text, as installed or from a copy that :func:`patched_rtllib` made.
+
+    Raises:
+        PatchError: the text is neither.
+    """
+    correctness, others = CORRECTNESS.get(path, ()), PURPOSES[purpose].get(path, ())
+    if path not in ORIGINAL:
+        return text
+    if not _is_original(path, text):
+        original = (installed_rtllib() / path).read_text() if correctness else ""
+        if not correctness or not _is_original(path, original) or _apply(original, correctness) != text:
+            raise PatchError(f"{LIBRARY}/{path} is not the file of finn-plus {VERSION} that the corrections fit")
+        correctness = ()
+    return _apply(text, (*correctness, *others))
+
+
+def patched_sources(files: Sequence[Path], folder: Path, purpose: Purpose) -> list[Path]:
+    """``files`` in their order, those of the RTL library that need corrections replaced by corrected copies.
+
+    Args:
+        files: Verilog sources; only those below a folder of the library's name are looked at.
+        folder: where the copies are written, under their own names.
+        purpose: what reads the files afterwards.
+
+    Raises:
+        PatchError: a file is not the pinned version's, or two that need corrections have the same name.
+    """
+    result: list[Path] = []
+    written: dict[str, Path] = {}
+    for file in map(Path, files):
+        path = library_path(file)
+        if path is None or path not in ORIGINAL:
+            result.append(file)
+            continue
+        text = file.read_text()
+        changed = patched_text(path, text, purpose)
+        if changed == text:
+            result.append(file)
+            continue
+        if written.setdefault(file.name, file) != file:
+            raise PatchError(f"two sources to be corrected are called {file.name}: {written[file.name]} and {file}")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / file.name).write_text(changed)
+        result.append(folder / file.name)
+    return result
+
+
+def patched_rtllib(folder: Path) -> Path:
+    """A copy of the installed library with the ``CORRECTNESS`` patches, for FINN to generate from.
+
+    FINN reads where its library is from its settings: ``finn.util.settings.get_settings().finn_rtllib = str(path)``.
+
+    Args:
+        folder: where the copy is made, as a folder of the library's name; a copy that is there is made anew.
+
+    Returns:
+        The copy's folder.
+
+    Raises:
+        PatchError: finn-plus is not installed, or a file that is patched, for whatever purpose, is not its version's.
+    """
+    source, target = installed_rtllib(), folder / LIBRARY
+    for path in ORIGINAL:
+        if not _is_original(path, (source / path).read_text()):
+            raise PatchError(f"{LIBRARY}/{path} is not the file of finn-plus {VERSION} that the corrections fit")
+    if target.exists():
+        shutil.rmtree(target)
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    for path, patches in CORRECTNESS.items():
+        (target / path).write_text(_apply((source / path).read_text(), patches))
+    return target

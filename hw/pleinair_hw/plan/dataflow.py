@@ -1,0 +1,379 @@
+"""The integer network as a chain of streaming operators: what the accelerator is made of, before it is made.
+
+Every convolution becomes a sliding window, a matrix product and a requantisation, in one of three forms that give the
+same integers and differ in what they cost:
+
+- ``direct``: a k x k window of all input channels, as anywhere else.
+- ``taps``: only the kernel's columns lie in the window (k x 1); the product gives k partial sums for every output, one
+  for each horizontal tap, and :class:`TapSum` adds them along the row (a transposed FIR filter). The same products,
+  but the window holds k * C values instead of k * k * C and can be read k times as fast, and three output channels
+  become 3 k rows to spread over DSP lanes. For the 9x9 ends.
+- ``phases``: nearest x2 upsampling followed by a 3x3 convolution. Each of the four output phases sees only 2x2
+  different pixels, so the kernel's columns and rows that fall on the same pixel are added up beforehand: a 2x2
+  convolution at low resolution with four times the outputs (4/9 of the products), and :class:`PixelShuffle` puts the
+  phases into place. Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel
+  Convolutional Neural Network", CVPR 2016, has the rearrangement; here the weights follow from the network's.
+
+All sums are exact integers, so all forms equal ``pleinair.network.reference``; :func:`execute` shows it on any network.
+Tensors are NHWC with a batch of one throughout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from pleinair.errors import ContractError
+from pleinair.network.integer import Convolution, IntegerNetwork, Residual, Upsample
+from pleinair_hw.finn import golden
+
+Form = Literal["direct", "taps", "phases"]
+PIXELS = "pixels"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A stream's frame: ``height`` x ``width`` x ``channels`` integers of ``bits`` bits."""
+
+    height: int
+    width: int
+    channels: int
+    bits: int
+    signed: bool = False
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of a frame."""
+        return self.height * self.width
+
+    @property
+    def elements(self) -> int:
+        """Values of a frame."""
+        return self.pixels * self.channels
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator: ``inputs`` are names of the operators (or PIXELS) that it reads, ``output`` is what it gives."""
+
+    name: str
+    inputs: tuple[str, ...]
+    output: Tensor
+
+
+@dataclass(frozen=True)
+class Window(Operator):
+    """Zero padding (``top, left, bottom, right``) and a sliding window of ``kernel`` (rows, columns) pixels.
+
+    The output's channels are row-major over the window, the pixel's channels fastest.
+    """
+
+    kernel: tuple[int, int]
+    stride: int
+    pad: tuple[int, int, int, int]
+    source: Tensor
+
+    @property
+    def padded(self) -> Tensor:
+        """The frame with its border."""
+        top, left, bottom, right = self.pad
+        s = self.source
+        return Tensor(s.height + top + bottom, s.width + left + right, s.channels, s.bits, s.signed)
+
+
+@dataclass(frozen=True)
+class MatrixProduct(Operator):
+    """``x @ weight`` with int64 [MW, MH] narrow weights of ``weight_bits``; the output holds every possible sum."""
+
+    weight: np.ndarray
+    weight_bits: int
+    activation_bits: int
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates a frame."""
+        return self.output.pixels * self.weight.size
+
+
+@dataclass(frozen=True)
+class TapSum(Operator):
+    """Adds ``taps`` partial sums along the row; the input is padded on the right only, ``lead`` outputs are dropped."""
+
+    taps: int
+    lead: int
+
+
+@dataclass(frozen=True)
+class Requantise(Operator):
+    """``clamp(round_half_even((x + bias) / 2**shift))`` per channel: int64 [C] each."""
+
+    bias: np.ndarray
+    shift: np.ndarray
+
+
+@dataclass(frozen=True)
+class PixelShuffle(Operator):
+    """Four phases of a (H + 1) x (W + 1) grid to 2 H x 2 W pixels, the border's outer phases dropped."""
+
+
+@dataclass(frozen=True)
+class UpsampleNearest(Operator):
+    """Every pixel becomes 2 x 2."""
+
+
+@dataclass(frozen=True)
+class Fork(Operator):
+    """The stream twice: to a residual block's body (first) and past it (second)."""
+
+
+@dataclass(frozen=True)
+class AddClamp(Operator):
+    """Trunk plus signed branch, clamped to the unsigned output's range."""
+
+
+@dataclass(frozen=True)
+class Dataflow:
+    """Operators in order of execution, from the uint8 pixels (NHWC, ``source``) to the last operator's output."""
+
+    operators: tuple[Operator, ...]
+    source: Tensor
+    network: IntegerNetwork
+
+    def operator(self, name: str) -> Operator:
+        """The operator of that name."""
+        return next(o for o in self.operators if o.name == name)
+
+    def consumers(self, name: str) -> list[Operator]:
+        """Operators that read ``name``."""
+        return [o for o in self.operators if name in o.inputs]
+
+    def input_of(self, operator: Operator, number: int = 0) -> Tensor:
+        """What an operator reads."""
+        name = operator.inputs[number]
+        return self.source if name == PIXELS else self.operator(name).output
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates a frame, as the matrix products do them."""
+        return sum(o.macs for o in self.operators if isinstance(o, MatrixProduct))
+
+
+def rounding_offset(bias: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """What a requantisation adds before it shifts, int64 [C]: the bias and the half that rounds."""
+    offset: np.ndarray = bias + np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
+    return offset
+
+
+def signed_bits(low: int, high: int) -> int:
+    """Width of the two's complement integer that holds ``low`` .. ``high``."""
+    return max((high if high >= 0 else ~high).bit_length(), (low if low >= 0 else ~low).bit_length()) + 1
+
+
+def _sum_bits(weight: np.ndarray, input_high: int) -> int:
+    """Signed width of any x @ weight, x in 0 .. ``input_high``; weight [MW, MH]."""
+    high = int(np.where(weight > 0, weight, 0).sum(0).max(initial=0)) * input_high
+    low = int(np.where(weight < 0, weight, 0).sum(0).min(initial=0)) * input_high
+    return signed_bits(low, high)
+
+
+def _accumulator_bits(weight: np.ndarray, input_high: int, weight_bits: int, activation_bits: int) -> int:
+    # mvu.sv ends the simulation when its accumulator is narrower than one product.
+    return max(_sum_bits(weight, input_high), weight_bits + activation_bits)
+
+
+def merged_weights(weight: np.ndarray) -> np.ndarray:
+    """The 2x2 phase kernels of a 3x3 convolution behind nearest x2 upsampling.
+
+    ``weight``: integers [O, I, 3, 3]; returns int64 [4 O, I, 2, 2], phases (0,0), (0,1), (1,0), (1,1) of O outputs.
+    Kernels that fall on the same low-resolution pixel are added: along one axis phase 0 sees its three taps on the
+    window's pixels (0, 0, 1), phase 1 on (0, 1, 1).
+    """
+    # The window at the corner before pixel i holds pixels i - 1 and i. Phase 0 is output 2 i - 1, whose taps fall on
+    # i - 1, i - 1, i; phase 1 is output 2 i, whose taps fall on i - 1, i, i.
+    placed = np.array([[[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]], np.int64)  # [phase, window row, tap]
+    outputs, inputs = weight.shape[:2]
+    merged = np.einsum("oikl,ark,bsl->aboirs", weight.astype(np.int64), placed, placed)
+    result: np.ndarray = merged.reshape(4 * outputs, inputs, 2, 2)
+    return result
+
+
+def narrow_bits(weight: np.ndarray) -> int:
+    """Least width whose narrow range -(2**(b-1) - 1) .. 2**(b-1) - 1 holds the weights."""
+    return int(np.abs(weight).max(initial=1)).bit_length() + 1
+
+
+def possible_forms(convolution: Convolution, upsampled: bool) -> tuple[Form, ...]:
+    """The forms a convolution may take; ``upsampled`` says that an upsampling stands before it."""
+    forms: list[Form] = ["direct"]
+    if convolution.stride == 1 and convolution.kernel >= 3 and not upsampled:
+        forms.append("taps")
+    if upsampled and convolution.kernel == 3 and convolution.stride == 1:
+        forms.append("phases")
+    return tuple(forms)
+
+
+def _matrix(kernel: np.ndarray) -> np.ndarray:
+    """[O, I, kh, kw] to [kh * kw * I, O], as the window orders it."""
+    matrix: np.ndarray = kernel.astype(np.int64).transpose(2, 3, 1, 0).reshape(-1, kernel.shape[0])
+    return matrix
+
+
+class _Builder:
+    def __init__(self, source: Tensor, forms: Mapping[str, Form]) -> None:
+        self.operators: list[Operator] = []
+        self.at, self.tensor, self.forms = PIXELS, source, forms
+
+    def add(self, operator: Operator) -> None:
+        self.operators.append(operator)
+        self.at, self.tensor = operator.name, operator.output
+
+    def window(self, name: str, kernel: tuple[int, int], stride: int, pad: tuple[int, int, int, int]) -> None:
+        s = self.tensor
+        if kernel == (1, 1) and stride == 1:
+            return
+        rows = (s.height + pad[0] + pad[2] - kernel[0]) // stride + 1
+        columns = (s.width + pad[1] + pad[3] - kernel[1]) // stride + 1
+        out = Tensor(rows, columns, kernel[0] * kernel[1] * s.channels, s.bits)
+        self.add(Window(f"{name}.window", (self.at,), out, kernel, stride, pad, s))
+
+    def product(self, name: str, weight: np.ndarray, weight_bits: int) -> None:
+        s = self.tensor
+        bits = _accumulator_bits(weight, (1 << s.bits) - 1, weight_bits, s.bits)
+        out = Tensor(s.height, s.width, weight.shape[1], bits, True)
+        self.add(MatrixProduct(f"{name}.product", (self.at,), out, weight, weight_bits, s.bits))
+
+    def requantise(self, name: str, c: Convolution, repeats: int = 1) -> None:
+        s = self.tensor
+        out = Tensor(s.height, s.width, s.channels, c.out_bits, c.signed)
+        bias, shift = np.tile(c.bias, repeats), np.tile(c.shift, repeats)
+        self.add(Requantise(f"{name}.requantise", (self.at,), out, bias, shift))
+
+    def convolution(self, c: Convolution) -> None:
+        reach, form = c.kernel // 2, self.forms.get(c.name, "direct")
+        if form == "direct":
+            # With stride 2 on an even side nothing looks at the padding on the right and below.
+            far = reach if c.stride == 1 else max(0, c.kernel - c.stride - reach)
+            self.window(c.name, (c.kernel, c.kernel), c.stride, (reach, reach, far, far))
+            self.product(c.name, _matrix(c.weight), c.weight_bits)
+            self.requantise(c.name, c)
+        elif form == "taps":
+            high = (1 << self.tensor.bits) - 1
+            total = signed_bits(-int(c.accumulator_bound(high).max()), int(c.accumulator_bound(high).max()))
+            self.window(c.name, (c.kernel, 1), 1, (reach, 0, reach, reach))
+            columns = c.weight.transpose(0, 3, 1, 2)  # [O, t, I, rows]: tap t of output o is row o * k + t
+            matrix = columns.reshape(c.outputs * c.kernel, c.inputs, c.kernel, 1)
+            self.product(c.name, _matrix(matrix), c.weight_bits)
+            s = self.tensor
+            out = Tensor(s.height, s.width - reach, c.outputs, max(total, s.bits), True)
+            self.add(TapSum(f"{c.name}.tapsum", (self.at,), out, c.kernel, reach))
+            self.requantise(c.name, c)
+        else:
+            merged = merged_weights(c.weight)
+            self.window(c.name, (2, 2), 1, (1, 1, 1, 1))
+            self.product(c.name, _matrix(merged), max(narrow_bits(merged), c.weight_bits))
+            self.requantise(c.name, c, 4)
+            s = self.tensor
+            out = Tensor(2 * (s.height - 1), 2 * (s.width - 1), c.outputs, s.bits)
+            self.add(PixelShuffle(f"{c.name}.shuffle", (self.at,), out))
+
+    def upsample(self, name: str) -> None:
+        s = self.tensor
+        out = Tensor(2 * s.height, 2 * s.width, s.channels, s.bits)
+        self.add(UpsampleNearest(f"{name}.upsample", (self.at,), out))
+
+    def residual(self, layer: Residual, bits: int) -> None:
+        name = layer.body[0].name
+        trunk = self.tensor
+        self.add(Fork(f"{name}.fork", (self.at,), trunk))
+        fork = self.at
+        for c in layer.body:
+            self.convolution(c)
+        out = Tensor(trunk.height, trunk.width, trunk.channels, bits)
+        self.add(AddClamp(f"{layer.body[-1].name}.add", (fork, self.at), out))
+
+
+def build_dataflow(
+    network: IntegerNetwork, height: int, width: int, forms: Mapping[str, Form] | None = None
+) -> Dataflow:
+    """The operators of a network for frames of ``height`` x ``width`` pixels, margin included.
+
+    ``forms``: a form for each convolution by name; those not named are direct. Raises ContractError when the size is
+    no multiple of the network's stride, ValueError for a form that a convolution cannot take.
+    """
+    if height % network.stride or width % network.stride or min(height, width) < network.stride:
+        raise ContractError(f"a frame of {width}x{height}: sides must be multiples of {network.stride}")
+    forms = forms or {}
+    source = Tensor(height, width, 3, 8)
+    builder = _Builder(source, forms)
+    layers = network.layers
+    pending: Upsample | None = None
+    for layer in layers:
+        if isinstance(layer, Upsample):
+            if pending is not None:
+                builder.upsample(f"{builder.at}.twice")
+            pending = layer
+            continue
+        first = layer if isinstance(layer, Convolution) else layer.body[0]
+        body = (layer,) if isinstance(layer, Convolution) else layer.body
+        for c in body:
+            form = forms.get(c.name, "direct")
+            allowed = possible_forms(c, pending is not None and c is layer)
+            if form not in allowed:
+                raise ValueError(f"layer {c.name} cannot take the form {form}: allowed are {', '.join(allowed)}")
+        if pending is not None and forms.get(first.name, "direct") != "phases":
+            builder.upsample(first.name)
+        pending = None
+        if isinstance(layer, Convolution):
+            builder.convolution(layer)
+        else:
+            builder.residual(layer, network.bits)
+    return Dataflow(tuple(builder.operators), source, network)
+
+
+def _window(x: np.ndarray, o: Window) -> np.ndarray:
+    top, left, bottom, right = o.pad
+    padded = np.pad(x, ((top, bottom), (left, right), (0, 0)))
+    rows, columns = o.output.height, o.output.width
+    parts = [
+        padded[i : i + rows * o.stride : o.stride, j : j + columns * o.stride : o.stride][:rows, :columns]
+        for i in range(o.kernel[0])
+        for j in range(o.kernel[1])
+    ]
+    result: np.ndarray = np.concatenate(parts, -1)
+    return result
+
+
+def execute(
+    dataflow: Dataflow, frame: np.ndarray, watch: Callable[[Operator, np.ndarray], None] | None = None
+) -> np.ndarray:
+    """Run the operators in int64 NumPy on a uint8 [H, W, 3] frame; uint8 [H, W, 3].
+
+    ``watch`` is called with each operator and its output, int64 [H, W, C].
+    """
+    values: dict[str, np.ndarray] = {PIXELS: frame.astype(np.int64)}
+    result = values[PIXELS]
+    for o in dataflow.operators:
+        x = values[o.inputs[0]]
+        if isinstance(o, Window):
+            result = _window(x, o)
+        elif isinstance(o, MatrixProduct):
+            result = x @ o.weight
+        elif isinstance(o, TapSum):
+            result = golden.tap_sum(x, o.taps, o.lead)
+        elif isinstance(o, Requantise):
+            result = golden.requant_shift(x, o.bias, o.shift, o.output.bits, o.output.signed)
+        elif isinstance(o, PixelShuffle):
+            result = golden.pixel_shuffle(x)
+        elif isinstance(o, UpsampleNearest):
+            result = golden.upsample(x)
+        elif isinstance(o, AddClamp):
+            result = golden.add_clamp(x, values[o.inputs[1]], o.output.bits)
+        else:
+            result = x
+        values[o.name] = result
+        if watch is not None:
+            watch(o, result)
+    return result.astype(np.uint8)

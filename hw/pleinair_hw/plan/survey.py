@@ -1,0 +1,426 @@
+"""What fits which board, and how fast: the fastest plan for every network, board and frame size.
+
+``python -m pleinair_hw.plan.survey docs/boards.md`` writes the page of the shipped networks. Needs neither FINN nor Vivado; a plan
+takes some seconds, so they are searched in several processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import multiprocessing
+import sys
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pleinair.durable import write_file
+from pleinair.errors import OptionError, OutputError
+from pleinair.models import load_model, read_card
+from pleinair.models import styles as find_styles
+from pleinair.network.integer import BITS, IntegerNetwork, Residual, Upsample
+from pleinair.painting.tiles import padded_size
+from pleinair_hw.plan.boards import BOARDS, Board, find_board
+from pleinair_hw.plan.dataflow import Form, MatrixProduct, build_dataflow, possible_forms
+from pleinair_hw.plan.folding import BUDGET, PLAIN, DoesNotFitError, Plan, Ways, fastest_plan, plan_for_cycles
+from pleinair_hw.plan.resources import Resources, lanes
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SIZES: tuple[tuple[int, int], ...] = ((256, 256), (640, 480), (1280, 720))
+#: Called with the rows that are done and all that there will be.
+Progress = Callable[[int, int], None]
+
+_NAMES = {
+    "dsp": "DSPs",
+    "lut": "LUTs",
+    "lutram": "LUTs as memory",
+    "ff": "flip-flops",
+    "bram": "block RAM",
+    "uram": "UltraRAM",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """The fastest plan of a style on a board.
+
+    ``size`` is the frame that the user sees, (width, height); ``input`` that with the margin. ``fps`` is None where not
+    even a slow plan fits. ``binds`` says what keeps it from being faster, or from fitting. ``limit`` are the frames a
+    second of :func:`dsp_limit`. ``pumped``: matrix products at twice the clock (``pleinair build --pump``).
+    """
+
+    style: str
+    bits: int
+    width: int
+    blocks: int
+    board: Board
+    size: tuple[int, int]
+    input: tuple[int, int]
+    clock_hz: float
+    fps: float | None
+    cycles: int
+    total: Resources
+    lanes: int
+    lanes_busy: float
+    binds: str
+    limit: float
+    pumped: bool = False
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Of the board, by kind of resource."""
+        return self.total.shares(self.board)
+
+
+@dataclass(frozen=True)
+class _Task:
+    style: str
+    bits: int
+    board: str
+    size: tuple[int, int]
+    clock_hz: float | None
+
+
+def shape_of(network: IntegerNetwork) -> tuple[int, int]:
+    """A transform network's width (channels of its first convolution) and its number of residual blocks."""
+    first = next(network.convolutions())
+    return first.outputs, sum(isinstance(layer, Residual) for layer in network.layers)
+
+
+def what_binds(plan: Plan) -> str:
+    """What stands in the way of a plan that is faster by the least step that the search looks at."""
+    network, source = plan.dataflow.network, plan.dataflow.source
+    target = math.ceil(plan.cycles / 1.004) - 1
+    faster = plan_for_cycles(
+        network, source.height, source.width, plan.board, target, clock_hz=plan.clock_hz, ways=plan.ways
+    )
+    if faster.over:
+        return ", ".join(_NAMES[kind] for kind in faster.over)
+    if faster.cycles >= plan.cycles:
+        return f"stage {faster.slowest.name}"
+    return _NAMES[max(BUDGET, key=lambda kind: plan.shares[kind] / BUDGET[kind])]
+
+
+def dsp_limit(network: IntegerNetwork, height: int, width: int, board: Board, clock_hz: float) -> float:
+    """Frames a second if every DSP's every lane did a product in every cycle: no folding can be faster.
+
+    Every convolution in the form that needs the fewest DSP-cycles; ``height`` and ``width`` with the margin.
+    """
+    forms: dict[str, list[Form]] = {}
+    upsampled = False
+    for layer in network.layers:
+        if isinstance(layer, Upsample):
+            upsampled = True
+            continue
+        for c in layer.body if isinstance(layer, Residual) else (layer,):
+            forms[c.name] = list(possible_forms(c, upsampled and c is layer))
+        upsampled = False
+    least: dict[str, float] = {}
+    for form in ("direct", "taps", "phases"):
+        chosen: dict[str, Form] = {name: form for name, allowed in forms.items() if form in allowed}
+        for o in build_dataflow(network, height, width, chosen).operators:
+            if isinstance(o, MatrixProduct):
+                needed = o.macs / lanes(board.dsp_block, o.weight_bits, o.activation_bits)
+                least[o.name] = min(needed, least.get(o.name, math.inf))
+    return board.dsp * clock_hz / sum(least.values())
+
+
+def _search(task: _Task) -> Row:
+    model = load_model(task.style, task.bits)
+    if not isinstance(model.network, IntegerNetwork):
+        raise OptionError(f"--bits {task.bits}: a float network cannot be hardware; 4, 8 or 16")
+    return survey_network(model.network, task.style, model.margin, find_board(task.board), task.size, task.clock_hz)
+
+
+def survey_network(
+    network: IntegerNetwork, style: str, margin: int, board: Board, size: tuple[int, int],
+    clock_hz: float | None = None, ways: Ways = PLAIN,
+) -> Row:  # fmt: skip
+    """One row: the fastest plan of ``network`` for frames of ``size`` on ``board``."""
+    height, width = padded_size(size[1], size[0], margin, network.stride)
+    channels, blocks = shape_of(network)
+    clock = clock_hz or board.clock_hz
+    limit = dsp_limit(network, height, width, board, clock) * (2 if ways.pumped else 1)
+    plan: Plan | None = None
+    try:
+        plan = fastest_plan(network, height, width, board, clock_hz=clock, ways=ways)
+        binds = what_binds(plan)
+    except DoesNotFitError:
+        # So slow that parallelism costs next to nothing.
+        slow = height * width * 4096
+        over = plan_for_cycles(network, height, width, board, slow, clock_hz=clock, ways=ways).over
+        binds = "needs " + ", ".join(f"{math.ceil(share * 100)}% of the {_NAMES[kind]}" for kind, share in over.items())
+    return Row(
+        style=style, bits=network.bits, width=channels, blocks=blocks, board=board, size=size, input=(width, height),
+        clock_hz=clock, fps=plan.fps if plan else None, cycles=plan.cycles if plan else 0,
+        total=plan.total if plan else Resources(), lanes=plan.lanes if plan else 0,
+        lanes_busy=plan.lanes_busy if plan else 0.0, binds=binds, limit=limit, pumped=ways.pumped,
+    )  # fmt: skip
+
+
+def survey(
+    styles: Sequence[str], boards: Sequence[str], sizes: Sequence[tuple[int, int]], bits: Sequence[int], *,
+    clock_hz: float | None = None, processes: int = 2, progress: Progress | None = None,
+) -> list[Row]:  # fmt: skip
+    """The fastest plan for every style, width that it has, board and size, in that order.
+
+    Args:
+        styles: names or folders.
+        sizes: of the frame that the user sees, (width, height) in pixels.
+        bits: widths; a style is passed over at those that it has not.
+        clock_hz: of the accelerator; each board's own when None.
+
+    Raises:
+        OptionError: a board that is unknown, a width that no network has.
+        ModelError: a style that is unknown or damaged.
+    """
+    if unknown := [b for b in bits if b not in BITS]:
+        raise OptionError(f"--bits {unknown[0]}: allowed are {', '.join(map(str, BITS))}")
+    boards = [find_board(name).name for name in boards]
+    tasks = [
+        _Task(style, width, board, size, clock_hz)
+        for style in styles
+        for width in bits
+        if width in widths_of(style)
+        for board in boards
+        for size in sizes
+    ]
+    rows: dict[int, Row] = {}
+    # The caller may have threads, as a progress bar has; a fork would copy their locks.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(processes, max(1, len(tasks))), mp_context=context) as pool:
+        waiting = {pool.submit(_search, task): number for number, task in enumerate(tasks)}
+        try:
+            while waiting:
+                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    rows[waiting.pop(future)] = future.result()
+                    if progress is not None:
+                        progress(len(rows), len(tasks))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [rows[number] for number in range(len(tasks))]
+
+
+def widths_of(style: str) -> list[int]:
+    """The integer widths that a style has, ascending. Raises ModelError."""
+    from pleinair.models import find_style
+
+    return sorted(int(bits) for bits in read_card(find_style(style))["networks"] if int(bits) in BITS)
+
+
+# ---------------------------------------------------------------------------------------------------- tables
+
+
+def _rate(fps: float) -> str:
+    return f"{fps:.0f}" if fps >= 100 else f"{fps:.1f}" if fps >= 10 else f"{fps:.2f}"
+
+
+def _used(used: int, share: float, halves: bool = False) -> str:
+    count = f"{used / 2:,.1f}".removesuffix(".0") if halves else f"{used:,}"
+    return count if not used else f"{count} ({share:.0%})"
+
+
+def _cells(row: Row) -> list[str]:
+    """From the rate on: fps, DSP, BRAM, URAM, LUT, lanes busy, what binds."""
+    if row.fps is None:
+        return ["does not fit", "", "", "", "", "", row.binds]
+    total, shares = row.total, row.shares
+    return [
+        _rate(row.fps),
+        _used(total.dsp, shares["dsp"]),
+        _used(total.bram18, shares["bram"], halves=True),
+        _used(total.uram, shares["uram"]),
+        _used(total.total_lut, shares["lut"]),
+        f"{row.lanes_busy:.0%}",
+        row.binds,
+    ]
+
+
+def resources_table(boards: Sequence[Board]) -> Table:
+    """The boards and what they hold, for a terminal."""
+    from rich.table import Table
+
+    table = Table("board", "", "part", title="Boards")
+    for head in ("DSP", "BRAM", "URAM", "LUT", "FF", "MHz"):
+        table.add_column(head, justify="right")
+    for b in boards:
+        counts = (b.dsp, b.bram36, b.uram, b.lut, b.ff, b.clock_mhz)
+        table.add_row(b.name, b.title, b.part, *(f"{n:,}" for n in counts))
+    return table
+
+
+def boards_table(rows: Sequence[Row]) -> Table:
+    """The survey's rows for a terminal."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("style", "board", title="The fastest that fits")
+    for head in ("bits", "frame", "frames/s", "DSP", "BRAM", "URAM", "LUT", "lanes busy"):
+        table.add_column(head, justify="right")
+    table.add_column("what binds")
+    before: Row | None = None
+    for row in rows:
+        if before is not None and (row.style, row.bits, row.board) != (before.style, before.bits, before.board):
+            table.add_section()
+        names = [row.style, row.board.name, str(row.bits), f"{row.size[0]}x{row.size[1]}"]
+        # Text, as a style's name is not rich's markup.
+        table.add_row(*(Text(cell) for cell in (*names, *_cells(row))))
+        before = row
+    return table
+
+
+@dataclass(frozen=True)
+class Aim:
+    """A rate to reach: of 8-bit or 4-bit networks at a size."""
+
+    board: str
+    bits: int
+    fps: float
+    size: tuple[int, int] = (640, 480)
+
+
+AIMS = (Aim("zcu104", 8, 60), Aim("kv260", 8, 30), Aim("pynq-z2", 8, 10), Aim("pynq-z2", 4, 20))
+LANES_AIM = 0.85
+
+
+def _kind(row: Row) -> str:
+    pumped = ", pumped" if row.pumped else ""
+    return f"width {row.width}, {row.blocks} {'block' if row.blocks == 1 else 'blocks'}{pumped}"
+
+
+def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    """All columns but the first ``left`` and the last are of numbers."""
+    marks = ["---" if i < left or i == len(heads) - 1 else "---:" for i in range(len(heads))]
+    lines = [heads, marks, *rows]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+
+
+def _pumped(row: Row) -> Row:
+    """The same with matrix products at twice the clock."""
+    model = load_model(row.style, row.bits)
+    assert isinstance(model.network, IntegerNetwork)
+    return survey_network(model.network, row.style, model.margin, row.board, row.size, row.clock_hz, Ways(pumped=True))
+
+
+def _aims(rows: Sequence[Row]) -> list[str]:
+    table = []
+    for aim in AIMS:
+        wanted = [row for row in rows if (row.board.name, row.bits, row.size) == (aim.board, aim.bits, aim.size)]
+        missed = [row for row in wanted if row.fps is not None and row.fps < aim.fps]
+        for row in (*wanted, *map(_pumped, missed)):
+            fps, busy = row.fps or 0.0, row.lanes_busy
+            fits = row.fps is not None
+            table.append([
+                f"{aim.board}, {aim.bits} bits, {aim.size[0]}x{aim.size[1]}",
+                _kind(row),
+                f"{aim.fps:g}",
+                _rate(fps) if fits else "does not fit",
+                "yes" if fps >= aim.fps else "no",
+                f"{busy:.0%}" if fits else "",
+                ("yes" if busy >= LANES_AIM else "no") if fits else "",
+                _rate(row.limit),
+                row.binds,
+            ])  # fmt: skip
+    reached = f"{LANES_AIM:.0%} reached"
+    heads = ["aim", "network", "to reach", "frames/s", "reached", "lanes busy", reached, "DSP limit", "what binds"]
+    return _markdown_table(heads, table, 2)
+
+
+_INTRODUCTION = """\
+# Boards
+
+What fits which board, and how fast. Made by
+
+    python -m pleinair_hw.plan.survey docs/boards.md
+
+from the shipped networks and the folding search (`pleinair_hw.plan.folding`). Nothing here is measured on a board, and Vivado has
+not seen it: cycles are those that FINN expects of its RTL and that our blocks take, DSPs and memories follow from the
+RTL, LUTs are formulas fitted to open synthesis (`pleinair_hw.plan.resources`).
+"""
+_AIMS_INTRODUCTION = """
+## Against the aims
+
+*What binds* is what the next faster plan lacks. *DSP limit* is the rate at which every lane of every DSP would have to
+be busy in every cycle, each convolution in the form that suits it best; no folding gets beyond. Where an aim is missed,
+*pumped* is the same with matrix products at twice the clock (`pleinair build --pump`).
+"""
+_ROWS_INTRODUCTION = """
+## Every board, network and size
+
+Frames are what the user sees; the network paints them with the margin of its card around. Networks of the same layers
+and bits give nearly the same plan, so one stands for all of them. BRAM counts blocks of 36 Kib. *Lanes busy* is the
+share of the used DSPs' multiplier lanes that do a useful product, over the time between two frames."""
+
+
+def markdown(rows: Sequence[Row], holds_for: Mapping[tuple[str, int], Sequence[str]]) -> str:
+    """The page ``docs/boards.md``. ``holds_for``: the styles that a surveyed (style, bits) stands for."""
+    budgets = ", ".join(f"{BUDGET[kind]:.0%} of the {name}" for kind, name in _NAMES.items())
+    page = [
+        _INTRODUCTION,
+        *textwrap.wrap(f"A plan may fill {budgets}.", 120),
+        "",
+        "| board | | part | DSP | BRAM, 36 Kib | URAM | LUT | FF | MHz |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for b in dict.fromkeys(row.board for row in rows):
+        counts = (b.dsp, b.bram36, b.uram, b.lut, b.ff, b.clock_mhz)
+        page.append(f"| {b.name} | {b.title} | {b.part} | " + " | ".join(f"{n:,}" for n in counts) + " |")
+    page += [_AIMS_INTRODUCTION, *_aims(rows), _ROWS_INTRODUCTION]
+    heads = ["board", "frame", "frames/s", "DSP", "BRAM", "URAM", "LUT", "lanes busy", "what binds"]
+    for (style, bits), others in holds_for.items():
+        own = [row for row in rows if (row.style, row.bits) == (style, bits)]
+        if not own:
+            continue
+        also = [name for name in others if name != style]
+        page += ["", f"### {_kind(own[0])[0].upper()}{_kind(own[0])[1:]}, {bits} bits", ""]
+        page += [f"Planned: {style}." + (f" Holds for {', '.join(also)}." if also else ""), ""]
+        page += _markdown_table(
+            heads, [[row.board.name, f"{row.size[0]}x{row.size[1]}", *_cells(row)] for row in own], 2
+        )
+    return "\n".join(page) + "\n"
+
+
+def representatives(styles: Sequence[str], bits: Sequence[int]) -> dict[tuple[str, int], list[str]]:
+    """One style for all that have the same layers: (style, bits) and the styles that it stands for. Widest first."""
+    groups: dict[tuple[int, int, int, object], list[str]] = {}
+    for style in styles:
+        for width in sorted(set(bits) & set(widths_of(style))):
+            model = load_model(style, width)
+            assert isinstance(model.network, IntegerNetwork)
+            shapes = tuple((c.weight.shape, c.stride, c.weight_bits) for c in model.network.convolutions())
+            groups.setdefault((shape_of(model.network)[0], width, model.margin, shapes), []).append(style)
+    ordered = sorted(groups.items(), key=lambda group: (-group[0][0], group[0][1]))
+    return {(names[0], key[1]): names for key, names in ordered}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the page of all shipped networks."""
+    parser = argparse.ArgumentParser(prog="python -m pleinair_hw.plan.survey", description=main.__doc__)
+    parser.add_argument("page", type=Path, help="Markdown file to write, docs/boards.md")
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args(arguments)
+    # The default style stands for its kind.
+    names = sorted(find_styles(), key=lambda name: (name != "starry-night", name))
+    holds_for = representatives(names, BITS)
+    rows: list[Row] = []
+    for number, (style, bits) in enumerate(holds_for, 1):
+
+        def progress(done: int, of: int, what: str = f"{number}/{len(holds_for)} {style}, {bits} bits") -> None:
+            print(f"{what}: {done}/{of}", file=sys.stderr, flush=True)
+
+        rows += survey([style], list(BOARDS), SIZES, [bits], processes=options.processes, progress=progress)
+    try:
+        write_file(options.page, markdown(rows, holds_for).encode(), durable=False)
+    except OSError as error:
+        raise OutputError(f"{options.page}: cannot be written ({error.strerror})") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""``pleinair simulate``: a photo painted by the simulated accelerator, and proof that it is the reference's painting.
+
+The photo goes the way of every frame: cut and scaled to the build's size, canvas grain, reflected margin; then through
+the RTL of ``BUILD/rtl`` cycle by cycle, and back through the crop. Needs Verilator, not FINN.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pleinair.network import reference
+from pleinair.network.integer import load
+from pleinair.painting.grain import Grain
+from pleinair.painting.tiles import add_margin
+from pleinair_hw.build import NETWORK, read_state
+from pleinair_hw.report.page import write_report
+from pleinair_hw.simulate.simulation import Progress, SimulationResult, simulate
+
+REPORT = "report.json"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What a simulation showed.
+
+    ``paintings``: uint8 [n, H, W, 3] of the build's frame size; ``differing``: bytes of all the accelerator's output,
+    margin included, that are not the reference's.
+    """
+
+    paintings: np.ndarray
+    differing: int
+    result: SimulationResult
+
+
+def fit(photo: np.ndarray, width: int, height: int) -> np.ndarray:
+    """The middle of a photo, uint8 [H, W, 3], scaled to ``width`` x ``height``."""
+    scale = max(width / photo.shape[1], height / photo.shape[0])
+    shape = (max(width, round(photo.shape[1] * scale)), max(height, round(photo.shape[0] * scale)))
+    scaled = cv2.resize(photo, shape, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    left, top = (shape[0] - width) // 2, (shape[1] - height) // 2
+    middle: np.ndarray = scaled[top : top + height, left : left + width]
+    return middle
+
+
+def prove(
+    folder: Path, photos: Sequence[np.ndarray], *, stalls: int = 0, seed: int = 0, progress: Progress | None = None
+) -> Proof:
+    """Paint ``photos`` (uint8 RGB [H, W, 3], any sizes) back to back with a build's simulated RTL.
+
+    ``stalls``: per cent of cycles in which, at random, no word is offered at the input and none taken at the output.
+    The measured figures go into the build's report, unless there were stalls. Raises OutputError for a folder that is
+    no finished build, SimulationError and DeadlockError.
+    """
+    state = read_state(folder)
+    network = load(folder / NETWORK)
+    width, height = state["request"]["size"]
+    grain = Grain(state["grain"])
+    frames = [grain(fit(photo, width, height)) for photo in photos]
+    inputs = np.stack([add_margin(frame, state["margin"], network.stride) for frame in frames])
+    result = simulate(folder, inputs, stall_in=stalls, stall_out=stalls, seed=seed, progress=progress)
+    expected = np.stack([reference.run(network, frame) for frame in inputs])
+    differing = int(np.count_nonzero(result.frames != expected))
+    margin = state["margin"]
+    if not stalls:
+        _note(folder, state, result, differing)
+    return Proof(result.frames[:, margin : margin + height, margin : margin + width], differing, result)
+
+
+def _note(folder: Path, state: dict[str, Any], result: SimulationResult, differing: int) -> None:
+    """Put what was measured into the build's report, beside what was estimated."""
+    description = json.loads((folder / REPORT).read_text())
+    measured: dict[str, Any] = {
+        "frames": len(result.frames), "differing": differing, "latency": result.latency,
+        "occupancies": dict(result.occupancies), "cycles": result.cycles, "cycles_per_second": round(result.rate),
+    }  # fmt: skip
+    if result.interval is not None:
+        measured |= {
+            "interval": result.interval, "fps": state["clock_mhz"] * 1e6 / result.interval,
+            "lanes_busy": result.utilisation,
+        }  # fmt: skip
+    write_report(folder, {**description, "measured": measured})

@@ -1,0 +1,1 @@
+"""FINN's nodes and our blocks as one design of RTL."""

@@ -1,0 +1,792 @@
+"""FINN's generated nodes as one Verilog module: the complete accelerator, without Vivado.
+
+FINN leaves stitching to Vivado: each node's ``code_generation_ipi()`` gives the Tcl that adds its sources and connects
+its cells in a block design. This file reads that Tcl (refusing what it does not know) and writes the same design as
+plain Verilog: an instance for every node, an AXI stream for every tensor, AXI-lite ports at rest, and a stream at
+either end. Every connection's width is read from the Verilog on both sides and must agree with FINN's own figure.
+
+:func:`write_rtl` leaves a folder that needs neither FINN nor the place it was made at::
+
+    manifest.json    a Manifest: top module, sources in order, ports, streams, FIFOs, and each file's SHA-256
+    accelerator.sv    the top module
+    sources/         every other source, corrected for its purpose (pleinair_hw.finn.patches)
+    data/            what the sources read at time 0: weights
+
+For simulation the top module has more outputs: ``valid_N`` and ``ready_N`` are the handshakes of streams 64 N to
+64 N + 63, the first at the LSB, and ``maxcount_N`` is the most words that FIFO N has held. For the sizing of FIFOs
+every stream between nodes holds a gauge (``hw/pleinair_hw/rtl/gauge.sv``), and the simulation reads two more files when it starts, a
+hexadecimal number a line: CAPACITIES, one for each gauge, and PERIODS, one for each input.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import operator
+import re
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from math import ceil, lcm, log2, prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pleinair.errors import PleinairError
+from pleinair_hw.finn import patches
+from pleinair_hw.finn.patches import Purpose
+
+if TYPE_CHECKING:
+    from qonnx.core.modelwrapper import ModelWrapper
+
+TOP = "accelerator"
+MANIFEST = "manifest.json"
+GAUGE = Path(__file__).resolve().parents[1] / "rtl" / "gauge.sv"
+CAPACITIES = "capacities.hex"
+PERIODS = "periods.hex"
+#: Handshakes in one debug output.
+DEBUG_BITS = 64
+FORMAT = 1
+_FIELDS = ("TDATA", "TVALID", "TREADY")
+
+
+class StitchError(PleinairError):
+    """FINN's nodes cannot be stitched: a Tcl command, a port or a width that this stitcher does not know."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """A stream at the accelerator's edge. A frame is ``shape`` (rows, columns, channels), pixel by pixel, channels
+    fastest; ``lanes`` values of ``bits`` bits make a word, the first at the LSB; ``width`` is TDATA's in bits."""
+
+    name: str
+    width: int
+    lanes: int
+    bits: int
+    signed: bool
+    shape: tuple[int, int, int]
+
+    @property
+    def words(self) -> int:
+        """Words of a frame."""
+        return prod(self.shape) // self.lanes
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A stream between two nodes, or between a node and the edge (then one of the two is empty); ``words`` a frame.
+    ``tensor`` is its name in FINN's graph, ``name`` its wires' in the top module."""
+
+    name: str
+    tensor: str
+    producer: str
+    consumer: str
+    width: int
+    words: int
+
+
+@dataclass(frozen=True)
+class Fifo:
+    """A StreamingFIFO node: ``depth`` words of ``width`` bits, in the memory that ``ram_style`` names, behind the
+    stream ``source``; or a gauge, whose depth is chosen when the simulation starts."""
+
+    name: str
+    source: str
+    depth: int
+    width: int
+    ram_style: str
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node and what it should do: estimated ``cycles`` a frame; for a matrix product, which alone
+    multiplies, ``macs`` a frame and multiplier ``lanes`` (else 0)."""
+
+    name: str
+    kind: str
+    cycles: int
+    macs: int = 0
+    lanes: int = 0
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What lies in a folder of stitched RTL. Paths are relative to the folder; ``files`` maps each to its SHA-256."""
+
+    top: str
+    purpose: str
+    sources: tuple[str, ...]
+    data: tuple[str, ...]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    streams: tuple[Stream, ...]
+    fifos: tuple[Fifo, ...]
+    nodes: tuple[Node, ...]
+    files: Mapping[str, str]
+
+    def write(self, folder: Path) -> None:
+        """Write ``manifest.json``."""
+        (folder / MANIFEST).write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read ``manifest.json``; StitchError when it is missing or not of this form."""
+        try:
+            content = json.loads((folder / MANIFEST).read_text())
+            if content.pop("format") != FORMAT:
+                raise ValueError("another version")
+            kinds = {"inputs": Port, "outputs": Port, "streams": Stream, "fifos": Fifo, "nodes": Node}
+            for name, kind in kinds.items():
+                content[name] = tuple(kind(**item) for item in content[name])
+            for name in ("inputs", "outputs"):
+                content[name] = tuple(_replace_shape(port) for port in content[name])
+            content["sources"], content["data"] = tuple(content["sources"]), tuple(content["data"])
+            manifest = cls(**content)
+            outside = [name for name in (*manifest.sources, *manifest.data, *manifest.files) if not _is_inside(name)]
+        except FileNotFoundError as error:
+            raise StitchError(f"{folder} holds no stitched RTL: {MANIFEST} is missing") from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StitchError(f"{folder / MANIFEST} is not a manifest of stitched RTL: {error}") from error
+        if outside:
+            raise StitchError(f"{folder / MANIFEST}: {outside[0]} lies outside its folder")
+        return manifest
+
+    def changed_files(self, folder: Path) -> list[str]:
+        """The files that are missing or differ from when they were written."""
+        return [name for name, digest in self.files.items() if _digest(folder / name) != digest]
+
+
+def _replace_shape(port: Port) -> Port:
+    rows, columns, channels = port.shape
+    return Port(port.name, port.width, port.lanes, port.bits, port.signed, (rows, columns, channels))
+
+
+def _is_inside(name: str) -> bool:
+    return not Path(name).is_absolute() and ".." not in Path(name).parts
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+
+
+# --- Verilog modules: their ports and widths -------------------------------------------------------------------------
+
+
+def _clog2(value: int) -> int:
+    return ceil(log2(value)) if value > 1 else 0
+
+
+_OPERATORS: dict[type, Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+}
+
+
+class Module:
+    """A Verilog module's name, ports and parameters, read from its ANSI header.
+
+    Widths are constant expressions of integers and parameters; they are evaluated when asked for.
+    """
+
+    def __init__(self, name: str, text: str) -> None:
+        text = re.sub(r"//[^\n]*|/\*.*?\*/|\(\*\s.*?\*\)", " ", text, flags=re.S)
+        found = re.search(rf"\bmodule\s+{re.escape(name)}\b(.*?)\bendmodule\b", text, re.S)
+        if found is None:
+            raise StitchError(f"no source declares the module {name}")
+        self.name = name
+        body = found.group(1).lstrip()
+        if body.startswith("#"):
+            body = body[_closing(body, body.index("(")) + 1 :].lstrip()
+        if not body.startswith("("):
+            raise StitchError(f"module {name}: its ports are not declared in its header")
+        header = body[1 : _closing(body, 0)]
+        self.parameters = {
+            match[1]: match[2].strip()
+            for match in re.finditer(
+                r"\b(?:parameter|localparam)\s+(?:[\w ]+\s)?(\w+)\s*=\s*(.*?)(?=;|,\s*(?:\n|\w)|\n\s*\)\s*\()",
+                found.group(1),
+                re.S,
+            )
+        }
+        self.ports: dict[str, tuple[str, str]] = {}  # name: direction, range
+        direction = extent = ""
+        for item in _split(header):
+            match = re.fullmatch(
+                r"(?:(input|output)\s+)?(?:(?:wire|reg|logic|uwire)\b\s*)?(\[[^\]]*\]\s*)?(\w+)", item.strip()
+            )
+            if match is None or not (match[1] or direction):
+                raise StitchError(f"module {name}: the port {item.strip()!r} is not understood")
+            if match[1]:
+                direction, extent = match[1], match[2] or ""
+            self.ports[match[3]] = (direction, extent.strip())
+
+    def width(self, port: str) -> int:
+        """Bits of a port."""
+        extent = self.ports[port][1]
+        if not extent:
+            return 1
+        high, low = extent.strip("[]").split(":")
+        return self._value(high) - self._value(low) + 1
+
+    def _value(self, expression: str) -> int:
+        python = f"({expression.strip()})".replace("/", "//").replace("$clog2", "_clog2")
+        python = re.sub(r"\(([^()?]+)\?([^()?:]+):([^()?]+)\)", r"(\2 if \1 else \3)", python)
+        try:
+            return self._evaluate(ast.parse(python).body[0])
+        except (SyntaxError, KeyError, RecursionError) as error:
+            raise StitchError(f"module {self.name}: the width {expression.strip()!r} is not understood") from error
+
+    def _evaluate(self, node: ast.AST) -> int:
+        match node:
+            case ast.Expr(value=value):
+                return self._evaluate(value)
+            case ast.Constant(value=int(value)):
+                return value
+            case ast.Name(id=name):
+                return self._value(self.parameters[name])
+            case ast.BinOp(left=left, op=op, right=right):
+                return _OPERATORS[type(op)](self._evaluate(left), self._evaluate(right))
+            case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]):
+                return int(self._evaluate(left) == self._evaluate(right))
+            case ast.IfExp(test=test, body=body, orelse=orelse):
+                return self._evaluate(body if self._evaluate(test) else orelse)
+            case ast.Call(func=ast.Name(id="_clog2"), args=[argument]):
+                return _clog2(self._evaluate(argument))
+        raise KeyError(node)
+
+
+def _closing(text: str, start: int) -> int:
+    """The place of the bracket that closes the one at ``start``."""
+    depth = 0
+    for place in range(start, len(text)):
+        depth += {"(": 1, ")": -1}.get(text[place], 0)
+        if depth == 0:
+            return place
+    raise StitchError("a module's header has no end")
+
+
+def _split(text: str) -> list[str]:
+    """``text`` at its commas outside brackets."""
+    parts, depth, start = [], 0, 0
+    for place, character in enumerate(text):
+        depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(character, 0)
+        if character == "," and depth == 0:
+            parts.append(text[start:place])
+            start = place + 1
+    return [part for part in (*parts, text[start:]) if part.strip()]
+
+
+# --- The Tcl of a node -----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class BlockDesign:
+    """What a node's Tcl builds: sources; cells (path: module); stream pins of its own (name: True for an input)
+    with other pins; and pairs of connected pins, which are paths. A node of one cell has that cell alone."""
+
+    files: list[Path] = field(default_factory=list)
+    cells: dict[str, str] = field(default_factory=dict)
+    hierarchy: bool = False
+    pins: list[str] = field(default_factory=list)
+    streams: dict[str, bool] = field(default_factory=dict)
+    axilite: list[str] = field(default_factory=list)
+    nets: list[tuple[str, str]] = field(default_factory=list)
+    stream_nets: list[tuple[str, str]] = field(default_factory=list)
+
+
+def read_tcl(node: str, commands: Iterable[str]) -> BlockDesign:
+    """The block design that a node's Tcl commands build; StitchError at the first that is not known.
+
+    Pins are given as ``(cell, pin)`` paths without the node's own name, which comes first in all of them.
+    """
+    design = BlockDesign()
+
+    def inside(path: str) -> str:
+        parts = path.strip("/").split("/")
+        if parts[0] != node:
+            raise StitchError(f"{node}: the path {path} lies outside the node")
+        return "/".join(parts[1:])
+
+    def add_files(match: re.Match[str]) -> None:
+        design.files += [Path(file) for file in match[1].strip("{} ").split()]
+
+    def add_cell(match: re.Match[str]) -> None:
+        design.cells[inside(match[2])] = match[1]
+
+    def add_hierarchy(_: re.Match[str]) -> None:
+        design.hierarchy = True
+
+    def add_pin(match: re.Match[str]) -> None:
+        design.pins.append(inside(match[1]))
+
+    def add_stream(match: re.Match[str]) -> None:
+        design.streams[inside(match[2])] = match[1] == "Slave"
+
+    def add_axilite(match: re.Match[str]) -> None:
+        design.axilite.append(inside(match[1]))
+
+    def add_net(match: re.Match[str]) -> None:
+        design.nets.append((inside(match[1]), inside(match[2])))
+
+    def add_stream_net(match: re.Match[str]) -> None:
+        design.stream_nets.append((inside(match[1]), inside(match[2])))
+
+    def nothing(_: re.Match[str]) -> None:
+        pass
+
+    vlnv = r"-vlnv xilinx\.com:interface"
+    known: list[tuple[str, Callable[[re.Match[str]], None]]] = [
+        (r"add_files -norecurse (.+)", add_files),
+        (r"create_bd_cell -type (?:module|hier) -reference (\S+) (\S+)", add_cell),
+        (rf"create_bd_cell -type hier /?{re.escape(node)}", add_hierarchy),
+        (r"create_bd_pin -dir I -type (?:clk|rst) (\S+)", add_pin),
+        (rf"create_bd_intf_pin -mode (Master|Slave) {vlnv}:axis_rtl:1\.0 (\S+)", add_stream),
+        (rf"create_bd_intf_pin -mode Slave {vlnv}:aximm_rtl:1\.0 (\S+/s_axilite)", add_axilite),
+        (r"connect_bd_net \[get_bd_pins (\S+)\] \[get_bd_pins (\S+)\]", add_net),
+        (r"connect_bd_intf_net \[get_bd_intf_pins (\S+)\] \[get_bd_intf_pins (\S+)\]", add_stream_net),
+        (r"assign_bd_address|save_bd_design|", nothing),
+    ]
+    for command in (line.strip() for block in commands for line in block.splitlines()):
+        for pattern, action in known:
+            if (match := re.fullmatch(pattern, command)) is not None:
+                action(match)
+                break
+        else:
+            raise StitchError(f"{node}: the Tcl command {command!r} is not known")
+    return design
+
+
+# --- Sources ---------------------------------------------------------------------------------------------------------
+
+
+class _Sources:
+    """The sources of a folder of stitched RTL: copied, corrected, their data files beside them."""
+
+    def __init__(self, folder: Path, purpose: Purpose) -> None:
+        self.folder, self.purpose = folder, purpose
+        self.paths: dict[str, Path] = {}  # name in sources/: where it came from
+        self.texts: dict[str, str] = {}
+        self.data: dict[str, str] = {}  # name in data/: SHA-256
+        self.modules: dict[str, str] = {}  # module: name of the source that declares it
+
+    def add(self, node: str, file: Path) -> None:
+        """Copy one source, with the data that it reads; the same file is copied once."""
+        name = file.name
+        try:
+            inside = patches.library_path(file)
+            text = file.read_text()
+            text = (
+                self._with_data(node, file, text)
+                if inside is None
+                else patches.patched_text(inside, text, self.purpose)
+            )
+        except OSError as error:
+            raise StitchError(f"{node}: its source {file} cannot be read: {error.strerror}") from error
+        if name in self.texts:
+            if self.texts[name] != text:
+                raise StitchError(f"two sources are called {name} and differ: {self.paths[name]} and {file}")
+            return
+        self.paths[name], self.texts[name] = file, text
+        (self.folder / "sources" / name).write_text(text)
+        for module in re.findall(r"^\s*module\s+(\w+)", text, re.M):
+            if self.modules.setdefault(module, name) != name:
+                raise StitchError(f"the module {module} is declared in {self.modules[module]} and in {name}")
+
+    def _with_data(self, node: str, file: Path, text: str) -> str:
+        """``text`` with the data files it names copied to data/ and named without a folder.
+
+        An empty initial memory beside a weight file is one that a driver fills over AXI-lite before the first frame
+        (UltraRAM cannot be initialised): it starts filled here.
+        """
+        if (file.parent / "memblock.dat").is_file():
+            text = text.replace('INIT_FILE = ""', f'INIT_FILE = "{file.parent / "memblock.dat"}"')
+
+        def moved(match: re.Match[str]) -> str:
+            source = file.parent / match[1]
+            name = f"{node}_{source.name}"
+            if not source.is_file():
+                raise StitchError(f"{node}: {file.name} reads {match[1]}, which does not exist")
+            shutil.copyfile(source, self.folder / "data" / name)
+            self.data[name] = _digest(source)
+            return f'"{name}"'
+
+        return re.sub(r'"([^"\n]+\.(?:dat|mem|hex))"', moved, text)
+
+    def module(self, name: str) -> Module:
+        """The ports of a module."""
+        if name not in self.modules:
+            raise StitchError(f"no source declares the module {name}")
+        return Module(name, self.texts[self.modules[name]])
+
+    def ordered(self) -> list[str]:
+        """Names in sources/, packages first."""
+        return sorted(self.texts, key=lambda name: not re.search(r"^\s*package\s", self.texts[name], re.M))
+
+
+# --- The top module --------------------------------------------------------------------------------------------------
+
+
+def _instance(module: Module, name: str, connections: Mapping[str, str], width_of: Mapping[str, int]) -> str:
+    """An instance with every port accounted for: connected, resting AXI-lite, or an output that nobody reads."""
+    for port, wire in connections.items():
+        if port not in module.ports:
+            raise StitchError(f"{name}: module {module.name} has no port {port}")
+        if wire in width_of and width_of[wire] != module.width(port):
+            raise StitchError(
+                f"{name}.{port} is {module.width(port)} bits wide, the stream that it meets {width_of[wire]}"
+            )
+    pairs = []
+    for port, (direction, _) in module.ports.items():
+        if port in connections:
+            pairs.append(f".{port}({connections[port]})")
+        elif direction == "output":
+            pairs.append(f".{port}()")
+        elif re.match(r"s_axilite_|s_axis_0_t(valid|data)$", port):
+            pairs.append(f".{port}('0)")
+        else:
+            raise StitchError(f"{name}: nothing is connected to the input {port} of module {module.name}")
+    return f"\t{module.name} {name} (\n\t\t" + ",\n\t\t".join(pairs) + "\n\t);"
+
+
+def _stream_ports(module: Module, stream: str, wire: str) -> dict[str, str]:
+    """``wire``'s three signals at the ports of ``stream``, which are called ``_TDATA`` or ``_tdata``."""
+    result = {}
+    for name in _FIELDS:
+        port = f"{stream}_{name}" if f"{stream}_{name}" in module.ports else f"{stream}_{name.lower()}"
+        result[port] = f"{wire}_{name}"
+    return result
+
+
+def _declaration(wire: str, width: int) -> str:
+    return f"\twire [{width - 1}:0] {wire}_TDATA; wire {wire}_TVALID, {wire}_TREADY;"
+
+
+def _hierarchy(node: str, design: BlockDesign, sources: _Sources) -> str:
+    """A module ``NODE_block`` of a node that its Tcl makes of several cells."""
+    modules = {cell: sources.module(name) for cell, name in design.cells.items()}
+    connections: dict[str, dict[str, str]] = {cell: {} for cell in modules}
+
+    def place(path: str) -> tuple[str, str]:
+        cell, _, pin = path.rpartition("/")
+        if cell and cell not in modules:
+            raise StitchError(f"{node}: its Tcl connects the cell {cell}, which it does not make")
+        return cell, pin
+
+    for a, b in design.nets:
+        (from_cell, source), (cell, pin) = place(a), place(b)
+        if from_cell or not cell or source not in design.pins:
+            raise StitchError(f"{node}: the connection of {a} with {b} is not one of its clock or reset to a cell")
+        connections[cell][pin] = source
+    declarations: list[str] = []
+    widths: dict[str, int] = {}
+    header = ["input ap_clk", "input ap_rst_n"]
+    if set(design.pins) - {"ap_clk2x"} != {"ap_clk", "ap_rst_n"}:
+        raise StitchError(
+            f"{node}: of clocks and resets only ap_clk, ap_clk2x and ap_rst_n are known, not {design.pins}"
+        )
+    if "ap_clk2x" in design.pins:
+        header.append("input ap_clk2x")
+    for a, b in design.stream_nets:
+        (from_cell, source), (to_cell, sink) = place(a), place(b)
+        if not from_cell and source in design.axilite:
+            continue
+        if from_cell and to_cell:
+            wire = f"{from_cell}_{source}"
+            width = modules[from_cell].width(next(iter(_stream_ports(modules[from_cell], source, wire))))
+            declarations.append(_declaration(wire, width))
+            connections[from_cell] |= _stream_ports(modules[from_cell], source, wire)
+            connections[to_cell] |= _stream_ports(modules[to_cell], sink, wire)
+        else:
+            (cell, pin), wire = ((to_cell, sink), source) if to_cell else ((from_cell, source), sink)
+            if wire not in design.streams:
+                raise StitchError(f"{node}: its Tcl connects the stream {wire}, which it does not make")
+            ports = _stream_ports(modules[cell], pin, wire)
+            width = modules[cell].width(next(iter(ports)))
+            along, against = ("input", "output") if design.streams[wire] else ("output", "input")
+            header += [f"{along} [{width - 1}:0] {wire}_TDATA", f"{along} {wire}_TVALID", f"{against} {wire}_TREADY"]
+            connections[cell] |= ports
+        widths |= {f"{wire}_TDATA": width}
+    missing = [stream for stream in design.streams if f"{stream}_TDATA" not in widths]
+    if missing:
+        raise StitchError(f"{node}: its Tcl connects nothing to the streams {', '.join(missing)}")
+    return "\n".join(
+        [f"module {node}_block (\n\t" + ",\n\t".join(header) + "\n);"]
+        + declarations
+        + [_instance(module, f"{cell}_i", connections[cell], widths) for cell, module in modules.items()]
+        + ["endmodule\n"]
+    )
+
+
+@dataclass
+class _Wire:
+    """A stream while the top module is put together; ``producer`` and ``consumer`` are empty at the edge."""
+
+    name: str
+    tensor: str
+    width: int
+    words: int
+    producer: str = ""
+    consumer: str = ""
+
+
+class _Accelerator:
+    """The top module while it grows, node by node in the graph's order."""
+
+    def __init__(self, model: Any, folder: Path, purpose: Purpose) -> None:
+        self.model, self.folder, self.purpose = model, folder, purpose
+        self.sources = _Sources(folder, purpose)
+        self.ends = {item.name: f"in{i}_V" for i, item in enumerate(model.graph.input)}
+        self.ends |= {item.name: f"out{i}_V" for i, item in enumerate(model.graph.output)}
+        self.wires: list[_Wire] = []
+        self.reading: dict[str, _Wire] = {}  # tensor: the wire that whoever reads it is connected to
+        self.inputs: list[Port] = []
+        self.outputs: list[Port] = []
+        self.fifos: list[Fifo] = []
+        self.nodes: list[Node] = []
+        self.pacers: list[str] = []
+        self.instances: list[str] = []
+        self.blocks: list[str] = []
+        self.pumped = False  # whether a node wants a clock of twice the rate
+        if purpose == "sizing":
+            self.sources.add("", GAUGE)
+
+    def node(self, node: Any, instance: Any) -> None:
+        """Add a node: its sources, its instance, its streams."""
+        self.nodes.append(_describe(instance, node.op_type))
+        names = instance.get_verilog_top_module_intf_names()
+        reads: list[tuple[str, _Wire]] = []
+        writes: list[tuple[str, _Wire]] = []
+        for stream, width in names["s_axis"]:
+            index = int(stream.removeprefix("in").removesuffix("_V"))
+            words = prod(int(n) for n in instance.get_folded_input_shape(index)[:-1])
+            tensor = node.input[index]
+            if tensor in self.ends and tensor not in self.reading:
+                self.enter(tensor, _edge_port(instance, index, self.ends[tensor], width, True))
+            reads.append((stream, self.read(tensor, node.name, width, words)))
+        for index, (stream, width) in enumerate(names["m_axis"]):
+            words = prod(int(n) for n in instance.get_folded_output_shape(index)[:-1])
+            tensor = node.output[index]
+            if tensor in self.ends:
+                self.outputs.append(_edge_port(instance, index, self.ends[tensor], width, False))
+            writes.append((stream, self.write(tensor, node.name, width, words)))
+        is_fifo = node.op_type.startswith("StreamingFIFO")
+        if is_fifo and self.purpose == "sizing":
+            self.gauge(reads[0][1], writes[0][1], node.name)
+        else:
+            design = read_tcl(node.name, instance.code_generation_ipi())
+            module = self.module(node.name, design)
+            connections = {"ap_clk": "ap_clk", "ap_rst_n": "ap_rst_n"}
+            if "ap_clk2x" in module.ports:
+                pumped = "clk2x" in names and bool(names["clk2x"])
+                connections["ap_clk2x"] = "ap_clk2x" if pumped else "ap_clk"
+                self.pumped |= pumped
+            for stream, wire in (*reads, *writes):
+                connections |= _stream_ports(module, stream, wire.name)
+            if is_fifo:
+                depth, style = int(instance.get_nodeattr("depth")), str(instance.get_nodeattr("ram_style"))
+                if self.purpose == "simulation":
+                    connections["maxcount"] = self.maxcount()
+                self.fifos.append(Fifo(node.name, reads[0][1].name, depth, reads[0][1].width, style))
+            widths = {f"{wire.name}_TDATA": wire.width for _, wire in (*reads, *writes)}
+            self.instances.append(_instance(module, node.name, connections, widths))
+        if self.purpose == "sizing" and not is_fifo:
+            for _, wire in writes:
+                consumer = self.model.find_consumer(wire.tensor)
+                if consumer is not None and not consumer.op_type.startswith("StreamingFIFO"):
+                    self.gauge(wire, self.new(f"{wire.name}_gauged", wire), f"gauge_{wire.name}")
+
+    def module(self, name: str, design: BlockDesign) -> Module:
+        """The module to instantiate for a node, its sources added."""
+        for file in design.files:
+            self.sources.add(name, file)
+        if design.hierarchy:
+            self.blocks.append(_hierarchy(name, design, self.sources))
+            return Module(f"{name}_block", self.blocks[-1])
+        if list(design.cells) != [""] or design.stream_nets:
+            raise StitchError(f"{name}: its Tcl makes the cells {list(design.cells.values())}, not one")
+        return self.sources.module(design.cells[""])
+
+    def new(self, name: str, like: _Wire) -> _Wire:
+        """Another wire of the same tensor, the one to read from now on."""
+        wire = _Wire(name, like.tensor, like.width, like.words)
+        self.wires.append(wire)
+        self.reading[wire.tensor] = wire
+        return wire
+
+    def enter(self, tensor: str, port: Port) -> None:
+        """An input of the accelerator, paced while FIFOs are sized."""
+        self.inputs.append(port)
+        wire = self.new(port.name, _Wire(port.name, tensor, port.width, port.words))
+        if self.purpose == "sizing":
+            paced = self.new(f"{port.name}_paced", wire)
+            wire.consumer = paced.producer = f"pacer_{port.name}"
+            self.pacers.append(wire.consumer)
+            self.instances.append(
+                f"\tstream_pacer #(.W({wire.width}), .WORDS({wire.words})) {wire.consumer} (.ap_clk(ap_clk), "
+                f".ap_rst_n(ap_rst_n), .period(periods[{len(self.pacers) - 1}]), {_through(wire, paced)});"
+            )
+
+    def write(self, tensor: str, node: str, width: int, words: int) -> _Wire:
+        """The wire that a node's output drives."""
+        wire = self.new(self.ends.get(tensor, f"s{len(self.wires)}"), _Wire("", tensor, width, words))
+        wire.producer = node
+        return wire
+
+    def read(self, tensor: str, node: str, width: int, words: int) -> _Wire:
+        """The wire that a node's input reads, which must fit it and have no other reader."""
+        if tensor not in self.reading:
+            raise StitchError(f"{node}: nothing before it produces its input {tensor}")
+        wire = self.reading[tensor]
+        if wire.consumer:
+            raise StitchError(f"{tensor} is read by {wire.consumer} and by {node}: a stream has one reader")
+        if (wire.width, wire.words) != (width, words):
+            raise StitchError(
+                f"{node} reads {words} words of {width} bits where {wire.producer or 'the input'} gives "
+                f"{wire.words} of {wire.width}"
+            )
+        wire.consumer = node
+        return wire
+
+    def gauge(self, source: _Wire, sink: _Wire, name: str) -> None:
+        """A queue without a size between two wires."""
+        source.consumer = sink.producer = name
+        self.instances.append(
+            f"\tstream_gauge #(.W({source.width})) {name} (.ap_clk(ap_clk), .ap_rst_n(ap_rst_n), "
+            f".capacity(capacities[{len(self.fifos)}]), .maxcount({self.maxcount()}), {_through(source, sink)});"
+        )
+        self.fifos.append(Fifo(name, source.name, 0, source.width, ""))
+
+    def maxcount(self) -> str:
+        """Where the next FIFO's greatest occupancy goes."""
+        return f"maxcount_{len(self.fifos)}"
+
+    def finish(self) -> Manifest:
+        """Write the top module and the manifest."""
+        loose = [
+            f"{w.producer}'s output {w.tensor}" for w in self.wires if not w.consumer and w.tensor not in self.ends
+        ]
+        ends = len(self.model.graph.input), len(self.model.graph.output)
+        if loose or (len(self.inputs), len(self.outputs)) != ends:
+            raise StitchError(f"streams that lead nowhere: {', '.join(loose) or 'an input or output of the graph'}")
+        (self.folder / f"{TOP}.sv").write_text("\n".join([self.text(), *self.blocks]))
+        sources = tuple(f"sources/{name}" for name in self.sources.ordered())
+        data = tuple(f"data/{name}" for name in self.sources.data)
+        manifest = Manifest(
+            top=TOP,
+            purpose=self.purpose,
+            sources=(*sources, f"{TOP}.sv"),
+            data=data,
+            inputs=tuple(self.inputs),
+            outputs=tuple(self.outputs),
+            streams=tuple(Stream(w.name, w.tensor, w.producer, w.consumer, w.width, w.words) for w in self.wires),
+            fifos=tuple(self.fifos),
+            nodes=tuple(self.nodes),
+            files={name: _digest(self.folder / name) for name in (*sources, *data, f"{TOP}.sv")},
+        )
+        manifest.write(self.folder)
+        return manifest
+
+    def text(self) -> str:
+        """The top module."""
+        header = ["input ap_clk", "input ap_rst_n", *(["input ap_clk2x"] if self.pumped else [])]
+        body = []
+        for wire in self.wires:
+            if wire.producer and wire.consumer:
+                body.append(_declaration(wire.name, wire.width))
+                continue
+            along, against = ("input", "output") if wire.consumer else ("output", "input")
+            header += [f"{along} [{wire.width - 1}:0] {wire.name}_TDATA", f"{along} {wire.name}_TVALID"]
+            header += [f"{against} {wire.name}_TREADY"]
+        if self.purpose != "synthesis":
+            for signal in ("valid", "ready"):
+                for number, group in enumerate(
+                    self.wires[n : n + DEBUG_BITS] for n in range(0, len(self.wires), DEBUG_BITS)
+                ):
+                    header.append(f"output [{len(group) - 1}:0] {signal}_{number}")
+                    bits = ", ".join(f"{wire.name}_T{signal.upper()}" for wire in reversed(group))
+                    body.append(f"\tassign {signal}_{number} = {{{bits}}};")
+            header += [f"output [31:0] maxcount_{number}" for number in range(len(self.fifos))]
+        if self.purpose == "sizing":
+            for name, count, file in (
+                ("capacities", len(self.fifos), CAPACITIES),
+                ("periods", len(self.pacers), PERIODS),
+            ):
+                body.append(f'\tlogic [31:0] {name} [0:{max(count, 1) - 1}];\n\tinitial $readmemh("{file}", {name});')
+        head = f"`timescale 1ns/1ps\nmodule {TOP} (\n\t" + ",\n\t".join(header) + "\n);"
+        return "\n".join([head, *body, *self.instances, "endmodule\n"])
+
+
+def _through(source: _Wire, sink: _Wire) -> str:
+    pairs = [("in0_V", source.name), ("out0_V", sink.name)]
+    return ", ".join(f".{port}_{name}({wire}_{name})" for port, wire in pairs for name in _FIELDS)
+
+
+def _converter_cycles(instance: Any) -> int:
+    """Cycles a frame of a width converter, for which FINN has no estimate.
+
+    Measured: it moves one word a cycle, in or out, and once for each common multiple of both widths one either way.
+    """
+    narrow, wide = int(instance.get_nodeattr("inWidth")), int(instance.get_nodeattr("outWidth"))
+    both = lcm(narrow, wide)
+    words = prod(int(n) for n in instance.get_folded_input_shape()[:-1])
+    return words * narrow // both * (both // narrow + both // wide - 1)
+
+
+def _describe(instance: Any, kind: str) -> Node:
+    is_converter = kind.startswith("StreamingDataWidthConverter")
+    cycles = _converter_cycles(instance) if is_converter else int(instance.get_exp_cycles())
+    node = Node(instance.onnx_node.name, kind, cycles)
+    if not kind.startswith("MVAU"):
+        return node
+    pixels = prod(int(n) for n in instance.get_nodeattr("numInputVectors"))
+    size = [int(instance.get_nodeattr(name)) for name in ("MW", "MH", "SIMD", "PE")]
+    return Node(node.name, kind, node.cycles, pixels * size[0] * size[1], size[2] * size[3])
+
+
+def _edge_port(instance: Any, index: int, name: str, width: int, is_input: bool) -> Port:
+    kind = instance.get_input_datatype(index) if is_input else instance.get_output_datatype(index)
+    shape = instance.get_normal_input_shape(index) if is_input else instance.get_normal_output_shape(index)
+    folded = instance.get_folded_input_shape(index) if is_input else instance.get_folded_output_shape(index)
+    if len(shape) != 4 or shape[0] != 1:
+        raise StitchError(f"{name}: a frame of the shape {tuple(shape)} is not one image, rows by columns by channels")
+    rows, columns, channels = (int(n) for n in shape[1:])
+    return Port(name, width, int(folded[-1]), int(kind.bitwidth()), bool(kind.signed()), (rows, columns, channels))
+
+
+def write_rtl(
+    model: ModelWrapper,
+    folder: Path,
+    purpose: Purpose = "simulation",
+    progress: Callable[[str], None] | None = None,
+) -> Manifest:
+    """Write the accelerator that a FINN graph describes as one self-contained folder of Verilog.
+
+    Args:
+        model: nodes of RTL alone, with generated HDL (after PrepareIP); a tensor of one producer and one consumer.
+        folder: where to write; what an earlier call left there is replaced.
+        purpose: who reads the RTL. "sizing" is simulation with a gauge in place of every FIFO and on every other
+            stream between two nodes, and a pacer behind every input (``hw/pleinair_hw/rtl/gauge.sv``).
+        progress: called with each node's name.
+
+    Raises:
+        StitchError: a node that is not understood, with its name; no half-written folder has a manifest.
+        PatchError: FINN's RTL library is not the one that its corrections fit.
+    """
+    from qonnx.custom_op.registry import getCustomOp
+
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for name in ("sources", "data"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / name).mkdir(parents=True)
+    accelerator = _Accelerator(model, folder, purpose)
+    for node in model.graph.node:
+        if progress is not None:
+            progress(node.name)
+        if not node.op_type.endswith("_rtl"):
+            raise StitchError(f"{node.name}: {node.op_type} is not an operator of RTL")
+        accelerator.node(node, getCustomOp(node))
+    return accelerator.finish()

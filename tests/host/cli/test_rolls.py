@@ -1,0 +1,259 @@
+"""Rolls by the command line: film, status, resume, finish, repaint; and what is refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pleinair.cameras.framing import Framing, stamp
+from pleinair.cli.main import main
+from pleinair.rolls.roll import Roll, read_ledger, read_settings
+from tests.films import read_video
+from tests.models import write_model
+from tests.networks import random_network
+from tests.rolls import coded_frame, film_codes, frames_of, identity_network, pleinair, read_code, write_coded
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Path:
+    """The working folder: 12 frames, the style ``plain`` that changes nothing, and ``integers`` that does."""
+    write_coded(tmp_path / "frames", 12)
+    write_model(tmp_path / "models" / "plain", identity_network(), margin=0, grain=0)
+    write_model(tmp_path / "models" / "integers", random_network(3, width=4, blocks=1, kernel=3))
+    monkeypatch.setenv("PLEINAIR_MODELS", str(tmp_path / "models"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def film(*arguments: str) -> list[str]:
+    """A run over the frames on a roll."""
+    return [
+        "run", "--style", "plain", "--backend", "reference", "--camera", "frames:frames", "--roll", "roll",
+        "--keep-free", "0", *arguments,
+    ]  # fmt: skip
+
+
+def test_a_roll_and_its_film(place, capsys):
+    assert main(film("--out", "film.mp4")) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("film.mp4: 12 frames, 0.5 s at 24 fps, ") and err == "roll: complete, 12 frames\n"
+    assert film_codes(place / "film.mp4") == list(range(12))
+    assert main(["status", "roll"]) == 0
+    out, _ = capsys.readouterr()
+    lines = dict(line.strip().split("  ", 1) for line in out.splitlines())
+    assert lines["state"] == "complete" and lines["captured"].startswith("12 frames in 1 sessions")
+    assert lines["painted"] == "12 frames by plain-8bit; 0 to come"
+
+
+def test_repaint_in_another_style_from_the_same_originals(place, capsys):
+    assert main(film("--out", "film.mp4", "--spool", "png", "--steady", "0")) == 0
+    assert main(["repaint", "roll", "--style", "integers", "--backend", "reference", "--out", "other.mp4"]) == 0
+    assert main(["finish", "roll", "--out", "first.mp4"]) == 0
+    assert main(["finish", "roll", "--style", "integers", "--out", "second.mp4"]) == 0
+    capsys.readouterr()
+    assert film_codes(place / "first.mp4") == list(range(12))
+    assert (place / "second.mp4").read_bytes() == (place / "other.mp4").read_bytes()
+    from pleinair.models import load_model
+    from pleinair.painting.painter import open_painter
+
+    painter = open_painter(load_model("integers", 8), "reference")
+    for number, image in enumerate(read_video(place / "other.mp4")):
+        assert np.abs(image.mean(2) - painter.paint(coded_frame(number)).mean(2)).mean() < 12
+    assert main(["finish", "roll", "--style", "nobody", "--out", "third.mp4"]) == 2
+    assert "has the paintings plain-8bit, integers-8bit" in capsys.readouterr().err
+
+
+def test_stopped_and_gone_on_with_it_is_the_film_that_was_not_stopped(place):
+    write_coded(place / "frames", 40)
+    assert main([*film("--out", "whole.mp4"), "--roll", "whole", "--deflicker", "16"]) == 0
+    process = pleinair(*film("--every", "50ms", "--out", "film.mp4", "--deflicker", "16"))
+    while not (place / "roll" / "journal.jsonl").exists() or len(frames_of(place / "roll")) < 10:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "go on with it by: pleinair resume roll" in err and out == ""
+    assert read_ledger(place / "roll").state == "stopped" and not (place / "film.mp4").exists()
+    elsewhere = place / "elsewhere"
+    elsewhere.mkdir()
+    process = pleinair("resume", place / "roll", cwd=elsewhere)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert film_codes(place / "film.mp4") == list(range(40))
+    assert packets(place / "film.mp4") == packets(place / "whole.mp4")
+
+
+def packets(path: Path) -> list[bytes]:
+    """A film's coded frames."""
+    import av
+
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(video=0) if packet.size]
+
+
+def test_a_running_roll_is_looked_at_and_joined_and_not_touched(place, capsys):
+    write_coded(place / "frames", 400)
+    process = pleinair(*film("--every", "20ms"))
+    try:
+        while len(list(place.glob("roll/paintings/*/*.mkv"))) < 1:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        assert main(["status", "roll"]) == 0
+        assert "state  running" in capsys.readouterr().out
+        assert main(["finish", "roll", "--out", "sofar.mp4"]) == 0
+        assert "more are not closed yet" in capsys.readouterr().out
+        codes = film_codes(place / "sofar.mp4")
+        assert codes == list(range(len(codes))) and len(codes) >= 120
+        for arguments in (["resume", "roll"], ["repaint", "roll", "--style", "integers"]):
+            assert main(arguments) == 2
+            assert (
+                capsys.readouterr().err == f"pleinair: roll roll: in use by another pleinair (process {process.pid})\n"
+            )
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+
+
+def test_a_killed_roll_says_so(place, capsys):
+    process = pleinair(*film("--every", "50ms"))
+    while not (place / "roll" / "journal.jsonl").exists() or len(frames_of(place / "roll")) < 3:
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    assert main(["status", "roll"]) == 0
+    assert "state  interrupted" in capsys.readouterr().out
+
+
+def test_another_network_under_the_same_name_is_refused(place, capsys):
+    assert main(film()) == 0
+    write_model(place / "models" / "plain", random_network(4, width=4, blocks=1, kernel=3))
+    for path in place.glob("roll/paintings/plain-8bit/*.mkv"):
+        path.unlink()
+    capsys.readouterr()
+    assert main(["finish", "roll", "--out", "film.mp4"]) == 2
+    assert "is not the one that the roll began with; paint the roll anew" in capsys.readouterr().err
+
+
+def test_an_empty_model_file_is_refused_before_there_is_a_roll(place, capsys):
+    (place / "models" / "plain" / "network-8bit.npz").write_bytes(b"")
+    assert main(film()) == 2
+    err = capsys.readouterr().err
+    assert "network-8bit.npz: damaged or exchanged" in err and err.count("\n") == 1 and not (place / "roll").exists()
+
+
+def test_framing_on_a_roll(place):
+    assert main(film("--rotate", "90", "--crop", "48x32+0+32", "--timestamp", "1", "--out", "film.mp4")) == 0
+    kept = cv2.imread(str(place / "roll" / "originals" / "000000" / "00000005.jpg"))
+    assert kept.shape == (32, 48, 3)
+    turned = cv2.rotate(coded_frame(5), cv2.ROTATE_90_CLOCKWISE)[32:64, 0:48]
+    assert np.abs(kept.astype(int) - turned[..., ::-1]).mean() < 3
+    shot = read_video(place / "film.mp4")[5].astype(int)
+    assert (
+        np.abs(shot[:16] - turned[:16]).mean() < 6 and np.abs(shot[22:] - turned[22:]).mean() > 12
+    )  # the time is on it
+
+
+def test_framing_without_a_roll(place):
+    arguments = ["run", "--style", "plain", "--backend", "reference", "--camera", "frames:frames", "--steady", "0"]
+    assert main([*arguments, "--rotate", "180", "--out", "film.mp4"]) == 0
+    assert [read_code(np.rot90(image, 2)) for image in read_video(place / "film.mp4")] == list(range(12))
+
+
+@pytest.mark.parametrize(("rotate", "turn"), [(0, None), (90, cv2.ROTATE_90_CLOCKWISE), (180, cv2.ROTATE_180),
+                                              (270, cv2.ROTATE_90_COUNTERCLOCKWISE)])  # fmt: skip
+def test_turns(rotate, turn):
+    image = coded_frame(77)
+    wanted = image if turn is None else cv2.rotate(image, turn)
+    framing = Framing(rotate)
+    assert framing.size_of((64, 48)) == (wanted.shape[1], wanted.shape[0])
+    np.testing.assert_array_equal(framing(image, framing.size_of((64, 48))), wanted)
+
+
+def test_a_stamp_is_read_on_white_and_on_black():
+    for level in (0, 128, 255):
+        image = np.full((360, 640, 3), level, np.uint8)
+        marked = stamp(image, "2026-05-03 14:20")
+        changed = np.abs(marked.astype(int) - level).max(2) > 60
+        rows, columns = np.nonzero(changed)
+        assert rows.min() > 300 and columns.max() < 320 and changed.sum() > 250
+        assert (image == level).all()
+
+
+def test_settings_come_through(place):
+    assert main(film(
+        "--keep", "painted", "--keep-free", "1.5GB", "--spool", "png", "--from", "00:00", "--until", "24:00",
+        "--daylight", "0,0", "--notify-cmd", "true", "--size", "32x24", "--fps", "12", "--every", "10ms",
+    )) in (0, 130)  # fmt: skip
+    settings = read_settings(place / "roll", read_ledger(place / "roll"))
+    assert (settings.keep, settings.keep_free, settings.spool, settings.size) == (
+        "painted",
+        1_500_000_000,
+        "png",
+        (32, 24),
+    )
+    assert (settings.start, settings.stop, settings.daylight, settings.notify) == ("00:00", "24:00", "0,0", "true")
+    assert (settings.every, settings.look.fps, settings.camera) == (0.01, 12, f"frames:{place / 'frames'}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (film("--keep", "all"), "--keep 'all': choose from originals, painted, none"),
+        (film("--keep-free", "lots"), "--keep-free 'lots': write a size like 500MB"),
+        (film("--spool", "gif"), "--spool 'gif': choose from jpg, png"),
+        (film("--from", "26:00"), "--from '26:00': write a time of day"),
+        (film("--daylight", "north"), "--daylight 'north'"),
+        (film("--notify-cmd", "'"), "--notify-cmd"),
+        (film("--out", "film.avi"), "a film ends in"),
+        (film("--backend", "gpu"), "--backend 'gpu': choose from"),
+        (film("--style", "nobody"), "--style 'nobody': unknown"),
+        (film("--camera", "pi:x"), "--camera 'pi:x': choose from"),
+        (film("--camera", "v4l2:63"), "v4l2:63: there is no /dev/video63"),
+        (film("--camera", "frames:none"), "/none: No such file"),
+        (film("--crop", "100x100+0+0"), "reaches outside the camera's 64x48"),
+        (film("--preview", "0"), "'--preview'"),
+        (film("--roll", "no/where"), "--roll no/where: the folder"),
+        (film("--roll", "frames"), "--roll frames: there is something already; name a new folder"),
+        (["run", "--camera", "v4l2:63"], "give --roll ROLL, --out FILM, or both"),
+        (["resume", "frames"], "roll frames: no roll there"),
+        (["resume", "none"], "roll none: No such file"),
+        (["status", "none"], "roll none: No such file"),
+        (["finish", "none", "--out", "film.mp4"], "roll none: No such file"),
+        (["repaint", "none", "--style", "plain"], "roll none: No such file"),
+        (["service", "install", "none"], "roll none: No such file"),
+    ],
+)
+def test_refused_in_one_line(place, capsys, arguments, said):
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and err.startswith("pleinair: ") and said in err
+    assert sorted(os.listdir(place)) == ["frames", "models"]
+
+
+def test_what_is_captured_is_painted_without_its_source(place, capsys):
+    assert main(film("--out", "film.mp4")) == 0
+    (place / "film.mp4").unlink()
+    for path in place.glob("roll/paintings/plain-8bit/*.mkv"):
+        path.unlink()
+    os.rename(place / "frames", place / "gone")
+    assert main(["resume", "roll"]) == 0
+    assert film_codes(place / "film.mp4") == list(range(12))
+    os.rename(place / "gone", place / "frames")
+    write_coded(place / "frames", 15)  # more has come since
+    assert main(["resume", "roll"]) == 0
+    assert film_codes(place / "film.mp4") == list(range(15))
+
+
+def test_a_roll_that_is_there_is_not_begun_again(place, capsys):
+    assert main(film()) == 0
+    capsys.readouterr()
+    assert main(film()) == 2
+    assert "there is something already; go on with it by: pleinair resume roll" in capsys.readouterr().err
+    with Roll.open(place / "roll").journal.path.open() as journal:
+        assert len(journal.readlines()) > 12

@@ -1,0 +1,195 @@
+"""Deployment folders without Vivado, and what is copied to a board; no pynq needed."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import os
+import stat
+import subprocess
+import sys
+import tarfile
+
+import pytest
+
+from pleinair.cli.main import main
+from pleinair.doctor.board import look_at_board, look_at_buffers, look_at_name, look_at_rights, look_at_version
+from pleinair.emulator.stand_in import read_build, stand_in
+from pleinair.errors import OptionError
+from pleinair.fpga.deployment import DeploymentError, read_deployment
+from pleinair.fpga.handoff import is_zynq_7000, weight_ports
+from pleinair.fpga.package import find_deployment, frame_size, instructions, package
+from tests.models import write_model
+from tests.networks import random_network
+
+
+@pytest.fixture
+def deployment(tmp_path):
+    model = write_model(tmp_path / "model", random_network(1, 4, 0, 8, 3), 16)
+    return stand_in(tmp_path / "deploy", model, 8, board="zcu104", clock_mhz=300, height=64, width=96, writeable=2)
+
+
+def build_folder(folder, **changes):
+    folder.mkdir()
+    state = {
+        "format": "pleinair-build", "version": 1, "state": "complete", "bits": 8, "board": "kv260", "clock_mhz": 300.0,
+        "height": 96, "width": 96, "request": {"model": "starry-night-small"}, **changes,
+    }  # fmt: skip
+    (folder / "build.json").write_text(json.dumps(state))
+    return folder
+
+
+def test_a_stand_in_is_a_deployment(deployment):
+    again = read_deployment(deployment.folder)
+    assert again == deployment
+    assert (again.height, again.width, again.style, again.board, again.clock_mhz) == (64, 96, "model", "zcu104", 300)
+    assert again.engines == ("idma0", "odma0") and again.runtime_weights == []
+    assert not is_zynq_7000(again.bitfile.with_suffix(".hwh"))
+    ports = weight_ports(again.bitfile.with_suffix(".hwh"))
+    assert ports == {(1, 0): (0xA0020000, 0x10000), (1, 1): (0xA0030000, 0x10000)}
+    again.bitfile.write_bytes(b"x")
+    with pytest.raises(DeploymentError, match="finn-accel.bit is damaged"):
+        read_deployment(deployment.folder)
+
+
+def test_files_of_weights_come_in_the_order_of_layers(deployment):
+    folder = deployment.folder / "driver" / "runtime_weights"
+    folder.mkdir()
+    for layer in (10, 2, 0):
+        (folder / f"1_{layer}_MVAU.dat").write_text("0\n")
+    assert [file.name for file in deployment.runtime_weights] == ["1_0_MVAU.dat", "1_2_MVAU.dat", "1_10_MVAU.dat"]
+
+
+def test_builds(tmp_path, deployment):
+    facts = read_build(build_folder(tmp_path / "build"))
+    assert (facts.style, facts.bits, facts.board, facts.height) == ("starry-night-small", 8, "kv260", 96)
+    with pytest.raises(OptionError, match="needs Vivado.*emulated:"):
+        find_deployment(tmp_path / "build")
+    (tmp_path / "build" / "deploy").symlink_to(deployment.folder)
+    assert find_deployment(tmp_path / "build").board == "zcu104"
+    with pytest.raises(DeploymentError, match="interrupted"):
+        read_build(build_folder(tmp_path / "cut", state="started"))
+    for number, broken in enumerate(({"format": "x"}, {"request": None}, {"height": "x"})):
+        with pytest.raises(DeploymentError, match="not a build folder"):
+            read_build(build_folder(tmp_path / f"broken{number}", **broken))
+
+
+def test_the_package_holds_what_a_board_needs(tmp_path, deployment):
+    data = package(deployment.folder)
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        names = tar.getnames()
+        assert all(name.startswith("pleinair/") for name in names)
+        tar.extractall(tmp_path / "board")
+    home = tmp_path / "board" / "pleinair"
+    assert read_deployment(home / "deploy").style == "model"
+    assert not any(name.split("/")[1] in ("training", "hw", "models") for name in names)
+    for script in ("pleinair", "install.sh"):
+        assert os.stat(home / script).st_mode & stat.S_IXUSR
+        assert subprocess.run(["bash", "-n", str(home / script)], check=False).returncode == 0
+    # What the program imports of its own is there, from a folder that has nothing else.
+    code = f"import sys; sys.path.insert(0, {str(home)!r}); import pleinair.cli.main, pleinair.fpga.painter, pleinair.films.recorder"
+    code += "; print(pleinair.cli.main.__file__)"
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.stdout.strip() == str(home / "pleinair" / "cli" / "main.py"), done.stderr
+    width, height = frame_size(deployment)
+    assert (width, height) == (64, 32) and 'size = "64x32"' in (home / "film.toml").read_text()
+    for file in (home / "pleinair").rglob("*.py"):
+        ast.parse(file.read_text(), feature_version=(3, 10))
+
+
+def test_the_launcher_paints_with_the_overlay_beside_it(tmp_path, deployment):
+    """With stand-ins for the board's python3 and profile; as root, as on a board."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, as the launcher does")
+    with tarfile.open(fileobj=io.BytesIO(package(deployment.folder))) as tar:
+        tar.extractall(tmp_path)
+    (tmp_path / "bin").mkdir()
+    python = tmp_path / "bin" / "python3"
+    python.write_text('#!/bin/sh\nprintf "%s\\n" "$PYTHONPATH" "$@"\n')
+    python.chmod(0o755)
+    home = (tmp_path / "pleinair").resolve()
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+
+    def said(*arguments):
+        done = subprocess.run(
+            [str(home / "pleinair"), *arguments], capture_output=True, text=True, env={"PATH": path}, check=True
+        )
+        return done.stdout.splitlines()
+
+    lines = said("paint", "a photo.jpg", "out.png")
+    assert lines[0] == str(home)
+    assert lines[3:] == ["paint", "a photo.jpg", "out.png", "--backend", "fpga", "--overlay", f"{home}/deploy"]
+    assert said("resume", "roll")[3:] == ["resume", "roll"]
+
+
+def test_deploy_sends_it_by_ssh(tmp_path, deployment, monkeypatch, capsys):
+    """The ssh here unpacks where it is told."""
+    (tmp_path / "bin").mkdir()
+    ssh = tmp_path / "bin" / "ssh"
+    ssh.write_text(
+        f'#!/bin/sh\n[ "$2" = xilinx@board ] || {{ echo "no route to $2" >&2; exit 255; }}\ncd {tmp_path}\neval "$3"\n'
+    )
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert main(["deploy", str(deployment.folder), "--to", "xilinx@board"]) == 0
+    assert "sudo pleinair/install.sh" in capsys.readouterr().out
+    assert read_deployment(tmp_path / "pleinair" / "deploy").board == "zcu104"
+    assert main(["deploy", str(deployment.folder), "--to", "xilinx@elsewhere"]) == 2
+    assert "no route to xilinx@elsewhere" in capsys.readouterr().err
+    for address in ("-oProxyCommand=x", "a b", ""):
+        assert main(["deploy", str(deployment.folder), f"--to={address}"]) == 2
+        assert "USER@BOARD" in capsys.readouterr().err
+
+
+def test_deploy_writes_a_file_and_three_lines(tmp_path, deployment, capsys):
+    file = tmp_path / "box.tar.gz"
+    assert main(["deploy", str(deployment.folder), "--out", str(file)]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[-3:] == instructions(file).splitlines()
+    assert len(instructions(file).splitlines()) == 3
+    with tarfile.open(file) as tar:
+        assert "pleinair/deploy/hashes.json" in tar.getnames()
+    for options in ([], ["--to", "a@b", "--out", str(file)]):
+        assert main(["deploy", str(deployment.folder), *options]) == 2
+        assert "give --to" in capsys.readouterr().err
+    assert main(["deploy", str(deployment.folder), "--out", str(tmp_path / "no" / "file")]) == 2
+    assert "No such file" in capsys.readouterr().err
+
+
+# -- the doctor
+
+
+def test_the_doctor_looks_at_the_overlay_first(tmp_path, deployment):
+    (finding,) = look_at_board(f"fpga:{tmp_path / 'nowhere'}")
+    assert finding.state == "bad" and "hashes.json" in finding.found and finding.remedy
+    first = next(look_at_board(f"fpga+cpu:{deployment.folder}"))
+    assert first.state == "good" and "model at 8 bits for zcu104, tiles of 96x64" in first.found
+    first = next(look_at_board(f"fpga:emulated:{build_folder(tmp_path / 'build')}"))
+    assert first.state == "good" and "a build for kv260" in first.found
+
+
+def test_the_doctor_names_what_is_amiss_on_a_board(tmp_path, deployment):
+    assert look_at_rights(1000, {"XILINX_XRT": "/usr"}).state == "bad"
+    assert "XILINX_XRT" in look_at_rights(0, {}).found
+    assert look_at_rights(0, {"XILINX_XRT": "/usr"}).state == "good"
+    assert look_at_name("ZCU104", deployment).state == "good"
+    assert look_at_name("", deployment).state == "doubtful"
+    assert look_at_name("Pynq-Z2", deployment).found == "Pynq-Z2, the overlay is for zcu104"
+    assert look_at_version("4.0.0", deployment).state == "good"
+    small = stand_in(tmp_path / "z2", deployment.model, 8, board="pynq-z2", clock_mhz=100, height=64, width=96)
+    assert look_at_version("4.0.0", small).state == "bad" and look_at_version("3.1.2", small).state == "good"
+    meminfo = tmp_path / "meminfo"
+    for free, state in ((72, "good"), (71, "bad")):
+        meminfo.write_text(f"MemTotal: 1 kB\nCmaFree: {free} kB\n")
+        assert look_at_buffers(deployment, meminfo).state == state
+    meminfo.write_text("MemTotal: 1 kB\n")
+    assert look_at_buffers(deployment, meminfo).state == "doubtful"
+
+
+def test_without_pynq_the_command_says_what_to_do(tmp_path, deployment, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynq", None)
+    for overlay in (str(deployment.folder), f"emulated:{deployment.folder}"):
+        assert main(["bench", "--backend", "fpga", "--overlay", overlay, "--frames", "1"]) == 2
+        said = capsys.readouterr().err
+        assert "--backend fpga needs pynq: run it on a PYNQ board, as root" in said

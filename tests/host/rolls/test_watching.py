@@ -1,0 +1,190 @@
+"""Watching a roll: the preview page, also in a browser, the command on trouble, systemd, the doctor."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pleinair.cli.main import main
+from pleinair.doctor import examine as doctor
+from pleinair.doctor.examine import BAD, DOUBTFUL, GOOD, look_at_clock, look_at_folder, look_at_memory
+from pleinair.errors import OptionError
+from pleinair.images import decode_image
+from pleinair.rolls.notify import Notifier
+from pleinair.rolls.preview import SIDE, Preview
+from pleinair.rolls.roll import Look, Roll, Settings
+from pleinair.rolls.systemd import tell_systemd
+from tests.rolls import HEIGHT, WIDTH, coded_frame
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+STATE = {
+    "state": "running", "reason": "", "camera": "still", "painter": "plain", "look": "plain-8bit", "size": [64, 48],
+    "every": 10.0, "frames": 1234, "wanted": None, "painted": 1200, "pending": 34, "last_wall": 1.8e9,
+    "skipped": {"late": 3}, "troubles": 1, "camera_failures": 0, "frames_per_hour": 360.0, "paint_seconds": 0.5,
+    "free": 5.5e9, "keep_free": 1e9, "celsius": 71.4, "heat": [], "rest": 0.5,
+    "errors": [{"wall": 1.8e9, "what": "camera", "message": "<b>hung</b> & so on"}],
+}  # fmt: skip
+
+
+@pytest.fixture
+def roll(tmp_path) -> Path:
+    """A roll with three frames and a painting."""
+    roll = Roll.create(tmp_path / "roof", Settings("still", (WIDTH, HEIGHT), Look("plain", 8)))
+    for number in range(3):
+        roll.keep(coded_frame(number), {"t": float(number), "wall": 1.8e9 + number})
+    cv2.imwrite(str(roll.painting_folder(roll.settings.look) / "latest.jpg"), np.full((48, 64, 3), 200, np.uint8))
+    roll.close()
+    return tmp_path / "roof"
+
+
+def get(port: int, path: str, method: str = "GET", host: str | None = None) -> tuple[int, bytes]:
+    """What a request is answered."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request(method, path, headers={"Host": host} if host else {})
+    answer = connection.getresponse()
+    body = answer.read()
+    assert answer.headers["Cache-Control"] == "no-store" or answer.status >= 500
+    connection.close()
+    return answer.status, body
+
+
+def test_what_the_preview_serves(roll):
+    with Preview(roll, lambda: STATE, 0) as preview:
+        assert preview.address == f"http://localhost:{preview.port}/"
+        assert get(preview.port, "/")[1].startswith(b"<!doctype html>")
+        assert json.loads(get(preview.port, "/state.json")[1]) == {**STATE, "roll": "roof"}
+        events = json.loads(get(preview.port, "/journal.json")[1])
+        assert [e["seq"] for e in events if e["event"] == "frame"] == [0, 1, 2]
+        shown = decode_image(get(preview.port, "/original.jpg?3")[1], "original")
+        np.testing.assert_allclose(shown, coded_frame(2), atol=30)
+        assert decode_image(get(preview.port, "/painting.jpg")[1], "painting").mean() == pytest.approx(200, abs=2)
+        for path in ("/roll.json", "/../roll.json", "/originals/000000/00000000.jpg", "/preview.html"):
+            assert get(preview.port, path)[0] == 404
+
+
+def test_the_preview_reads_and_never_writes_and_stays_at_home(roll):
+    with Preview(roll, lambda: STATE, 0) as preview:
+        for method in ("POST", "PUT", "DELETE"):
+            assert get(preview.port, "/", method)[0] == 501
+        assert get(preview.port, "/state.json", host="evil.example")[0] == 403
+        assert get(preview.port, "/state.json", host=f"localhost:{preview.port}")[0] == 200
+        with pytest.raises(OptionError, match=f"--preview {preview.port} on 127.0.0.1: Address already in use"):
+            Preview(roll, lambda: STATE, preview.port)
+
+
+def test_large_pictures_are_shrunk_and_torn_ones_are_none(roll):
+    path = roll / "paintings" / "plain-8bit" / "latest.jpg"
+    with Preview(roll, lambda: STATE, 0) as preview:
+        cv2.imwrite(str(path), np.full((1000, 4000, 3), 90, np.uint8))
+        assert decode_image(get(preview.port, "/painting.jpg")[1], "painting").shape == (400, SIDE, 3)
+        path.write_bytes(path.read_bytes()[:500])
+        assert get(preview.port, "/painting.jpg")[0] == 404
+        path.unlink()
+        assert get(preview.port, "/painting.jpg")[0] == 404
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
+@pytest.mark.parametrize("width", [1200, 390])
+def test_the_page_in_a_browser(roll, tmp_path, width):
+    with Preview(roll, lambda: STATE, 0) as preview:
+        shot = tmp_path / "page.png"
+        flags = [
+            "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size={width},1300",
+            "--virtual-time-budget=4000", f"--user-data-dir={tmp_path / 'browser'}",
+        ]  # fmt: skip
+        address = f"http://localhost:{preview.port}/"
+        dom = subprocess.run(
+            [BROWSER, *flags, "--dump-dom", address], capture_output=True, text=True, timeout=120
+        ).stdout
+        subprocess.run([BROWSER, *flags, f"--screenshot={shot}", address], capture_output=True, timeout=120, check=True)
+    text = re.sub(r"<[^>]*>", " ", dom.partition("<main>")[2].partition("<script>")[0])
+    for told in ("running", "roof · still", "1,234", "1,200", "34 to come", "3 late", "71 °C", "number 2", "5.5 GB"):
+        assert told in text, told
+    assert "&lt;b&gt;hung&lt;/b&gt; &amp; so on" in dom and "<b>hung" not in dom
+    # The slider stands in the middle: left of it the original's blocks, right of it the painting's plain grey.
+    picture = cv2.imread(str(shot))[..., ::-1].astype(int)
+    column, edge = min(1080, width) - 32, max(0, (width - 1080) // 2) + 16
+    rows = slice(200, 200 + column // 4)
+    assert (
+        picture[rows, edge + column * 3 // 4].std() < 3 and abs(picture[rows, edge + column * 3 // 4].mean() - 200) < 4
+    )
+    assert picture[rows, edge + 30 : edge + column // 2 - 60].std() > 20
+    assert picture.shape[1] == width
+
+
+def test_the_command_on_trouble_is_told_what_and_why_once_in_a_while(tmp_path):
+    script = tmp_path / "tell.sh"
+    script.write_text(f'#!/bin/sh\necho "$1|$2|$PLEINAIR_WHAT|$PLEINAIR_ROLL" >> {tmp_path}/told\n')
+    script.chmod(0o755)
+    failed = []
+    notifier = Notifier(f"{script} --now", Path("/rolls/roof"), failed.append)
+    for _ in range(3):
+        notifier.tell("camera", 'hung; $(rm -rf /) "quoted"')
+        notifier.tell("disk", "full")
+    notifier.close()
+    assert (tmp_path / "told").read_text().splitlines() == [
+        '--now|hung; $(rm -rf /) "quoted"|camera|/rolls/roof', "--now|full|disk|/rolls/roof"
+    ]  # fmt: skip
+    assert failed == []
+
+
+@pytest.mark.parametrize(("command", "said"), [("false", "ended with status 1"), ("/nowhere/tell", "No such file")])
+def test_a_command_that_fails_is_told_and_harms_nothing(command, said):
+    failed = []
+    notifier = Notifier(command, Path("roll"), failed.append)
+    notifier.tell("camera", "hung")
+    notifier.close()
+    assert len(failed) == 1 and said in failed[0]
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_systemd_hears(tmp_path, monkeypatch, abstract):
+    name = f"\0pleinair-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(name)
+        monkeypatch.setenv("NOTIFY_SOCKET", name.replace("\0", "@"))
+        assert tell_systemd(READY="1", STATUS="12 frames")
+        assert listener.recv(100) == b"READY=1\nSTATUS=12 frames"
+    assert tell_systemd(WATCHDOG="1") is False  # nobody listens any more
+    monkeypatch.delenv("NOTIFY_SOCKET")
+    assert tell_systemd(WATCHDOG="1") is False
+
+
+def test_the_doctor_finds_all_well_or_names_the_remedy(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    arguments = ["doctor", "--style", "starry-night-small", "--roll", str(tmp_path)]
+    monkeypatch.setattr(doctor, "_DISK", 0)
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert out.count(" good ") >= 7 and "megabyte is on the disk" in out and "starry-night-small at 8 bits" in out
+    for argument, value, said in (
+        ("--camera", "v4l2:63", "there is no /dev/video63"), ("--style", "nobody", "pleinair styles"),
+        ("--roll", str(tmp_path / "none"), "No such file"), ("--camera", f"frames:{tmp_path}", "no image in it"),
+    ):  # fmt: skip
+        assert main([*arguments, argument, value]) == 2
+        out = capsys.readouterr().out
+        assert " bad " in out and said in out
+
+
+def test_the_doctor_on_clock_memory_and_folders(tmp_path):
+    assert look_at_clock(lambda: 86_400.0).state == BAD
+    assert look_at_clock(time.time, tmp_path).state == DOUBTFUL
+    (tmp_path / "synchronized").touch()
+    assert look_at_clock(time.time, tmp_path).state == GOOD
+    meminfo = tmp_path / "meminfo"
+    for available, state in ((3_000_000, GOOD), (200_000, BAD)):
+        meminfo.write_text(f"MemTotal: 4000000 kB\nMemAvailable: {available} kB\n")
+        assert look_at_memory(meminfo).state == state
+    assert look_at_folder(tmp_path / "none").state == BAD
+    assert look_at_folder(tmp_path).state in (GOOD, DOUBTFUL) and not list(tmp_path.glob(".pleinair*"))

@@ -1,0 +1,98 @@
+"""FINN over our plans: its hardware graph computes the reference's integers after every step, and all of it is RTL."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+import numpy as np
+import pytest
+
+from pleinair.models import load_model
+from pleinair.network import reference
+from pleinair_hw.finn.compiler import CompileError, compile_plan, run_graph
+from pleinair_hw.plan.boards import BOARDS
+from pleinair_hw.plan.dataflow import build_dataflow
+from pleinair_hw.plan.folding import plan_for_cycles
+from tests.hw.finn.test_environment import needs_finn
+from tests.hw.plan.test_dataflow import all_forms, synthetic_frames
+from tests.networks import random_network
+
+pytestmark = needs_finn
+
+STEPS = ["graph", "convert to hardware layers", "partition", "specialise", "fold", "connect", "generate HDL"]
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+def check(network, frame, plan, folder, exact_from=0):
+    """Compile and compare after every step; the finished graph."""
+    expected = reference.run(network, frame)
+    seen = []
+
+    def watch(step, model):
+        seen.append(step)
+        if STEPS.index(step) >= exact_from:
+            differing = int(np.count_nonzero(run_graph(model, frame) != expected))
+            assert differing == 0, f"{differing} of {expected.size} values differ after: {step}"
+
+    model = compile_plan(plan, folder, watch)
+    assert seen == STEPS
+    return model
+
+
+@pytest.mark.parametrize("bits", [4, 8, 16])
+@pytest.mark.parametrize("form", [0, 1, 2])
+def test_random_networks_after_every_step(bits, form, tmp_path):
+    seed = 10 * bits + form
+    network = random_network(seed, width=4, blocks=1, bits=bits)
+    frame = np.random.default_rng(seed).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+    board = list(BOARDS.values())[form]
+    plan = plan_for_cycles(network, 16, 24, board, 9000, forms=all_forms(network)[form])
+    # Before its products are hardware layers, qonnx runs them in float32, which 16 bits exceed.
+    check(network, frame, plan, tmp_path, exact_from=1 if bits == 16 else 0)
+
+
+@pytest.mark.parametrize(("style", "bits"), [("starry-night-small", 8), ("starry-night", 4)])
+def test_shipped_networks_after_every_step(style, bits, tmp_path):
+    network = load_model(style, bits).network
+    frame = next(iter(synthetic_frames(1, 48, 64)))
+    plan = plan_for_cycles(network, 48, 64, BOARDS["zcu104"], 60_000)
+    assert set(plan.forms.values()) == {"direct", "taps", "phases"}
+    check(network, frame, plan, tmp_path)
+
+
+@pytest.mark.parametrize("board", sorted(BOARDS))
+@pytest.mark.parametrize("bits", [4, 8, 16])
+def test_hdl_without_a_node_of_hls_on_every_board(board, bits, tmp_path):
+    network = random_network(bits, width=4, blocks=1, bits=bits)
+    plan = plan_for_cycles(network, 16, 16, BOARDS[board], 4000)
+    model = compile_plan(plan, tmp_path)
+    kinds = {node.op_type for node in model.graph.node}
+    assert kinds and all(kind.endswith("_rtl") for kind in kinds)
+    assert {s.name.replace(".", "_") for s in plan.stages} == {node.name for node in model.graph.node}
+    for node in model.graph.node:
+        folder = next(a.s.decode() for a in node.attribute if a.name == "code_gen_dir_ipgen")
+        assert list((tmp_path / folder).glob("*.v")) or list((tmp_path / folder).glob("*.sv")), node.name
+
+
+def test_a_plan_that_finn_sees_otherwise_is_refused(tmp_path):
+    network = random_network(1, width=4, blocks=1)
+    plan = plan_for_cycles(network, 16, 16, BOARDS["zcu104"], 4000)
+    from dataclasses import replace
+
+    stages = tuple(replace(s, cycles=s.cycles + 1) if s.name == "enter.product" else s for s in plan.stages)
+    with pytest.raises(CompileError, match=r"stage enter\.product: FINN expects \d+ cycles a frame, planned are"):
+        compile_plan(replace(plan, stages=stages), tmp_path)
+
+
+def test_the_graph_names_every_operator():
+    from pleinair_hw.finn.graph import tensor_name, write_graph
+
+    dataflow = build_dataflow(random_network(1, width=4, blocks=1), 16, 16)
+    names = {node.name for node in write_graph(dataflow).graph.node}
+    assert names == {tensor_name(o.name) for o in dataflow.operators}

@@ -1,0 +1,122 @@
+"""The integer network as streaming operators: every form of every convolution gives the reference's integers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pleinair.errors import ContractError
+from pleinair.models import load_model, styles
+from pleinair.network import reference
+from pleinair.network.integer import Convolution, IntegerNetwork, Residual, Upsample, validate
+from pleinair.scenery import day as synthetic
+from pleinair_hw.plan.dataflow import (
+    MatrixProduct,
+    TapSum,
+    build_dataflow,
+    execute,
+    merged_weights,
+    narrow_bits,
+    possible_forms,
+    signed_bits,
+)
+from tests.networks import random_convolution, random_network
+
+
+def all_forms(network: IntegerNetwork) -> list[dict[str, str]]:
+    """Form choices that between them put every convolution into every form that it may take."""
+    allowed: dict[str, tuple[str, ...]] = {}
+    for number, layer in enumerate(network.layers):
+        upsampled = number > 0 and isinstance(network.layers[number - 1], Upsample)
+        for c in (layer,) if isinstance(layer, Convolution) else getattr(layer, "body", ()):
+            allowed[c.name] = possible_forms(c, upsampled and c is layer)
+    return [{n: f for n, fs in allowed.items() for f in fs if f == form} for form in ("direct", "taps", "phases")]
+
+
+@pytest.mark.parametrize("bits", [4, 8, 16])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_every_form_equals_the_reference(bits, seed):
+    network = random_network(seed, width=4, blocks=1, bits=bits)
+    frame = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    expected = reference.run(network, frame)
+    assert len(np.unique(expected)) > 20  # lively enough to tell a wrong network
+    for forms in all_forms(network):
+        dataflow = build_dataflow(network, 24, 32, forms)
+        assert np.array_equal(execute(dataflow, frame), expected), forms
+
+
+@pytest.mark.parametrize("style", sorted(styles()))
+def test_shipped_networks_in_the_forms_of_hardware(style):
+    network = load_model(style, 8).network
+    frame = next(iter(synthetic_frames(1)))
+    forms = {k: v for choice in all_forms(network)[1:] for k, v in choice.items()}
+    dataflow = build_dataflow(network, *frame.shape[:2], forms)
+    assert np.array_equal(execute(dataflow, frame), reference.run(network, frame))
+
+
+def synthetic_frames(count: int, height: int = 64, width: int = 96):
+    """Frames of the synthetic valley, uint8 [H, W, 3]."""
+    day = synthetic.SyntheticDay(width, height)
+    for number in range(count):
+        yield day.frame(3600.0 * (8 + 4 * number))
+
+
+@pytest.mark.parametrize("kernel", [1, 5])
+def test_other_kernels_behind_an_upsampling_stay_direct(kernel):
+    rng = np.random.default_rng(kernel)
+    x = rng.integers(0, 256, (3, 16, 16))
+    down = random_convolution(rng, x, "down", 6, 3, 2, 8, 255, 8)
+    half = reference.requantise(reference.convolve(x, down), down).repeat(2, 1).repeat(2, 2)
+    up = random_convolution(rng, half, "up", 3, kernel, 1, 8, 255, 8)
+    network = validate(IntegerNetwork(8, (down, Upsample(), up)))
+    assert possible_forms(up, True) == ("direct",)
+    frame = x.transpose(1, 2, 0).astype(np.uint8)
+    assert np.array_equal(execute(build_dataflow(network, 16, 16), frame), reference.run(network, frame))
+
+
+def test_merged_weights_are_sums_of_the_kernel():
+    """On an image of ones every phase must add up the whole kernel."""
+    weight = np.random.default_rng(0).integers(-127, 128, (5, 4, 3, 3))
+    merged = merged_weights(weight)
+    assert merged.shape == (20, 4, 2, 2)
+    assert np.array_equal(merged.sum((2, 3)).reshape(4, 5, 4), np.broadcast_to(weight.sum((2, 3)), (4, 5, 4)))
+    assert merged[0, 0, 0, 0] == weight[0, 0, :2, :2].sum()  # phase (0, 0): taps 0 and 1 fall on the first pixel
+    assert narrow_bits(merged) <= 10
+
+
+@pytest.mark.parametrize("bits", [4, 8, 16])
+def test_no_sum_can_leave_its_width(bits):
+    """The worst inputs, column by column, of every matrix product and of the sums along the row."""
+    network = random_network(7, width=4, blocks=1, bits=bits)
+    for forms in all_forms(network):
+        dataflow = build_dataflow(network, 16, 16, forms)
+        for o in dataflow.operators:
+            if not isinstance(o, MatrixProduct):
+                continue
+            high = (1 << o.activation_bits) - 1
+            greatest = np.where(o.weight > 0, o.weight, 0).sum(0).max() * high
+            least = np.where(o.weight < 0, o.weight, 0).sum(0).min() * high
+            assert signed_bits(int(least), int(greatest)) <= o.output.bits <= 48
+            assert np.abs(o.weight).max() < 1 << (o.weight_bits - 1)
+            after = dataflow.consumers(o.name)[0]
+            if isinstance(after, TapSum):
+                magnitude = np.abs(o.weight).sum(0).reshape(-1, after.taps).sum(1).max() * high
+                assert signed_bits(-int(magnitude), int(magnitude)) <= after.output.bits
+
+
+def test_a_size_that_the_strides_do_not_divide_is_refused():
+    with pytest.raises(ContractError, match="30x32.*multiples of 4"):
+        build_dataflow(random_network(1, width=4, blocks=1), 32, 30)
+
+
+def test_a_form_that_a_layer_cannot_take_is_refused():
+    with pytest.raises(ValueError, match="down1 cannot take the form taps"):
+        build_dataflow(random_network(1, width=4, blocks=1), 16, 16, {"down1": "taps"})
+
+
+def test_residual_blocks_keep_their_trunk():
+    network = random_network(3, width=4, blocks=2)
+    assert sum(isinstance(layer, Residual) for layer in network.layers) == 2
+    names = [o.name for o in build_dataflow(network, 16, 16).operators]
+    assert len(set(names)) == len(names)
+    assert sum(name.endswith(".fork") for name in names) == 2

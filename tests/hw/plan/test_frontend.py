@@ -1,0 +1,97 @@
+"""What may become hardware: model folders as they are shipped; QONNX files from elsewhere refused in one message."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+
+import numpy as np
+import pytest
+
+from pleinair.errors import ModelError, OptionError
+from pleinair.models import find_style, load_model, read_card, read_file
+from pleinair.network.integer import dump
+from pleinair_hw.plan.frontend import read_graph, read_source
+
+onnx = pytest.importorskip("onnx")
+helper = onnx.helper
+
+
+@pytest.mark.parametrize(("style", "bits"), [("starry-night", 4), ("great-wave", 8), ("starry-night", 16)])
+def test_a_shipped_model_is_read_from_its_qonnx_file(style, bits):
+    source = read_source(style, bits, None)
+    model = load_model(style, bits)
+    assert dump(source.network) == dump(model.network)
+    assert (source.title, source.margin, source.folder) == (style, model.margin, find_style(style))
+
+
+def test_a_qonnx_file_needs_a_margin(tmp_path):
+    folder = find_style("starry-night-small")
+    file = tmp_path / "mine.onnx"
+    file.write_bytes(read_file(folder, read_card(folder), 8, "qonnx"))
+    with pytest.raises(OptionError, match="--margin: needed for mine.onnx"):
+        read_source(str(file), None, None)
+    with pytest.raises(OptionError, match="--margin 8: below the network's halo of 39 pixels"):
+        read_source(str(file), None, 8)
+    source = read_source(str(file), None, 40)
+    assert dump(source.network) == dump(load_model("starry-night-small", 8).network)
+    with pytest.raises(OptionError, match="--bits 4: mine.onnx is a network of 8 bits"):
+        read_source(str(file), 4, 40)
+
+
+def test_what_the_folder_cannot_give_is_refused(tmp_path):
+    with pytest.raises(OptionError, match="--bits: needed"):
+        read_source("starry-night", None, None)
+    with pytest.raises(OptionError, match="--bits 32: a float network"):
+        read_source("starry-night", 32, None)
+    with pytest.raises(OptionError, match="--margin 12: the card of starry-night says 40"):
+        read_source("starry-night", 8, 12)
+    folder = tmp_path / "two"
+    shutil.copytree(find_style("starry-night-small"), folder)
+    (folder / "qonnx-8bit.onnx.gz").write_bytes(gzip.compress(b"something else"))
+    with pytest.raises(ModelError, match="qonnx-8bit"):
+        read_source(str(folder), 8, None)
+
+
+def _graph(*nodes, weights=()):
+    made = [helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, None)]
+    given = [helper.make_tensor_value_info("in", onnx.TensorProto.FLOAT, [1, 3, 8, 8])]
+    constants = [onnx.numpy_helper.from_array(np.zeros((3, 3, 3, 3), np.float32), w) for w in weights]
+    return helper.make_model(helper.make_graph(nodes, "g", given, made, constants)).SerializeToString()
+
+
+def test_everything_that_cannot_be_hardware_is_named_at_once():
+    node = helper.make_node
+    data = _graph(
+        node("Conv", ["in", "w1"], ["a"], name="conv_a"),
+        node("InstanceNormalization", ["a", "s", "b"], ["n"], name="norm_a"),
+        node("Relu", ["n"], ["r"], name="relu_a"),
+        node("ConvTranspose", ["r", "w2"], ["t"], name="grow"),
+        node("Tanh", ["t"], ["out"], name="ends"),
+        weights=("w1", "w2"),
+    )
+    with pytest.raises(ModelError) as refusal:
+        read_graph(data, "theirs.onnx")
+    message = str(refusal.value)
+    assert message.startswith("network theirs.onnx cannot be hardware: ")
+    for expected in (
+        "conv_a: a convolution of float weights: train it quantised",
+        "norm_a: InstanceNormalization needs the statistics of the whole frame",
+        "grow: ConvTranspose has no streaming form",
+        "use nearest x2 upsampling",
+        "ends: Tanh is a float function",
+    ):
+        assert expected in message
+    assert "\n" not in message
+
+
+def test_unknown_operators_and_endless_lists_are_cut_short():
+    nodes = [helper.make_node("Gelu", [f"x{i}"], [f"x{i + 1}"], name=f"g{i}") for i in range(40)]
+    with pytest.raises(ModelError, match=r"g0: Gelu has no hardware form.*g11: .*; and 28 more$"):
+        read_graph(_graph(*nodes), "deep.onnx")
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00" * 100, b"not onnx at all"])
+def test_what_is_not_onnx_is_refused(data):
+    with pytest.raises(ModelError, match=r"junk\.onnx"):
+        read_graph(data, "junk.onnx")

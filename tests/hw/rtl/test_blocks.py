@@ -1,0 +1,308 @@
+"""The RTL blocks against their golden models: random parameters, random stalls, frames back to back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pleinair_hw.finn import golden
+from tests.hw.streams import Case, Stream, compile_cases, intervals, literal, needs_verilator, run_cases
+
+FRAMES = 3
+Rng = np.random.Generator
+STALLS = [(0, 0), (30, 30), (70, 0), (0, 70), (70, 70)]
+
+
+def _half(shift: np.ndarray) -> np.ndarray:
+    return np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
+
+
+def _signed_bits(values: np.ndarray) -> int:
+    """Bits that hold all of ``values`` in two's complement, 2 at least."""
+    return max(2, *(int(v if v >= 0 else ~v).bit_length() + 1 for v in (values.min(), values.max())))
+
+
+def _tie_values(
+    rng: Rng, shape: tuple[int, ...], bias: np.ndarray, shift: np.ndarray, low: int, high: int
+) -> np.ndarray:
+    """Inputs that make ``x + bias`` a tie, or one beside a tie, where the input's range allows; else uniform ones."""
+    result = rng.integers(low, high, shape, endpoint=True)
+    ties = (rng.integers(-300, 300, shape) << shift) + _half(shift) - bias + rng.integers(-1, 2, shape)
+    use = (ties >= low) & (ties <= high) & (rng.random(shape) < 0.7)
+    return np.where(use, ties, result)
+
+
+def requant_case(
+    rng: Rng, pe: int, cf: int, iw: int, ow: int, smin: int, sw: int, in_signed: bool, out_signed: bool, spare: int = 0
+) -> Case:
+    """Three frames of three pixels; bias about as large as the inputs."""
+    channels = pe * cf
+    shift = smin + rng.integers(0, min(1 << sw, 48 - smin), channels)
+    bias = rng.integers(-(1 << (iw - 2)), 1 << (iw - 2), channels, endpoint=True)
+    offset = bias + _half(shift)
+    bw = _signed_bits(offset) + spare
+    params = 0
+    for c in range(channels):
+        params |= ((int(shift[c]) - smin) << bw | int(offset[c]) % (1 << bw)) << (c * (sw + bw))
+    low, high = (-(1 << (iw - 1)), (1 << (iw - 1)) - 1) if in_signed else (0, (1 << iw) - 1)
+    x = _tie_values(rng, (FRAMES, 3, 3, channels), bias, shift, low, high)
+    x[0, 0, 0], x[0, 0, 1] = low, high
+    y = golden.requant_shift(x, bias, shift, ow, out_signed)
+    parameters = {
+        "PE": pe, "CF": cf, "IW": iw, "BW": bw, "SW": sw, "SMIN": smin, "OW": ow,
+        "IN_SIGNED": int(in_signed), "OUT_SIGNED": int(out_signed), "PARAMS": literal(channels * (sw + bw), params),
+    }  # fmt: skip
+    return Case(
+        "requant_shift",
+        parameters,
+        [Stream("in0_V", x.reshape(-1, pe), iw)],
+        [Stream("out0_V", y.reshape(-1, pe), ow)],
+        FRAMES,
+        9 * cf,
+    )
+
+
+def requant_cases(rng: Rng) -> Iterator[Case]:
+    """Edges first: shift 0, one channel, one shift for all, 48 bits to 16, unsigned inputs, spare bits in a bias."""
+    yield requant_case(rng, 1, 1, 12, 8, 0, 0, True, False)
+    yield requant_case(rng, 4, 1, 12, 4, 0, 1, True, True)
+    yield requant_case(rng, 3, 5, 17, 8, 9, 0, True, False)
+    yield requant_case(rng, 2, 3, 48, 16, 0, 6, True, True)
+    yield requant_case(rng, 1, 4, 48, 16, 31, 0, True, False)
+    yield requant_case(rng, 1, 4, 48, 16, 16, 5, False, False)
+    yield requant_case(rng, 2, 2, 13, 8, 0, 3, False, True, 3)
+    yield requant_case(rng, 5, 2, 30, 8, 22, 4, True, False)
+    while True:
+        iw = int(rng.integers(4, 49))
+        sw = int(rng.integers(0, 6))
+        smin = int(rng.integers(0, min(iw, 24)))
+        ow = int(rng.choice([4, 8, 16, rng.integers(2, 17)]))
+        pe, cf = int(rng.integers(1, 7)), int(rng.integers(1, 10))
+        yield requant_case(
+            rng, pe, cf, iw, ow, smin, sw, rng.random() < 0.7, rng.random() < 0.4, int(rng.integers(0, 3))
+        )
+
+
+def add_case(rng: Rng, pe: int, aw: int, bw: int, ow: int, signs: tuple[bool, bool, bool]) -> Case:
+    """Words of extremes and of uniform values."""
+    operands = []
+    for bits, signed in ((aw, signs[0]), (bw, signs[1])):
+        low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+        uniform = rng.integers(low, high, (FRAMES * 60, pe), endpoint=True)
+        extreme = rng.choice([low, high], (FRAMES * 60, pe))
+        operands.append(np.where(rng.random((FRAMES * 60, pe)) < 0.3, extreme, uniform))
+    a, b = operands
+    flags = dict(zip(("A_SIGNED", "B_SIGNED", "OUT_SIGNED"), map(int, signs), strict=True))
+    return Case(
+        "add_clamp",
+        {"PE": pe, "AW": aw, "BW": bw, "OW": ow, **flags},
+        [Stream("in0_V", a, aw), Stream("in1_V", b, bw)],
+        [Stream("out0_V", golden.add_clamp(a, b, ow, signs[2]), ow)],
+        FRAMES,
+        60,
+    )
+
+
+def add_cases(rng: Rng) -> Iterator[Case]:
+    """The residual's form at 4, 8 and 16 bits, then any."""
+    for bits in (4, 8, 16):
+        yield add_case(rng, 3, bits, bits, bits, (False, True, False))
+    while True:
+        aw, bw, ow = (int(n) for n in rng.integers(2, 18, 3))
+        a, b, o = (bool(n) for n in rng.integers(0, 2, 3))
+        yield add_case(rng, int(rng.integers(1, 9)), aw, bw, ow, (a, b, o))
+
+
+def fork_case(rng: Rng, width: int, sinks: int) -> Case:
+    """Random words to every sink."""
+    x = rng.integers(0, 1 << width, (FRAMES * 80, 1), dtype=np.uint64)
+    outputs = [Stream(f"out{j}", x, width) for j in range(sinks)]
+    return Case("stream_fork", {"W": width, "OUTPUTS": sinks}, [Stream("in", x, width)], outputs, FRAMES, 80)
+
+
+def fork_cases(rng: Rng) -> Iterator[Case]:
+    """Two to five sinks, and one."""
+    for sinks in (1, 2, 3, 4, 5):
+        yield fork_case(rng, 8, sinks)
+    while True:
+        yield fork_case(rng, int(rng.integers(1, 63)), int(rng.integers(2, 6)))
+
+
+def upsample_case(rng: Rng, height: int, width: int, pe: int, cf: int, bits: int) -> Case:
+    """Random images."""
+    x = rng.integers(0, 1 << bits, (FRAMES, height, width, pe * cf))
+    return Case(
+        "upsample",
+        {"W": pe * bits, "WI": width, "CF": cf},
+        [Stream("in0_V", x.reshape(-1, pe), bits)],
+        [Stream("out0_V", golden.upsample(x).reshape(-1, pe), bits)],
+        FRAMES,
+        4 * height * width * cf,
+    )
+
+
+def upsample_cases(rng: Rng) -> Iterator[Case]:
+    """One pixel wide, one high, one word."""
+    yield upsample_case(rng, 1, 1, 1, 1, 8)
+    yield upsample_case(rng, 9, 1, 2, 1, 4)
+    yield upsample_case(rng, 1, 9, 1, 3, 3)
+    yield upsample_case(rng, 5, 1, 1, 4, 8)
+    while True:
+        height, width = (int(n) for n in rng.integers(1, 12, 2))
+        yield upsample_case(rng, height, width, *(int(n) for n in rng.integers(1, 6, 2)), int(rng.integers(1, 17)))
+
+
+def tap_sum_case(rng: Rng, taps: int, height: int, width: int, pe: int, cf: int, iw: int, spare: int = 0) -> Case:
+    """Partials with many extremes, so that the sums fill their width; zeros in the columns right of the image."""
+    lead = taps // 2
+    low, high = -(1 << (iw - 1)), (1 << (iw - 1)) - 1
+    shape = (FRAMES, height, width + lead, pe * cf * taps)
+    x = np.where(rng.random(shape) < 0.5, rng.choice([low, high]), rng.integers(low, high, shape, endpoint=True))
+    x[:, :, width:] = 0
+    ow = iw + (taps - 1).bit_length() + spare
+    return Case(
+        "tap_sum",
+        {"K": taps, "PE": pe, "CF": cf, "IW": iw, "OW": ow, "COLUMNS": width + lead, "LEAD": lead},
+        [Stream("in0_V", x.reshape(-1, pe * taps), iw)],
+        [Stream("out0_V", golden.tap_sum(x, taps, lead).reshape(-1, pe), ow)],
+        FRAMES,
+        height * (width + lead) * cf,
+    )
+
+
+def tap_sum_cases(rng: Rng) -> Iterator[Case]:
+    """One word a pixel, rows narrower than the taps, two words a pixel."""
+    yield tap_sum_case(rng, 9, 4, 12, 3, 1, 20)
+    yield tap_sum_case(rng, 9, 5, 1, 1, 1, 7)
+    yield tap_sum_case(rng, 9, 3, 3, 2, 2, 9)
+    yield tap_sum_case(rng, 3, 1, 16, 1, 2, 12)
+    yield tap_sum_case(rng, 2, 3, 5, 2, 1, 5)
+    yield tap_sum_case(rng, 5, 3, 7, 1, 8, 30, 2)
+    while True:
+        taps = int(rng.choice([3, 5, 7, 9]))
+        height, width = int(rng.integers(1, 6)), int(rng.integers(1, 20))
+        pe, cf = int(rng.integers(1, 5)), int(rng.integers(1, 6))
+        yield tap_sum_case(rng, taps, height, width, pe, cf, int(rng.integers(2, 28)), int(rng.integers(0, 3)))
+
+
+def pixel_shuffle_case(rng: Rng, height: int, width: int, pe: int, cf: int, bits: int) -> Case:
+    """Random phases."""
+    x = rng.integers(0, 1 << bits, (FRAMES, height + 1, width + 1, 4 * pe * cf))
+    return Case(
+        "pixel_shuffle",
+        {"W": pe * bits, "CF": cf, "HI": height, "WI": width},
+        [Stream("in0_V", x.reshape(-1, pe), bits)],
+        [Stream("out0_V", golden.pixel_shuffle(x).reshape(-1, pe), bits)],
+        FRAMES,
+        4 * (height + 1) * (width + 1) * cf,
+    )
+
+
+def pixel_shuffle_cases(rng: Rng) -> Iterator[Case]:
+    """One pixel wide, one high; the sizes at which half a row's buffer is less than a row's."""
+    yield pixel_shuffle_case(rng, 1, 1, 1, 1, 8)
+    yield pixel_shuffle_case(rng, 6, 1, 1, 3, 4)
+    yield pixel_shuffle_case(rng, 1, 7, 2, 1, 8)
+    yield pixel_shuffle_case(rng, 5, 40, 3, 1, 8)
+    yield pixel_shuffle_case(rng, 3, 24, 1, 4, 6)
+    while True:
+        height, width = (int(n) for n in rng.integers(1, 12, 2))
+        yield pixel_shuffle_case(rng, height, width, *(int(n) for n in rng.integers(1, 5, 2)), int(rng.integers(1, 17)))
+
+
+BLOCKS: list[tuple[Callable[[Rng], Iterator[Case]], int]] = [
+    (requant_cases, 60),
+    (add_cases, 30),
+    (fork_cases, 25),
+    (upsample_cases, 36),
+    (tap_sum_cases, 40),
+    (pixel_shuffle_cases, 36),
+]
+
+
+@needs_verilator
+@pytest.mark.parametrize(("make", "count"), BLOCKS, ids=[make.__name__ for make, _ in BLOCKS])
+def test_block_equals_its_golden_model(make: Callable[[Rng], Iterator[Case]], count: int, tmp_path: Path) -> None:
+    seed = 20240 + count
+    print(f"seed {seed}")
+    cases = [case for case, _ in zip(make(np.random.default_rng(seed)), range(count), strict=False)]
+    simulator = compile_cases(cases, tmp_path)
+    for number, stall in enumerate(STALLS):
+        result = run_cases(cases, simulator, stall=stall, seed=seed + number)
+        if stall == (0, 0):
+            for case, measured in zip(cases, intervals(cases, result), strict=True):
+                assert measured <= 1.01 * case.interval, f"{case.name}: {measured} cycles a frame, not {case.interval}"
+    run_cases(cases, simulator, stall=(30, 30), seed=seed, restart_at=37)
+
+
+@needs_verilator
+def test_upsampling_goes_on_while_the_next_row_comes(tmp_path: Path) -> None:
+    """Input at an average rate just above a quarter word a cycle: an output word every cycle, without gaps."""
+    seed = 11
+    print(f"seed {seed}")
+    rng = np.random.default_rng(seed)
+    cases = [upsample_case(rng, 20, width, 1, cf, 8) for width, cf in ((30, 1), (10, 4), (16, 8))]
+    result = run_cases(cases, compile_cases(cases, tmp_path), stall=(65, 0), seed=seed)
+    for case, measured in zip(cases, intervals(cases, result), strict=True):
+        assert measured <= 1.02 * case.interval, f"{case.name}: {measured} cycles a frame, not {case.interval}"
+
+
+def test_there_are_two_hundred_configurations() -> None:
+    assert sum(count for _, count in BLOCKS) >= 200
+
+
+def test_golden_requantisation_equals_fractions() -> None:
+    seed = 7
+    print(f"seed {seed}")
+    rng = np.random.default_rng(seed)
+    ties = 0
+    for bits, signed in ((4, False), (8, False), (8, True), (16, False), (16, True)):
+        shift = rng.integers(0, 24, 16)
+        bias = rng.integers(-(1 << 20), 1 << 20, 16)
+        x = _tie_values(rng, (40, 16), bias, shift, -(1 << 40), 1 << 40)
+        low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+        got = golden.requant_shift(x, bias, shift, bits, signed)
+        for pixel in range(len(x)):
+            for c in range(16):
+                exact = Fraction(int(x[pixel, c]) + int(bias[c]), 1 << int(shift[c]))
+                ties += exact.denominator == 2
+                assert got[pixel, c] == min(max(round(exact), low), high)  # Python rounds halves to even
+    assert ties > 200
+
+
+def test_golden_tap_sum_is_a_convolution() -> None:
+    seed = 8
+    print(f"seed {seed}")
+    rng = np.random.default_rng(seed)
+    for taps in (3, 5, 9):
+        width, channels, outputs, reach = 11, 4, 3, taps // 2
+        image = rng.integers(0, 256, (width, channels))
+        weight = rng.integers(-127, 128, (outputs, taps, channels))
+        partial = np.zeros((1, width + reach, outputs * taps), np.int64)
+        partial[0, :width] = np.einsum("wc,otc->wot", image, weight).reshape(width, -1)
+        want = np.zeros((width, outputs), np.int64)
+        for x in range(width):
+            for t in range(taps):
+                if 0 <= x + t - reach < width:
+                    want[x] += weight[:, t] @ image[x + t - reach]
+        assert np.array_equal(golden.tap_sum(partial, taps, reach)[0], want)
+
+
+def test_golden_pixel_shuffle_is_its_formula() -> None:
+    seed = 9
+    print(f"seed {seed}")
+    rng = np.random.default_rng(seed)
+    height, width, outputs = 3, 5, 2
+    x = rng.integers(0, 1000, (height + 1, width + 1, 4 * outputs))
+    got = golden.pixel_shuffle(x)
+    seen = 0
+    for i, j, a, b in np.ndindex(height + 1, width + 1, 2, 2):
+        row, column = 2 * i - 1 + a, 2 * j - 1 + b
+        if 0 <= row < 2 * height and 0 <= column < 2 * width:
+            seen += 1
+            assert np.array_equal(got[row, column], x[i, j, (2 * a + b) * outputs : (2 * a + b + 1) * outputs])
+    assert seen == got.shape[0] * got.shape[1]

@@ -1,0 +1,378 @@
+"""FINN's nodes as one module: the Tcl that is read, the widths that are checked, and what the folder holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pleinair_hw.stitch import write as stitch
+from pleinair_hw.stitch.write import Manifest, Module, StitchError, read_tcl, write_rtl
+
+needs_finn = pytest.mark.skipif(find_spec("finn") is None, reason="finn-plus is not installed")
+PART = "xc7z020clg400-1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """A graph of FINN's own nodes and what it computes."""
+
+    model: object
+    weight: np.ndarray
+    pad: int
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """int64 [n, H, W, O] of [n, H, W, C]."""
+        p, (_, rows, columns, _) = self.pad, frames.shape
+        x = np.pad(frames.astype(np.int64), ((0, 0), (p, p), (p, p), (0, 0)))
+        reach = range(2 * p + 1)
+        return np.concatenate([x[:, i : i + rows, j : j + columns] for i in reach for j in reach], -1) @ self.weight
+
+
+def chain(
+    folder: Path, *, size: tuple[int, int] = (5, 4), channels: int = 4, outputs: int = 6, kernel: int = 3,
+    simd: int = 2, pe: int = 3, lanes: int = 2, depths: tuple[int, int, int, int] | None = (2, 40, 4, 2), seed: int = 0,
+) -> Chain:  # fmt: skip
+    """A convolution of uint8 by int8 without requantisation: padding, window, product, width converter, FIFOs between.
+
+    Without ``depths`` there are no FIFOs; with a kernel of 1 there is the product alone, and lanes are its own.
+    """
+    from pleinair_hw.finn import environment
+
+    environment.prepare(folder, workers=1)
+    from finn.transformation.fpgadataflow.prepare_ip import PrepareIP
+    from onnx import TensorProto, helper
+    from qonnx.core.datatype import DataType
+    from qonnx.core.modelwrapper import ModelWrapper
+
+    rng = np.random.default_rng(seed)
+    height, width = size
+    pad, elements = kernel // 2, kernel * kernel * channels
+    weight = rng.integers(-127, 128, (elements, outputs))
+    bits = int(np.abs(weight).sum(0).max() * 255).bit_length() + 1
+    sums = f"INT{bits}"
+    nodes: list[object] = []
+    tensors: dict[str, tuple[list[int], str]] = {"in": ([1, height, width, channels], "UINT8")}
+    at = "in"
+
+    def node(kind: str, inputs: list[str], shape: list[int], datatype: str, **attributes: object) -> None:
+        nonlocal at
+        at = f"t{len(nodes)}"
+        name = f"{kind}_{len(nodes)}"
+        domain = "finn.custom_op.fpgadataflow.rtl"
+        nodes.append(
+            helper.make_node(kind, inputs, [at], name=name, domain=domain, backend="fpgadataflow", **attributes)
+        )
+        tensors[at] = shape, datatype
+
+    def fifo(number: int, lanes: int) -> None:
+        if depths is None:
+            return
+        shape, datatype = tensors[at]
+        folded = [*shape[:-1], shape[-1] // lanes, lanes]
+        node(
+            "StreamingFIFO_rtl", [at], shape, datatype, depth=depths[number], folded_shape=folded, normal_shape=shape,
+            dataType=datatype, ram_style="auto",
+        )  # fmt: skip
+
+    fifo(0, simd)
+    if kernel > 1:
+        padded = [height + 2 * pad, width + 2 * pad]
+        node(
+            "FMPadding_rtl", [at], [1, *padded, channels], "UINT8", ImgDim=[height, width], Padding=[pad] * 4,
+            NumChannels=channels, inputDataType="UINT8", SIMD=simd,
+        )  # fmt: skip
+        fifo(1, simd)
+        node(
+            "ConvolutionInputGenerator_rtl", [at], [1, height, width, elements], "UINT8",
+            ConvKernelDim=[kernel, kernel], IFMChannels=channels, IFMDim=padded, OFMDim=[height, width],
+            SIMD=simd, Stride=[1, 1], Dilation=[1, 1],
+            inputDataType="UINT8", outputDataType="UINT8", depthwise=0,
+        )  # fmt: skip
+        fifo(2, simd)
+    result = [1, height, width, outputs]
+    node(
+        "MVAU_rtl", [at, "weight"], result, sums, MW=elements, MH=outputs, SIMD=simd, PE=pe, inputDataType="UINT8",
+        weightDataType="INT8", accDataType=sums, outputDataType=sums, noActivation=1, ActVal=0,
+        numInputVectors=[1, height, width], mem_mode="internal_decoupled",
+    )  # fmt: skip
+    if kernel > 1:
+        node(
+            "StreamingDataWidthConverter_rtl", [at], result, sums, inShape=result, outShape=result, inWidth=pe * bits,
+            outWidth=lanes * bits, dataType=sums,
+        )  # fmt: skip
+        fifo(3, lanes)
+
+    def info(name: str) -> object:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, tensors[name][0])
+
+    inner = [info(name) for name in tensors if name not in ("in", at)]
+    model = ModelWrapper(
+        helper.make_model(helper.make_graph(nodes, "chain", [info("in")], [info(at)], value_info=inner))
+    )
+    model.set_initializer("weight", weight.astype(np.float32))
+    model.set_tensor_datatype("weight", DataType["INT8"])
+    for name, (_, datatype) in tensors.items():
+        model.set_tensor_datatype(name, DataType[datatype])
+    return Chain(model.transform(PrepareIP(PART, 10.0)), weight, pad)
+
+
+def copied(model: object) -> object:
+    """The model again, to be changed."""
+    from qonnx.core.modelwrapper import ModelWrapper
+
+    return ModelWrapper(model.model, make_deepcopy=True)
+
+
+# --- Tcl -------------------------------------------------------------------------------------------------------------
+
+
+def test_tcl_of_a_node_of_one_cell():
+    design = read_tcl(
+        "pad",
+        ["add_files -norecurse /x/a.sv", "add_files -norecurse {/x/b.v}\ncreate_bd_cell -type module -reference B pad"],
+    )
+    assert design.files == [Path("/x/a.sv"), Path("/x/b.v")]
+    assert design.cells == {"": "B"} and not design.hierarchy
+
+
+def test_tcl_of_a_node_of_several_cells():
+    design = read_tcl(
+        "mv",
+        [
+            "create_bd_cell -type hier mv",
+            "create_bd_pin -dir I -type clk /mv/ap_clk",
+            "create_bd_intf_pin -mode Slave -vlnv xilinx.com:interface:axis_rtl:1.0 /mv/in0_V",
+            "create_bd_intf_pin -mode Slave -vlnv xilinx.com:interface:aximm_rtl:1.0 /mv/s_axilite",
+            "create_bd_cell -type hier -reference Core /mv/mv",
+            "connect_bd_net [get_bd_pins mv/ap_clk] [get_bd_pins mv/mv/ap_clk2x]",
+            "connect_bd_intf_net [get_bd_intf_pins mv/in0_V] [get_bd_intf_pins mv/mv/in0_V]",
+            "assign_bd_address",
+            "save_bd_design",
+        ],
+    )
+    assert design.hierarchy and design.cells == {"mv": "Core"}
+    assert (design.pins, design.streams, design.axilite) == (["ap_clk"], {"in0_V": True}, ["s_axilite"])
+    assert design.nets == [("ap_clk", "mv/ap_clk2x")] and design.stream_nets == [("in0_V", "mv/in0_V")]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "create_ip -name axis_dwidth_converter -vendor xilinx.com -library ip -version 1.1 -module_name x",
+        "set_property CONFIG.ID 1 [get_bd_cells node]",
+        "create_bd_pin -dir O -type clk /node/out",
+        "create_bd_intf_pin -mode Master -vlnv xilinx.com:interface:aximm_rtl:1.0 /node/axi_mm",
+    ],
+)
+def test_unknown_tcl_is_refused_with_its_text(command):
+    with pytest.raises(StitchError) as error:
+        read_tcl("node", ["add_files -norecurse /x/a.sv", command])
+    assert command in str(error.value) and str(error.value).startswith("node: ")
+
+
+def test_tcl_that_reaches_into_another_node_is_refused():
+    with pytest.raises(StitchError, match="other/ap_clk lies outside"):
+        read_tcl("node", ["connect_bd_net [get_bd_pins other/ap_clk] [get_bd_pins node/x/ap_clk]"])
+
+
+# --- Verilog headers -------------------------------------------------------------------------------------------------
+
+
+def test_ports_and_widths_of_a_header():
+    module = Module(
+        "wrap",
+        """
+        // module wrap ( input decoy );
+        module wrap #(
+            parameter  PE = 3,   /* lanes */
+            parameter  WIDE = 1,
+            parameter  BA = (PE*7 + 7)/8 * 8,
+            parameter  IN = ((WIDE == 1 ? 2 : PE) * 8),
+            parameter  BITS = $clog2(PE + 2)
+        )(
+            (* X_INTERFACE_INFO = "clock, CLK" *)
+            input ap_clk, ap_rst_n,
+            input  wire [BA-1:0] in0_V_TDATA,
+            output logic [IN-1:0]  out0_V_TDATA,
+            output reg [BITS-1:0] count
+        );
+        endmodule
+        """,
+    )
+    directions = [(name, direction) for name, (direction, _) in module.ports.items()]
+    assert directions == [
+        ("ap_clk", "input"), ("ap_rst_n", "input"), ("in0_V_TDATA", "input"), ("out0_V_TDATA", "output"),
+        ("count", "output"),
+    ]  # fmt: skip
+    assert [module.width(name) for name in module.ports] == [1, 1, 24, 16, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("module other; endmodule", "no source declares the module wrap"),
+        ("module wrap; endmodule", "not declared in its header"),
+        ("module wrap(a, b); endmodule", "the port 'a' is not understood"),
+        ("module wrap(input [f(3):0] a); endmodule", "is not understood"),
+        ("module wrap(input [N-1:0] a); endmodule", "'N-1' is not understood"),
+    ],
+)
+def test_headers_that_are_refused(text, message):
+    with pytest.raises(StitchError, match=message.replace("(", r"\(")):
+        Module("wrap", text).width("a")
+
+
+# --- Whole graphs ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("chain")
+
+
+@pytest.fixture(scope="module")
+def nodes(folder) -> Chain:
+    return chain(folder / "finn")
+
+
+@needs_finn
+def test_the_folder_is_complete_and_names_no_other_place(nodes, folder):
+    manifest = write_rtl(nodes.model, folder / "rtl")
+    assert Manifest.read(folder / "rtl") == manifest
+    assert manifest.changed_files(folder / "rtl") == []
+    inside = {str(p.relative_to(folder / "rtl")) for p in (folder / "rtl").rglob("*") if p.is_file()}
+    assert inside == {*manifest.files, stitch.MANIFEST} == {*manifest.sources, *manifest.data, stitch.MANIFEST}
+    for name in inside:
+        text = (folder / "rtl" / name).read_text()
+        assert str(folder) not in text and "site-packages" not in text, name
+    assert [p.read_text() for p in (folder / "finn").rglob("memblock.dat")] == [
+        (folder / "rtl" / name).read_text() for name in manifest.data
+    ]
+
+
+@needs_finn
+def test_the_manifest_tells_ports_streams_fifos_and_nodes(nodes, folder):
+    manifest = write_rtl(nodes.model, folder / "rtl")
+    (source,), (sink,) = manifest.inputs, manifest.outputs
+    assert (source.width, source.lanes, source.bits, source.signed, source.shape) == (16, 2, 8, False, (5, 4, 4))
+    assert (source.words, sink.words, sink.lanes, sink.signed, sink.shape) == (40, 60, 2, True, (5, 4, 6))
+    assert [fifo.depth for fifo in manifest.fifos] == [2, 40, 4, 2]
+    assert [s.words for s in manifest.streams] == [40, 40, 84, 84, 360, 360, 40, 60, 60]
+    (product,) = [node for node in manifest.nodes if node.macs]
+    assert (product.macs, product.lanes, product.cycles) == (5 * 4 * 36 * 6, 6, 20 * 18 * 2)
+    top = (folder / "rtl" / "accelerator.sv").read_text()
+    assert top.count("maxcount_") == 2 * 4 and "output [8:0] valid_0" in top
+
+
+@needs_finn
+def test_equal_graphs_give_equal_folders(nodes, folder):
+    assert write_rtl(nodes.model, folder / "a").files == write_rtl(nodes.model, folder / "b").files
+
+
+@needs_finn
+def test_rtl_for_synthesis_has_no_debug_outputs(nodes, folder):
+    manifest = write_rtl(nodes.model, folder / "synthesis", "synthesis")
+    top = (folder / "synthesis" / "accelerator.sv").read_text()
+    assert "maxcount_" not in top and "valid_0" not in top
+    assert "`default_nettype" not in "".join((folder / "synthesis" / name).read_text() for name in manifest.sources)
+
+
+@needs_finn
+def test_rtl_for_sizing_has_a_gauge_on_every_stream_between_nodes(nodes, folder, tmp_path):
+    manifest = write_rtl(nodes.model, folder / "sizing", "sizing")
+    assert len(manifest.fifos) == 5  # in, padding, window, product, converter
+    assert not any("StreamingFIFO" in name for name in manifest.sources)
+    bare = chain(tmp_path / "finn", depths=None)
+    between = write_rtl(bare.model, tmp_path / "rtl", "sizing").fifos
+    assert [fifo.width for fifo in between] == [16, 16, 64]  # three sums of 21 bits, in whole bytes
+
+
+@needs_finn
+def test_a_width_that_does_not_fit_is_refused(nodes, folder):
+    from qonnx.custom_op.registry import getCustomOp
+
+    model = copied(nodes.model)
+    for node in model.graph.node:
+        if node.op_type.startswith("ConvolutionInputGenerator"):
+            getCustomOp(node).set_nodeattr("SIMD", 4)
+    with pytest.raises(StitchError, match="ConvolutionInputGenerator_rtl_3 reads 42 words of 32 bits where"):
+        write_rtl(model, folder / "bad")
+    with pytest.raises(StitchError, match="manifest.json is missing"):
+        Manifest.read(folder / "bad")
+
+
+@needs_finn
+def test_generated_verilog_of_another_width_than_finn_says_is_refused(nodes, folder):
+    from qonnx.custom_op.registry import getCustomOp
+
+    model = copied(nodes.model)
+    for node in model.graph.node:  # all agree with each other, and the Verilog was generated for two lanes
+        operator = getCustomOp(node)
+        if node.op_type.startswith("FMPadding"):
+            operator.set_nodeattr("SIMD", 4)
+        elif node.op_type.startswith("StreamingFIFO") and operator.get_nodeattr("depth") in (2, 40):
+            *outer, words, lanes = operator.get_nodeattr("folded_shape")
+            if lanes * words == 4:
+                operator.set_nodeattr("folded_shape", [*outer, 1, 4])
+    with pytest.raises(StitchError, match="TDATA is 16 bits wide, the stream that it meets 32"):
+        write_rtl(model, folder / "bad")
+
+
+@needs_finn
+def test_nodes_that_are_not_rtl_are_refused(nodes, folder):
+    model = copied(nodes.model)
+    model.graph.node[1].op_type = "FMPadding_hls"
+    with pytest.raises(StitchError, match="FMPadding_hls is not an operator of RTL"):
+        write_rtl(model, folder / "bad")
+
+
+@needs_finn
+def test_a_stream_of_two_readers_is_refused(nodes, folder):
+    model = copied(nodes.model)
+    model.graph.node[2].input[0] = model.graph.node[1].input[0]
+    with pytest.raises(StitchError, match="read by FMPadding_rtl_1 and by StreamingFIFO_rtl_2"):
+        write_rtl(model, folder / "bad")
+
+
+@needs_finn
+def test_a_stream_that_leads_nowhere_is_refused(nodes, folder):
+    model = copied(nodes.model)
+    del model.graph.node[-1]
+    with pytest.raises(StitchError, match="lead nowhere: StreamingDataWidthConverter_rtl_6"):
+        write_rtl(model, folder / "bad")
+
+
+@needs_finn
+def test_weights_that_a_driver_writes_start_written(tmp_path):
+    nodes = chain(tmp_path / "finn", depths=None)
+    (wrapper,) = (tmp_path / "finn").rglob("*_memstream_wrapper.v")
+    text = wrapper.read_text()
+    file = wrapper.parent / "memblock.dat"
+    assert f'INIT_FILE = "{file}"' in text
+    wrapper.write_text(text.replace(str(file), ""))  # as FINN leaves it for UltraRAM
+    manifest = write_rtl(nodes.model, tmp_path / "rtl")
+    (data,) = manifest.data
+    assert (tmp_path / "rtl" / data).read_bytes() == file.read_bytes()
+    (copied,) = (tmp_path / "rtl").rglob("*_memstream_wrapper.v")
+    assert f'INIT_FILE = "{Path(data).name}"' in copied.read_text()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", '{"format": 2}', '{"format": 1}', '{"format": 1, "inputs": 3}']
+)
+def test_damaged_manifests_are_refused(tmp_path, content):
+    (tmp_path / stitch.MANIFEST).write_text(content)
+    with pytest.raises(StitchError, match="is not a manifest"):
+        Manifest.read(tmp_path)
+
+
+def test_a_manifest_that_reaches_out_of_its_folder_is_refused(tmp_path):
+    empty = Manifest("top", "simulation", ("../x.sv",), (), (), (), (), (), (), {"../x.sv": ""})
+    (tmp_path / stitch.MANIFEST).write_text(json.dumps({"format": stitch.FORMAT, **dataclasses.asdict(empty)}))
+    with pytest.raises(StitchError, match=r"\.\./x\.sv lies outside"):
+        Manifest.read(tmp_path)

@@ -1,0 +1,240 @@
+"""A finished run to a model folder: QONNX, integer network, CPU model, card; each checked against the others.
+
+The Brevitas network is exported by Brevitas's own exporter and cleaned up by qonnx; the integer network is
+read from that file, not from the network in memory, and the CPU model is built from the integer network. The
+run's float network goes with them where it is asked for, to compare with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import io
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+
+from pleinair.engines.exact import check_image, differing, exact_runner
+from pleinair.errors import EngineError, OutputError, TrainingError
+from pleinair.images import write_bytes
+from pleinair.models import CARD, CARD_FORMAT, FILES, PARENT
+from pleinair.network import floating as float_network
+from pleinair.network.floating import FloatConvolution, FloatLayer, FloatNetwork, FloatResidual
+from pleinair.network.integer import BITS, IntegerNetwork, Upsample, dump
+from pleinair.network.onnx import build_onnx
+from pleinair.network.qonnx import read_qonnx
+from pleinair.painting.painter import OnnxRunner
+from pleinair.painting.tiles import round_up
+from pleinair_training.architecture import ConvolutionShape
+from pleinair_training.parent import dump_parent
+from pleinair_training.quantized_net import QuantizedTransformNet
+from pleinair_training.trainer import load_checkpoint, load_float, load_quantised, run_record
+from pleinair_training.transform_net import TransformNet
+
+_TRACE_SIDE = 64
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter prints its steps and warns of packages that are not needed."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
+def export_qonnx_bytes(network: QuantizedTransformNet) -> bytes:
+    """The network as QONNX, one self-contained file: input float [1, 3, 64, 64] of pixel / 256.
+
+    Convolutions carry the architecture's layer names; the exporter's traces (with paths of this machine's
+    source files) are taken out.
+    """
+    network.eval()
+    with _quiet(), tempfile.TemporaryDirectory() as folder:
+        from brevitas.export import export_qonnx
+        from qonnx.core.modelwrapper import ModelWrapper
+        from qonnx.util.cleanup import cleanup_model
+
+        path = Path(folder) / "network.onnx"
+        export_qonnx(network, args=torch.zeros(1, 3, _TRACE_SIDE, _TRACE_SIDE), export_path=str(path))
+        model = cleanup_model(ModelWrapper(onnx.load(str(path)))).model
+    shapes = iter(network.architecture.convolutions)
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+        if node.op_type == "Conv":
+            node.name = next(shapes).name
+    for part in (model, model.graph):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        del value.metadata_props[:]
+        value.doc_string = ""
+    data: bytes = model.SerializeToString(deterministic=True)
+    return with_quantised_weights(data)
+
+
+def with_quantised_weights(data: bytes) -> bytes:
+    """QONNX bytes with each weight as its integer times its scale: the same network, in fewer different numbers.
+
+    The exporter leaves the weights as training had them, which says nothing more and hardly compresses.
+    """
+    integers = read_qonnx(data, "as exported")
+    model = onnx.load_model_from_string(data)
+    quantisers = {node.output[0]: node for node in model.graph.node if node.op_type == "Quant"}
+    constants = {i.name: i for i in model.graph.initializer}
+    convolutions = {c.name: c for c in integers.convolutions()}
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            weight, scale = (constants[name] for name in quantisers[node.input[1]].input[:2])
+            values = convolutions[node.name].weight * onnx.numpy_helper.to_array(scale)
+            weight.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), weight.name))
+    changed: bytes = model.SerializeToString(deterministic=True)
+    if dump(read_qonnx(changed, "as exported")) != dump(integers):
+        raise RuntimeError("quantised weights are not what they were")
+    return changed
+
+
+def float_network_of(network: TransformNet) -> FloatNetwork:
+    """A frozen float network with its norm folded, as painters read it."""
+    plain = network.folded()
+
+    def convolution(shape: ConvolutionShape) -> FloatConvolution:
+        weight, bias = (tensor.numpy().astype(np.float32) for tensor in plain[shape.name])
+        return FloatConvolution(shape.name, weight, bias, shape.stride, shape.role == "activation")
+
+    architecture = network.architecture
+    layers: list[FloatLayer] = [convolution(shape) for shape in architecture.head]
+    layers += [FloatResidual(tuple(map(convolution, pair))) for pair in architecture.residual]
+    for shape in architecture.tail[:-1]:
+        layers += [Upsample(), convolution(shape)]
+    return float_network.validate(FloatNetwork((*layers, convolution(architecture.tail[-1]))))
+
+
+@torch.no_grad()
+def brevitas_painting(network: QuantizedTransformNet, image: np.ndarray) -> np.ndarray:
+    """The Brevitas network in evaluation on uint8 [H, W, 3]; float64 at 16 bits, where float32 is not enough."""
+    network.eval()
+    kind = torch.float64 if network.bits > 8 else torch.float32
+    x = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(kind) / 256
+    y = network.to(kind)(x)[0] * 256
+    network.float()
+    painted: np.ndarray = y.permute(1, 2, 0).round().to(torch.uint8).numpy()
+    return painted
+
+
+def _check_equal(network: QuantizedTransformNet, integers: IntegerNetwork) -> None:
+    """Raise EngineError unless Brevitas, the reference and the CPU model agree on a test picture."""
+    image = check_image()
+    if wrong := differing(integers, lambda picture: brevitas_painting(network, picture), image):
+        raise EngineError(f"Brevitas and the integer network differ in {wrong} of {image.size} values")
+    exact_runner(integers)
+    if not integers.wide and (wrong := differing(integers, OnnxRunner(integers, wide_sums=True), image)):
+        raise EngineError(f"the graph for other programs paints {wrong} of {image.size} values differently")
+
+
+def export_run(
+    run: Path, out: Path, painting: str, painting_licence: str, licence: str, margin: int | None, grain: int,
+    with_float: bool = False, tuned: dict[str, Any] | None = None,
+) -> list[str]:  # fmt: skip
+    """Write every quantised network of ``run`` to the model folder ``out``; lines that say what was written.
+
+    The parent goes with them, for ``pleinair tune``; ``tuned`` is what that tells of itself on the card.
+
+    ``margin`` None takes the halo, rounded up to the stride: the least at which edges measure like the interior.
+    ``with_float`` adds the float network that the quantised ones were made from.
+
+    Raises TrainingError when the run has none, ContractError when one breaks the contract, OutputError.
+    """
+    record = run_record(run)
+    settings = record["settings"]
+    if not out.parent.is_dir():
+        raise OutputError(f"--out {out}: the folder {out.parent} does not exist")
+    files: dict[str, bytes] = {}
+    networks: dict[str, Any] = {}
+    lines = []
+    least = 0
+
+    def add(network: IntegerNetwork | FloatNetwork, written: dict[str, bytes], state: dict[str, Any]) -> None:
+        nonlocal least
+        bits, work = network.bits, network.macs_per_pixel()
+        for role, data in written.items():
+            files[FILES[role].format(bits=bits)] = data
+        networks[str(bits)] = {
+            "sha256": {role: hashlib.sha256(data).hexdigest() for role, data in written.items()},
+            "training_losses": state["losses"],
+            "steps": state["steps"],
+            **({"minutes": state["minutes"]} if "minutes" in state else {}),
+            **({"settings": state["settings"]} if "settings" in state else {}),
+            "macs_per_pixel": work,
+            "halo": network.halo,
+        }
+        least = max(least, round_up(network.halo, network.stride))
+        lines.append(f"{out}: {bits} bits, {len(written['network']):,} bytes, {work:,.0f} MAC a pixel")
+
+    for bits in BITS:
+        path = run / f"{bits}bit.pt"
+        if not path.exists():
+            continue
+        network, state = load_quantised(path, bits)
+        qonnx = export_qonnx_bytes(network)
+        integers = read_qonnx(qonnx, f"{path} as QONNX")
+        _check_equal(network, integers)
+        # No other program could do much with a 16-bit graph; painters build theirs anyway.
+        cpu = {} if integers.wide else {"cpu": build_onnx(integers)}
+        add(integers, {"network": dump(integers), "qonnx": gzip.compress(qonnx, mtime=0), **cpu}, state)
+    if with_float:
+        path = run / "plain.pt"
+        plain = float_network_of(load_float(path))
+        add(plain, {"network": float_network.dump(plain)}, load_checkpoint(path))
+    if not files:
+        raise TrainingError(f"run {run}: holds no quantised network yet; pleinair train --bits 8 --out {run}")
+    parent: dict[str, Any] = {}
+    if (run / "parent.pt").exists() and not (network_before := load_float(run / "parent.pt")).frozen:
+        files[PARENT] = dump_parent(network_before)
+        parent = {"parent": {"sha256": hashlib.sha256(files[PARENT]).hexdigest()}}
+    kind, _, weights = settings["loss_network"].partition(":")
+    private = {"style", "content", "loss_network"}
+    card = {
+        "format": CARD_FORMAT,
+        "version": 1,
+        "style": out.name,
+        "painting": {
+            "title": painting, "licence": painting_licence, "file": Path(settings["style"]).name,
+            "sha256": record["painting_sha256"],
+        },
+        "licence": licence,
+        "margin": least if margin is None else margin,
+        "grain": grain,
+        "architecture": {"width": settings["width"], "blocks": settings["blocks"], "kernel": settings["kernel"]},
+        "training": {
+            **{k: v for k, v in settings.items() if k not in private},
+            "loss_network": kind, "loss_network_file": Path(weights).name,
+            "loss_network_sha256": record["loss_network_sha256"],
+            "photos": record["photos"], "held_out": record["held_out"],
+        },
+        **parent,
+        **({"tuned": tuned} if tuned else {}),
+        "networks": networks,
+    }  # fmt: skip
+    try:
+        out.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"--out {out}: {error.strerror}") from error
+    for name, data in files.items():
+        write_bytes(out / name, data)
+    write_bytes(out / CARD, (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
+    return lines

@@ -1,0 +1,155 @@
+"""Float networks in PyTorch to compare speeds with: Johnson's, as style transfer is usually run, and ours.
+
+Johnson, Alahi, Fei-Fei, *Perceptual Losses for Real-Time Style Transfer and Super-Resolution* (2016),
+arXiv:1603.08155, supplementary material, table 1: 9x9 ends, two convolutions of stride 2 down, five residual blocks of
+128 channels, two up. As PyTorch's own example (pytorch/examples, fast_neural_style) and its many descendants have it:
+instance norm (Ulyanov et al., 2016, arXiv:1607.08022) in place of batch norm, reflection padding before every
+convolution, and nearest-neighbour upsampling before a convolution in place of the paper's transposed convolution. No
+activation follows a residual sum, and none the last convolution; pixels are 0..255 throughout.
+
+Weights are random: they serve for speed alone, not for paintings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pleinair.network.floating import FloatConvolution, FloatNetwork, FloatResidual
+from pleinair.network.integer import Upsample
+
+
+class _Convolution(nn.Sequential):
+    """[Upsampling,] reflection padding, convolution[, instance norm]."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, *, upsample: bool = False, norm: bool = True
+    ) -> None:
+        layers: list[nn.Module] = [nn.Upsample(scale_factor=2, mode="nearest")] if upsample else []
+        layers += [nn.ReflectionPad2d(kernel // 2), nn.Conv2d(inputs, outputs, kernel, stride)]
+        if norm:
+            layers.append(nn.InstanceNorm2d(outputs, affine=True))
+        super().__init__(*layers)
+
+
+class _Residual(nn.Module):
+    """x + branch of two convolutions."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first, self.second = _Convolution(channels, channels, 3), _Convolution(channels, channels, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.second(F.relu(self.first(x)))
+        return x + y
+
+
+class JohnsonNet(nn.Module):
+    """The transform network of the module's docstring; ``width`` channels after the first convolution."""
+
+    def __init__(self, width: int = 32, blocks: int = 5) -> None:
+        super().__init__()
+        w = width
+        self.head = nn.ModuleList(
+            [_Convolution(3, w, 9), _Convolution(w, 2 * w, 3, 2), _Convolution(2 * w, 4 * w, 3, 2)]
+        )
+        self.blocks = nn.Sequential(*(_Residual(4 * w) for _ in range(blocks)))
+        self.tail = nn.ModuleList(
+            [_Convolution(4 * w, 2 * w, 3, upsample=True), _Convolution(2 * w, w, 3, upsample=True)]
+        )
+        self.last = _Convolution(w, 3, 9, norm=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Float [N, 3, H, W] in 0..255 to float [N, 3, H', W'], H and W rounded up to a multiple of 4; not clamped."""
+        for layer in self.head:
+            x = F.relu(layer(x))
+        x = self.blocks(x)
+        for layer in self.tail:
+            x = F.relu(layer(x))
+        y: Tensor = self.last(x)
+        return y
+
+    def macs_per_pixel(self) -> float:
+        """Multiply-accumulates per output pixel, for sides that are multiples of 4."""
+        macs, area = 0.0, 1.0
+        for module in self.modules():
+            if isinstance(module, nn.Upsample):
+                area *= 4
+            elif isinstance(module, nn.Conv2d):
+                area /= module.stride[0] ** 2
+                macs += area * module.weight.numel()
+        return macs
+
+    def size_bytes(self) -> int:
+        """What the parameters take in float32."""
+        return sum(4 * p.numel() for p in self.parameters())
+
+
+class PlainNet(nn.Module):
+    """A style's float network (pleinair.network.floating) as ordinary PyTorch layers: the same function."""
+
+    def __init__(self, network: FloatNetwork) -> None:
+        super().__init__()
+        self.network = network
+        self.convolutions = nn.ModuleList(map(_layer, network.convolutions()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Float [N, 3, H, W] (pixel / 256, sides multiples of the stride) to the same shape and scale, not clamped."""
+        layers: Iterator[nn.Module] = iter(self.convolutions)
+
+        def convolve(x: Tensor, c: FloatConvolution) -> Tensor:
+            y: Tensor = next(layers)(x)
+            return F.relu(y) if c.relu else y
+
+        for layer in self.network.layers:
+            if isinstance(layer, Upsample):
+                x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+            elif isinstance(layer, FloatResidual):
+                branch = x
+                for c in layer.body:
+                    branch = convolve(branch, c)
+                x = F.relu(x + branch)
+            else:
+                x = convolve(x, layer)
+        return x
+
+
+def _layer(c: FloatConvolution) -> nn.Conv2d:
+    outputs, inputs, kernel, _ = c.weight.shape
+    convolution = nn.Conv2d(inputs, outputs, kernel, c.stride, kernel // 2)
+    with torch.no_grad():
+        convolution.weight.copy_(torch.from_numpy(c.weight.copy()))
+        assert convolution.bias is not None
+        convolution.bias.copy_(torch.from_numpy(c.bias.copy()))
+    return convolution
+
+
+def eager_runner(network: nn.Module, scale: float = 1.0) -> Callable[[np.ndarray], np.ndarray]:
+    """``network`` in eager mode, from uint8 [H, W, 3] to uint8 of the same shape, pixels divided by ``scale``."""
+    network = network.eval()
+
+    @torch.inference_mode()
+    def run(image: np.ndarray) -> np.ndarray:
+        x = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / scale
+        y = (network(x)[0] * scale).round().clamp(0, 255).to(torch.uint8)
+        height, width = image.shape[:2]
+        return np.ascontiguousarray(y[:, :height, :width].permute(1, 2, 0).numpy())
+
+    return run
+
+
+def johnson_runner(seed: int = 0) -> tuple[JohnsonNet, Callable[[np.ndarray], np.ndarray]]:
+    """Johnson's network with random weights, and :func:`eager_runner` of it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = JohnsonNet()
+    return network, eager_runner(network)
+
+
+def plain_runner(network: FloatNetwork) -> Callable[[np.ndarray], np.ndarray]:
+    """A style's float network in PyTorch's eager mode; sides must be multiples of its stride."""
+    return eager_runner(PlainNet(network), 256)

@@ -1,0 +1,541 @@
+"""One training run: a painting and photos to a transform network, in three stages that build on each other.
+
+``parent``   float, instance norm: finds the style;
+``plain``    float, the parent's statistics frozen at their averages: learns to do without the norm;
+``quantised`` (``8bit`` ...): the plain network folded into Brevitas, weights, biases, activations as integers;
+             the plain network's paintings can be a further target (distillation).
+
+A run is a folder: ``run.json`` (settings and hashes), ``losses.csv``, ``previews/``, one ``STAGE.pt`` for each
+finished stage, ``progress.pt`` for the one in progress, and ``tensorboard/`` where that is installed. A run that
+was interrupted goes on from its last checkpoint to the same losses: batches depend only on seed, stage and step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pleinair.errors import OptionError, OutputError, TrainingError
+from pleinair.images import read_image, write_bytes, write_image
+from pleinair.models import DEFAULT_GRAIN
+from pleinair.painting.grain import grain_pattern
+from pleinair_training.architecture import Architecture
+from pleinair_training.loss_network import CONTENT_LAYER, STYLE_LAYERS, LossNetwork, parse_layers, parse_loss_network
+from pleinair_training.losses import ContentLoss, DistillationLoss, StabilityLoss, StyleLoss, TotalVariationLoss
+from pleinair_training.photos import Photos, load_painting
+from pleinair_training.processes import Processes
+from pleinair_training.quantized_net import QuantizedTransformNet
+from pleinair_training.transform_net import TransformNet
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides what a run computes. Sizes in pixels; weights multiply the losses' sums.
+
+    ``margin`` is the reflected border that is painted and cropped before the loss, ``grain`` the grey levels of
+    canvas grain under every photo, both as at work. ``style_crop`` is WIDTHxHEIGHT+LEFT+TOP of the painting's
+    file; ``content_layer`` and ``style_layers`` (with commas between) stand for the loss network's defaults
+    when empty.
+    """
+
+    style: str
+    content: str
+    loss_network: str
+    width: int = 16
+    blocks: int = 3
+    kernel: int = 9
+    crop: int = 224
+    batch: int = 3
+    style_size: int = 416
+    style_crop: str = ""
+    content_layer: str = ""
+    style_layers: str = ""
+    content_weight: float = 1.0
+    style_weight: float = 1.5
+    balanced: bool = True
+    variation_weight: float = 2e5
+    stability_weight: float = 2e6
+    distillation_weight: float = 0.0
+    margin: int = 24
+    grain: int = DEFAULT_GRAIN
+    hold_out: int = 14
+    parent_steps: int = 1500
+    plain_steps: int = 1500
+    quantised_steps: int = 300
+    parent_rate: float = 2e-3
+    plain_rate: float = 1e-3
+    quantised_rate: float = 2e-4
+    precision: str = "float32"
+    seed: int = 1
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network's shape."""
+        return Architecture(self.width, self.blocks, self.kernel)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a run says of itself after each step; losses are weighted sums' terms, averaged over 20 steps."""
+
+    stage: str
+    step: int
+    steps: int
+    content: float
+    style: float
+    seconds_per_step: float
+
+
+Report = Callable[[Progress], None]
+_CLIP = 1e5
+_FREEZE_BATCHES = 24
+_LOSSES = ("content", "style", "variation", "stability", "distillation")
+_AVERAGED = 20
+_BOARD_STEPS = 10
+#: Settings that a finished stage does not depend on: they may change from one stage of a run to the next.
+_LATER = ("plain_", "quantised_", "distillation_", "stability_")
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors and plain values to ``path``, whole or not at all. Raises OutputError."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what save_checkpoint wrote, without unpickling code. Raises TrainingError."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise TrainingError(f"checkpoint {path}: no such file") from error
+    except Exception as error:  # torch raises a dozen kinds for a damaged archive
+        raise TrainingError(f"checkpoint {path}: damaged ({type(error).__name__})") from error
+    if not isinstance(state, dict):
+        raise TrainingError(f"checkpoint {path}: not a checkpoint of this program")
+    return state
+
+
+def load_float(path: Path, wanted: Architecture | None = None) -> TransformNet:
+    """A finished parent or plain network. Raises TrainingError, also when it is not of the ``wanted`` shape."""
+    state = load_checkpoint(path)
+    if wanted is not None and state.get("architecture") != asdict(wanted):
+        raise TrainingError(f"checkpoint {path}: a network of {state.get('architecture')}, not {asdict(wanted)}")
+    try:
+        network = TransformNet(Architecture(**state["architecture"]))
+        network.load_state_dict(state["network"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise TrainingError(f"checkpoint {path}: not a float network of this program") from error
+    return network
+
+
+def load_start(path: Path, wanted: Architecture) -> TransformNet:
+    """Any stage's checkpoint as a float network to train on from. Raises TrainingError.
+
+    A quantised network is taken with its latent weights; it comes back frozen, as a plain one.
+    """
+    stage = load_checkpoint(path).get("stage", "")
+    if not (isinstance(stage, str) and stage.endswith("bit") and stage.removesuffix("bit").isdigit()):
+        return load_float(path, wanted)
+    network, state = load_quantised(path, int(stage.removesuffix("bit")))
+    if network.architecture != wanted:
+        raise TrainingError(f"checkpoint {path}: a network of {state['architecture']}, not {asdict(wanted)}")
+    return TransformNet.from_folded(wanted, network.folded())
+
+
+def load_quantised(path: Path, bits: int) -> tuple[QuantizedTransformNet, dict[str, Any]]:
+    """A finished ``bits``-bit network and its checkpoint. Raises TrainingError."""
+    state = load_checkpoint(path)
+    try:
+        network = QuantizedTransformNet.restore(Architecture(**state["architecture"]), bits, state["network"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise TrainingError(f"checkpoint {path}: not a {bits}-bit network of this program") from error
+    return network, state
+
+
+def _board(folder: Path, start: int, stage: str) -> Any:
+    """A TensorBoard writer, or None where tensorboard is not installed; steps from ``start`` on are replaced."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / stage), purge_step=start or None)
+
+
+def learning_rate(peak: float, step: int, steps: int) -> float:
+    """Linear rise over the first twentieth, then a cosine down to a hundredth of ``peak``."""
+    rise = max(1, steps // 20)
+    if step < rise:
+        return peak * (step + 1) / rise
+    along = (step - rise) / max(1, steps - rise)
+    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * along)))
+
+
+def to_tensor(crops: np.ndarray, device: torch.device) -> Tensor:
+    """uint8 [N, H, W, 3] to float [N, 3, H, W] in 0..255, channels last in memory."""
+    return torch.from_numpy(crops).to(device).permute(0, 3, 1, 2).float()
+
+
+class Run:
+    """A training run in its folder; construct, then :meth:`train` a stage at a time."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        device: str = "cpu",
+        checkpoint_seconds: float = 120.0,
+        compiled: bool = False,
+    ) -> None:
+        """Open or create the run. Raises TrainingError when the folder holds a run of other settings.
+
+        ``compiled``: float networks and the loss network run through torch.compile.
+        """
+        self.folder, self.settings = folder, settings
+        self.processes = Processes(device)
+        self.device = self.processes.device
+        if settings.batch % self.processes.count:
+            raise OptionError(f"--batch {settings.batch}: must be a multiple of the {self.processes.count} processes")
+        self._checkpoint_seconds, self._compiled = checkpoint_seconds, compiled
+        kind, weights = parse_loss_network(settings.loss_network)
+        self.photos = Photos(Path(settings.content), settings.crop, settings.batch, settings.seed, settings.hold_out)
+        compute = torch.bfloat16 if settings.precision == "bfloat16" else torch.float32
+        style_layers = parse_layers(settings.style_layers, kind) or STYLE_LAYERS[kind]
+        (self.content_layer,) = parse_layers(settings.content_layer, kind)[:1] or (CONTENT_LAYER[kind],)
+        self.loss_network: Callable[..., dict[str, Tensor]]
+        loss_network = LossNetwork(kind, weights, (*style_layers, self.content_layer), compute)
+        self.loss_network = loss_network.to(self.device)
+        painting = load_painting(Path(settings.style), settings.style_size, settings.style_crop)
+        with torch.no_grad():
+            features = self.loss_network(to_tensor(painting[None], self.device))
+        if compiled:
+            self.loss_network = torch.compile(self.loss_network)
+        self.style_loss = StyleLoss(features, style_layers, balanced=settings.balanced).to(self.device)
+        self.content_loss = ContentLoss(self.content_layer)
+        self.variation_loss = TotalVariationLoss()
+        self.stability_loss = StabilityLoss()
+        self.distillation_loss = DistillationLoss()
+        self.weights = {name: float(getattr(settings, f"{name}_weight")) for name in _LOSSES}
+        self.record = {
+            "settings": asdict(settings),
+            "painting_sha256": file_hash(Path(settings.style)),
+            "loss_network_sha256": file_hash(weights),
+            "held_out": self.photos.kept_apart,
+            "photos": len(self.photos.files),
+        }
+        if self.processes.first:
+            self._claim()
+        self.processes.wait()
+
+    def _claim(self) -> None:
+        known = self.folder / "run.json"
+        (self.folder / "previews").mkdir(parents=True, exist_ok=True)
+        if not known.exists():
+            write_bytes(known, json.dumps(self.record, indent=1).encode())
+            return
+        try:
+            before = json.loads(known.read_text())
+        except ValueError as error:
+            raise TrainingError(f"run {known}: damaged ({error})") from error
+        new = asdict(self.settings)
+        # A setting that is newer than the run had its default's effect.
+        defaults = {f.name: f.default for f in fields(Settings)}
+        old = {**defaults, **dict(before.get("settings", {}))}
+        for key in new:
+            # Later stages may be changed without touching what is finished.
+            if old[key] != new[key] and not key.startswith(_LATER):
+                raise TrainingError(
+                    f"run {self.folder}: was begun with {key} = {old[key]!r}, not {new[key]!r}; "
+                    "use its value or another --out"
+                )
+        write_bytes(known, json.dumps(self.record, indent=1).encode())
+
+    def checkpoint(self, stage: str) -> Path:
+        """Where a finished stage's network lies."""
+        return self.folder / f"{stage}.pt"
+
+    def painted(self, network: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
+        """The network's painting of pixels [N, 3, H, W] 0..255, margin cropped, same scale."""
+        m = self.settings.margin
+        y: Tensor = network(self.prepared(pixels))
+        return y.float()[..., m:-m, m:-m] * 256
+
+    def prepared(self, pixels: Tensor) -> Tensor:
+        """What the network sees of pixels [N, 3, H, W] 0..255: pixel / 256 with grain under and margin around it."""
+        m = self.settings.margin
+        grain = grain_pattern(pixels.shape[2], pixels.shape[3], self.settings.grain).transpose(2, 0, 1)
+        grained = (pixels + torch.from_numpy(grain).to(pixels)).clamp(0, 255)
+        return F.pad(grained / 256, (m, m, m, m), mode="reflect").contiguous(memory_format=torch.channels_last)
+
+    def losses(
+        self,
+        network: Callable[[Tensor], Tensor],
+        pixels: Tensor,
+        stage: str,
+        step: int,
+        teacher: nn.Module | None = None,
+    ) -> dict[str, Tensor]:
+        """The losses of a batch [N, 3, H, W] 0..255 by name, not weighted; those of weight 0 are left out."""
+
+        def paint(photos: Tensor) -> Tensor:
+            with self._autocast(stage):
+                return self.painted(network, photos)
+
+        if teacher is not None:
+            with torch.no_grad(), self._autocast("teacher"):
+                taught = self.painted(teacher, pixels)
+
+        painting = paint(pixels)
+        with torch.no_grad():
+            photo = self.loss_network(pixels, last=self.content_layer)
+        features = self.loss_network(painting)
+        losses = {
+            "content": self.content_loss(features, photo),
+            "style": self.style_loss(features),
+            "variation": self.variation_loss(painting),
+        }
+        # The parent is only a way to the style; what a film needs is asked of the network that will make it.
+        if self.weights["stability"] and stage != "parent" and self.processes.first:
+            seed = (self.settings.seed << 32) + step
+            # One photo of the whole batch: a second forward of all would double the network's share of a step.
+            stability = self.stability_loss(paint, pixels[:1], painting[:1], seed)
+            losses["stability"] = stability * self.processes.count
+        if teacher is not None:
+            losses["distillation"] = self.distillation_loss(painting, taught)
+        return losses
+
+    def _autocast(self, stage: str) -> contextlib.AbstractContextManager[Any]:
+        # What quantisers round is only exact in float32.
+        if self.settings.precision == "bfloat16" and not stage.endswith("bit"):
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return contextlib.nullcontext()
+
+    # -- stages
+
+    def float_network(self, path: Path) -> TransformNet:
+        """A finished parent or plain network, on the run's device. Raises TrainingError for another architecture's."""
+        return load_float(path, self.settings.architecture).to(self.device)
+
+    def train_parent(self, report: Report | None = None, start: Path | None = None) -> None:
+        """Stage one, from random weights or from ``start``: another run's folder, or a checkpoint file of its.
+
+        A parent is trained on. From a plain or quantised network there is no way back to instance norm:
+        it takes the place of this run's parent, and training goes on with the plain stage.
+        """
+        if self.checkpoint("parent").exists():
+            return
+        torch.manual_seed(self.settings.seed)
+        network = TransformNet(self.settings.architecture)
+        if start is not None:
+            network = load_start(start / "parent.pt" if start.is_dir() else start, self.settings.architecture)
+            if network.frozen:
+                if self.processes.first:
+                    self._finish("parent", 0, network, [])
+                self.processes.wait()
+                return
+        self._train("parent", network, self.settings.parent_steps, self.settings.parent_rate, report)
+
+    def train_plain(self, report: Report | None = None) -> None:
+        """Stage two, from the parent."""
+        network = self.float_network(self.checkpoint("parent"))
+        if not network.frozen:
+            network.freeze_statistics(self.calibration())
+        self._train("plain", network, self.settings.plain_steps, self.settings.plain_rate, report)
+
+    def train_quantised(self, bits: int, report: Report | None = None) -> None:
+        """Stage three, from the plain network, whose paintings are a further target where distillation has weight."""
+        teacher = self.float_network(self.checkpoint("plain"))
+        network = QuantizedTransformNet.from_float(teacher, bits, list(self.calibration(4)))
+        steps, rate = self.settings.quantised_steps, self.settings.quantised_rate
+        self._train(f"{bits}bit", network, steps, rate, report, teacher)
+
+    def calibration(self, batches: int = _FREEZE_BATCHES) -> Iterator[Tensor]:
+        """Batches as the network sees them, from a stream of their own."""
+        for crops in self.photos.stream("calibration", 0, batches):
+            yield self.prepared(to_tensor(crops, self.device))
+
+    def _train(
+        self,
+        stage: str,
+        network: nn.Module,
+        steps: int,
+        rate: float,
+        report: Report | None,
+        teacher: nn.Module | None = None,
+    ) -> None:
+        if self.checkpoint(stage).exists():
+            return
+        network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if not self.weights["distillation"]:
+            teacher = None
+        if teacher is not None:
+            teacher.to(self.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        quantised, first = stage.endswith("bit"), self.processes.first
+        runs: Callable[[Tensor], Tensor] = network
+        if self._compiled and not quantised:
+            runs = torch.compile(network)
+        scales = [p for n, p in network.named_parameters() if "scaling_impl" in n]
+        known = {id(p) for p in scales}
+        groups = [
+            {"params": [p for p in network.parameters() if id(p) not in known], "peak": rate},
+            # Brevitas learns a threshold's logarithm: a step of 0.01 is 0.7 %.
+            {"params": scales, "peak": 10 * rate},
+        ]
+        optimizer = torch.optim.Adam([g for g in groups if g["params"]], lr=rate)
+        start, seconds, progress = 0, 0.0, self.folder / "progress.pt"
+        if progress.exists():
+            state = load_checkpoint(progress)
+            if state.get("stage") == stage:
+                network.load_state_dict(state["network"])
+                optimizer.load_state_dict(state["optimizer"])
+                start, seconds = int(state["step"]), float(state.get("seconds", 0.0))
+        recent = self._trim_log(stage, start)[-_AVERAGED:]
+        board = _board(self.folder / "tensorboard", start, stage) if first else None
+        share = slice(self.processes.rank, None, self.processes.count)
+        network.train()
+        began = saved = time.monotonic()
+        for step, crops in enumerate(self.photos.stream(stage, start, steps), start):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(group["peak"], step, steps)
+            losses = self.losses(runs, to_tensor(crops[share], self.device), stage, step, teacher)
+            total = torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
+            optimizer.zero_grad(set_to_none=True)
+            total.backward()  # type: ignore[no-untyped-call]
+            self.processes.average_gradients(network.parameters())
+            nn.utils.clip_grad_norm_(network.parameters(), _CLIP)
+            optimizer.step()
+            zero = torch.zeros((), device=self.device)
+            terms = torch.stack([losses.get(name, zero).detach() for name in _LOSSES])
+            values: list[float] = self.processes.mean(terms).tolist()
+            if not all(map(math.isfinite, values)):
+                raise TrainingError(f"stage {stage}: the loss is not finite at step {step}; lower the learning rate")
+            done = step + 1
+            if not first:
+                continue
+            recent = [*recent[1 - _AVERAGED :], self._log(stage, step, values)]
+            if board is not None and (done % _BOARD_STEPS == 0 or done == steps):
+                for name, value in zip(_LOSSES, recent[-1], strict=True):
+                    board.add_scalar(f"{stage}/{name}", value, done)
+            if report is not None:
+                mean = np.mean(recent, axis=0)
+                pace = (time.monotonic() - began) / (done - start)
+                report(Progress(stage, done, steps, float(mean[0]), float(mean[1]), pace))
+            if done % 250 == 0 or done == steps:
+                picture = self.preview(network, self.folder / "previews" / f"{stage}-{done:06d}.png")
+                if board is not None:
+                    board.add_image(f"{stage}/preview", picture, done, dataformats="HWC")
+            if time.monotonic() - saved >= self._checkpoint_seconds and done < steps:
+                spent = seconds + time.monotonic() - began
+                state = {"stage": stage, "step": done, "seconds": spent, "network": network.state_dict()}
+                save_checkpoint(progress, {**state, "optimizer": optimizer.state_dict()})
+                saved = time.monotonic()
+        if board is not None:
+            board.close()
+        if first:
+            self._finish(stage, steps, network, recent, (seconds + time.monotonic() - began) / 60)
+        # The others read what the first has written.
+        self.processes.wait()
+
+    def _finish(
+        self, stage: str, steps: int, network: nn.Module, recent: list[list[float]], minutes: float = 0.0
+    ) -> None:
+        # A stage of no steps has measured nothing.
+        means = dict(zip(_LOSSES, np.mean(recent, axis=0).tolist(), strict=True)) if recent else {}
+        save_checkpoint(
+            self.checkpoint(stage),
+            {
+                "stage": stage,
+                "steps": steps,
+                "minutes": round(minutes, 1),
+                "architecture": asdict(self.settings.architecture),
+                "settings": self._stage_settings(),
+                "network": network.state_dict(),
+                "losses": means,
+            },
+        )
+        (self.folder / "progress.pt").unlink(missing_ok=True)
+
+    def _stage_settings(self) -> dict[str, Any]:
+        """What may differ from stage to stage of one run, for its checkpoint to tell."""
+        return {k: v for k, v in asdict(self.settings).items() if k.startswith(_LATER)}
+
+    def _log(self, stage: str, step: int, values: list[float]) -> list[float]:
+        """Append a line to losses.csv; the values as they stand there. Raises OutputError."""
+        texts = [f"{value:.6g}" for value in values]
+        path = self.folder / "losses.csv"
+        try:
+            with path.open("a", newline="") as file:
+                csv.writer(file).writerow([stage, step, *texts])
+        except OSError as error:
+            raise OutputError(f"output {path}: {error.strerror}") from error
+        return [float(text) for text in texts]
+
+    def _trim_log(self, stage: str, start: int) -> list[list[float]]:
+        """Drop the lines of steps that will be done again; the values of the stage's steps that stay."""
+        path = self.folder / "losses.csv"
+        header = ["stage", "step", *_LOSSES]
+        rows = []
+        if path.is_file():
+            with path.open(newline="") as file:
+                # Runs of an older version have fewer columns.
+                rows = [r + ["0"] * (len(header) - len(r)) for r in csv.reader(file) if len(r) > 2 and r[1].isdigit()]
+        kept = [r for r in rows if r[0] != stage or int(r[1]) < start]
+        if self.processes.first:
+            write_bytes(path, "".join(",".join(r) + "\r\n" for r in [header, *kept]).encode())
+        return [[float(v) for v in r[2:]] for r in kept if r[0] == stage]
+
+    @torch.no_grad()
+    def preview(self, network: nn.Module, path: Path) -> np.ndarray:
+        """Two photos and their paintings side by side, uint8 [H, W, 3], also written to ``path``."""
+        network.eval()
+        rows = []
+        for index in (0, len(self.photos.files) // 2):
+            photo = read_image(self.photos.files[index])
+            scale = 512 / max(photo.shape[:2])
+            size = (int(photo.shape[1] * scale) // 4 * 4, int(photo.shape[0] * scale) // 4 * 4)
+            photo = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+            painting = self.painted(network, to_tensor(photo[None], self.device))[0]
+            painted = painting.clamp(0, 255).round().byte().permute(1, 2, 0).cpu().numpy()
+            rows.append(np.hstack([photo, painted]))
+        width = min(r.shape[1] for r in rows)
+        picture = np.vstack([r[:, :width] for r in rows])
+        write_image(path, picture)
+        network.train()
+        return picture
+
+
+def run_record(folder: Path) -> dict[str, Any]:
+    """A run's ``run.json``. Raises TrainingError."""
+    path = folder / "run.json"
+    if not path.is_file():
+        raise TrainingError(f"run {folder}: no run.json there, so not a training run")
+    try:
+        record = json.loads(path.read_text())
+        Settings(**record["settings"])
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise TrainingError(f"run {path}: damaged ({type(error).__name__})") from error
+    return dict(record)
