@@ -47,7 +47,7 @@ case "$1" in
 run | paint | bench)
     set -- "$@" --backend fpga --overlay "$here/deploy" ;;
 esac
-PYTHONPATH="$here" exec python3 -c 'from pleinair.cli.main import entry; entry()' "$@"
+PYTHONPATH="$here/lib" exec python3 -c 'from pleinair.cli.main import entry; entry()' "$@"
 """
 
 _INSTALL = """\
@@ -131,7 +131,7 @@ def _program() -> list[tuple[Path, str]]:
             raise DeploymentError(f"package {package}: not installed here, and the board needs it")
         home = Path(spec.origin).parent
         files = sorted(path for path in home.rglob("*") if path.suffix in (".py", ".html") and path.is_file())
-        found += [(path, f"{package}/{path.relative_to(home).as_posix()}") for path in files]
+        found += [(path, f"lib/{package}/{path.relative_to(home).as_posix()}") for path in files]
     return found
 
 

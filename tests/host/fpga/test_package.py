@@ -83,18 +83,18 @@ def test_the_package_holds_what_a_board_needs(tmp_path, deployment):
         tar.extractall(tmp_path / "board")
     home = tmp_path / "board" / "pleinair"
     assert read_deployment(home / "deploy").style == "model"
-    assert not any(name.split("/")[1] in ("training", "hw", "models") for name in names)
+    assert not any("pleinair_training" in name or "pleinair_hw" in name or "/models/" in name for name in names)
     for script in ("pleinair", "install.sh"):
         assert os.stat(home / script).st_mode & stat.S_IXUSR
         assert subprocess.run(["bash", "-n", str(home / script)], check=False).returncode == 0
     # What the program imports of its own is there, from a folder that has nothing else.
-    code = f"import sys; sys.path.insert(0, {str(home)!r}); import pleinair.cli.main, pleinair.fpga.painter, pleinair.films.recorder"
+    code = f"import sys; sys.path.insert(0, {str(home / 'lib')!r}); import pleinair.cli.main, pleinair.fpga.painter, pleinair.films.recorder"
     code += "; print(pleinair.cli.main.__file__)"
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert done.stdout.strip() == str(home / "pleinair" / "cli" / "main.py"), done.stderr
+    assert done.stdout.strip() == str(home / "lib" / "pleinair" / "cli" / "main.py"), done.stderr
     width, height = frame_size(deployment)
     assert (width, height) == (64, 32) and 'size = "64x32"' in (home / "film.toml").read_text()
-    for file in (home / "pleinair").rglob("*.py"):
+    for file in (home / "lib").rglob("*.py"):
         ast.parse(file.read_text(), feature_version=(3, 10))
 
 
@@ -118,7 +118,7 @@ def test_the_launcher_paints_with_the_overlay_beside_it(tmp_path, deployment):
         return done.stdout.splitlines()
 
     lines = said("paint", "a photo.jpg", "out.png")
-    assert lines[0] == str(home)
+    assert lines[0] == str(home / "lib")
     assert lines[3:] == ["paint", "a photo.jpg", "out.png", "--backend", "fpga", "--overlay", f"{home}/deploy"]
     assert said("resume", "roll")[3:] == ["resume", "roll"]
 
