@@ -6,14 +6,13 @@ all but the last ``NAME.scale`` and ``NAME.offset`` float32, the norm's.
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from pleinair.errors import ModelError
-from pleinair.network.integer import read_arrays
+from pleinair.network.npz import read_arrays, write_arrays
 from pleinair_training.architecture import Architecture
 from pleinair_training.transform_net import TransformNet
 
@@ -30,9 +29,7 @@ def dump_parent(parent: TransformNet) -> bytes:
         else:
             arrays[f"{shape.name}.scale"] = layer.norm.weight.detach().numpy()
             arrays[f"{shape.name}.offset"] = layer.norm.bias.detach().numpy()
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
+    return write_arrays(arrays, zip64=True)
 
 
 def parse_parent(data: bytes, path: Path, architecture: Architecture) -> TransformNet:

@@ -1,8 +1,8 @@
 """The float network: what the integer ones are compared with. Not part of the integer contract.
 
-A chain of convolutions with bias and ReLU, upsamplings and residual blocks as in ``pleinair.network.integer``, in float32,
-as training leaves it once its norm is folded. Pixels enter as pixel / 256 and leave as
-``clamp(round_half_even(256 * y), 0, 255)``. Sums of floats depend on their order, so two machines may differ by
+A chain of convolutions with bias and ReLU, upsamplings and residual blocks, as in ``pleinair.network.integer`` but in
+float32, as training leaves it once its norm is folded. Pixels enter as pixel / 256 and leave as
+``clamp(round_half_even(256 * y), 0, 255)``. The sum of floats depends on their order. So two machines may differ by
 a grey level, and so may two tilings of one frame: only integer networks paint the same pixels everywhere.
 
 File form (``*.npz``, read with NumPy alone): ``header`` is UTF-8 JSON as uint8, ``N.weight`` float32
@@ -14,26 +14,15 @@ File form (``*.npz``, read with NumPy alone): ``header`` is UTF-8 JSON as uint8,
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from pleinair.errors import ContractError, ModelError
-from pleinair.network.integer import (
-    MAX_CONVOLUTIONS,
-    Convolution,
-    IntegerNetwork,
-    Layer,
-    Residual,
-    Upsample,
-    read_arrays,
-)
-from pleinair.network.integer import validate as validate_integers
+from pleinair.errors import ContractError
+from pleinair.network.chain import Chain, ConvolutionShape, ResidualShape, Upsample, check_chain
+from pleinair.network.npz import Arrays, LayerReader, layer_name, read_chain, write_chain
 
 FORMAT = "pleinair-float-network"
 #: What stands for the float network where a width is asked for.
@@ -41,7 +30,7 @@ FLOAT_BITS = 32
 
 
 @dataclass(frozen=True)
-class FloatConvolution:
+class FloatConvolution(ConvolutionShape):
     """``weight``: float32 [O, I, k, k]; ``bias``: float32 [O]. Zero padding of k // 2."""
 
     name: str
@@ -50,85 +39,41 @@ class FloatConvolution:
     stride: int
     relu: bool
 
-    @property
-    def outputs(self) -> int:
-        """Output channels."""
-        return int(self.weight.shape[0])
+    def header(self) -> dict[str, Any]:
+        """Kind, name, stride and whether a ReLU follows."""
+        return {**super().header(), "relu": self.relu}
 
-    @property
-    def inputs(self) -> int:
-        """Input channels."""
-        return int(self.weight.shape[1])
-
-    @property
-    def kernel(self) -> int:
-        """Side of the square kernel."""
-        return int(self.weight.shape[2])
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Weight and bias."""
+        return {"weight": self.weight.astype("<f4"), "bias": self.bias.astype("<f4")}
 
 
 @dataclass(frozen=True)
-class FloatResidual:
+class FloatResidual(ResidualShape):
     """``relu(x + body(x))``; the body's convolutions have stride 1."""
 
     body: tuple[FloatConvolution, ...]
+
+    def convolutions(self) -> tuple[FloatConvolution, ...]:
+        """The body."""
+        return self.body
 
 
 FloatLayer = FloatConvolution | Upsample | FloatResidual
 
 
 @dataclass(frozen=True)
-class FloatNetwork:
+class FloatNetwork(Chain[FloatLayer, FloatConvolution]):
     """A chain of layers from uint8 RGB to uint8 RGB; construct it through :func:`validate` or :func:`parse`."""
 
     layers: tuple[FloatLayer, ...]
     bits = FLOAT_BITS
 
-    def convolutions(self) -> Iterator[FloatConvolution]:
-        """All convolutions in order of execution."""
-        for layer in self.layers:
-            if isinstance(layer, FloatConvolution):
-                yield layer
-            elif isinstance(layer, FloatResidual):
-                yield from layer.body
-
-    @cached_property
-    def skeleton(self) -> IntegerNetwork:
-        """An integer network of the same layers and sizes, all zeros: it knows shapes, reach and work."""
-
-        def zeros(c: FloatConvolution, signed: bool) -> Convolution:
-            nothing = np.zeros(c.outputs, np.int64)
-            weight = np.broadcast_to(np.int8(0), c.weight.shape)
-            return Convolution(c.name, weight, nothing, nothing, c.stride, 8, 8, signed)
-
-        layers: list[Layer] = []
-        for layer in self.layers:
-            if isinstance(layer, Upsample):
-                layers.append(layer)
-            elif isinstance(layer, FloatResidual):
-                layers.append(Residual(tuple(zeros(c, c is layer.body[-1]) for c in layer.body)))
-            else:
-                layers.append(zeros(layer, False))
-        return IntegerNetwork(8, tuple(layers))
-
-    @property
-    def stride(self) -> int:
-        """Height and width of a frame must be multiples of this."""
-        return self.skeleton.stride
-
-    @property
-    def halo(self) -> int:
-        """The receptive field's radius, as of an integer network."""
-        return self.skeleton.halo
-
-    def macs_per_pixel(self) -> float:
-        """Multiply-accumulates per output pixel."""
-        return self.skeleton.macs_per_pixel()
-
 
 def validate(network: FloatNetwork) -> FloatNetwork:
     """Return ``network`` if its layers fit each other and all numbers are finite; else raise ContractError.
 
-    Shapes, names, strides and bounds are those of the integer contract.
+    Shapes, names, strides and their bounds are those of an integer network.
     """
     for c in network.convolutions():
         if c.weight.ndim != 4 or c.bias.shape != c.weight.shape[:1]:
@@ -138,7 +83,7 @@ def validate(network: FloatNetwork) -> FloatNetwork:
                 raise ContractError(f"layer {c.name}: {name} of type {array.dtype}, need float32")
             if not np.isfinite(array).all():
                 raise ContractError(f"layer {c.name}: {name} that are not finite")
-    validate_integers(network.skeleton)
+    check_chain(network)
     return network
 
 
@@ -181,62 +126,33 @@ def run(network: FloatNetwork, image: np.ndarray) -> np.ndarray:
 # -- the file
 
 
-def _layer_header(layer: FloatLayer) -> dict[str, Any]:
-    if isinstance(layer, Upsample):
-        return {"kind": "upsample"}
-    if isinstance(layer, FloatResidual):
-        return {"kind": "residual", "body": [_layer_header(c) for c in layer.body]}
-    return {"kind": "convolution", "name": layer.name, "stride": layer.stride, "relu": layer.relu}
-
-
 def dump(network: FloatNetwork) -> bytes:
     """The file form; the same network always gives the same bytes."""
-    header = {"format": FORMAT, "version": 1, "layers": [_layer_header(layer) for layer in network.layers]}
-    arrays: dict[str, Any] = {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)}
-    for i, c in enumerate(network.convolutions()):
-        arrays[f"{i}.weight"], arrays[f"{i}.bias"] = c.weight.astype("<f4"), c.bias.astype("<f4")
-    out = io.BytesIO()
-    np.savez_compressed(out, **arrays)  # its members bear the date 1980-01-01, whenever they are written
-    return out.getvalue()
+    return write_chain({"format": FORMAT, "version": 1}, network, zip64=True)
+
+
+def _read_convolution(entry: Mapping[str, Any], arrays: Arrays) -> FloatConvolution:
+    weight, bias = arrays.next("weight", "bias")
+    name = layer_name(entry, arrays.name)
+    return FloatConvolution(name, weight, bias, int(entry["stride"]), bool(entry["relu"]))
+
+
+def _read_residual(entry: Mapping[str, Any], arrays: Arrays) -> FloatResidual:
+    return FloatResidual(tuple(_read_convolution(e, arrays) for e in entry["body"]))
+
+
+def _read_upsample(entry: Mapping[str, Any], arrays: Arrays) -> Upsample:
+    return Upsample()
+
+
+_READERS: dict[str, LayerReader[FloatLayer]] = {
+    "convolution": _read_convolution,
+    "residual": _read_residual,
+    "upsample": _read_upsample,
+}
 
 
 def parse(data: bytes, name: str) -> FloatNetwork:
     """Read the file form and validate it. Raises ModelError that calls it ``name``, ContractError with the layer."""
-    arrays = read_arrays(data, name, "fiu")
-    number = 0
-
-    def convolution(entry: dict[str, Any]) -> FloatConvolution:
-        nonlocal number
-        weight, bias = (arrays.pop(f"{number}.{part}") for part in ("weight", "bias"))
-        number += 1
-        title = entry["name"]
-        if not isinstance(title, str) or not 0 < len(title) <= 64 or not title.isprintable():
-            raise ModelError(f"network {name}: a layer has no proper name")
-        return FloatConvolution(title, weight, bias, int(entry["stride"]), bool(entry["relu"]))
-
-    try:
-        header = json.loads(arrays.pop("header").tobytes().decode())
-        if header.get("format") != FORMAT or header.get("version") != 1:
-            raise ModelError(
-                f"network {name}: format {header.get('format')!r} version {header.get('version')!r}, "
-                f"this program reads {FORMAT!r} version 1"
-            )
-        if len(header["layers"]) > 2 * MAX_CONVOLUTIONS:
-            raise ModelError(f"network {name}: {len(header['layers'])} layers")
-        layers: list[FloatLayer] = []
-        for entry in header["layers"]:
-            if entry["kind"] == "upsample":
-                layers.append(Upsample())
-            elif entry["kind"] == "convolution":
-                layers.append(convolution(entry))
-            elif entry["kind"] == "residual":
-                layers.append(FloatResidual(tuple(convolution(e) for e in entry["body"])))
-            else:
-                raise ModelError(f"network {name}: layer of unknown kind {entry['kind']!r}")
-    except ModelError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise ModelError(f"network {name}: damaged header ({type(error).__name__}: {error})") from error
-    if arrays:
-        raise ModelError(f"network {name}: holds arrays that no layer uses: {', '.join(sorted(arrays))}")
-    return validate(FloatNetwork(tuple(layers)))
+    _, layers = read_chain(data, name, form=FORMAT, kinds="fiu", readers=_READERS)
+    return validate(FloatNetwork(layers))

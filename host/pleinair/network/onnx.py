@@ -1,8 +1,8 @@
 """Networks as ONNX graphs of standard operators, for any size of frame and for other programs, too.
 
-Input ``x`` and output ``y`` are uint8 [1, H, W, 3] with H and W multiples of the network's stride and of 4. What the
-CPU paints integer networks with is another, made for one size (pleinair.engines.onnxruntime); these are ``cpu-8bit.onnx`` of a
-model's folder, and the float network's.
+Input ``x`` and output ``y`` are uint8 [1, H, W, 3]; H and W are multiples of the network's stride and of 4. These
+graphs are ``cpu-8bit.onnx`` of a model's folder, and the float network's. To paint integer networks the processor
+uses other graphs, made for one size of frame (pleinair.engines.onnxruntime).
 
 Up to 8 bits: int8 operators. Scales are powers of two and accumulators stay within 2**24, so ONNX Runtime's
 float32 requantisation rounds half to even exactly. A branch is stored as uint8 with zero point 128 and joined
@@ -76,9 +76,12 @@ class _Builder:
 
     def upsample(self, x: str) -> str:
         return self.add(
-            "Resize", [x, "", self.constant(np.array([1, 1, 2, 2], np.float32))],
-            mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor",
-        )  # fmt: skip
+            "Resize",
+            [x, "", self.constant(np.array([1, 1, 2, 2], np.float32))],
+            mode="nearest",
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        )
 
     def enter(self, x: str) -> str:
         """The pixels, uint8 [1, 3, H, W]."""
@@ -116,14 +119,21 @@ class _Int8(_Builder):
         y = self.add(
             "QLinearConv",
             [
-                x, self.scale(0), self.constant(np.uint8(0)),
-                self.constant(weight.astype(np.int8)), self.scale(np.tile(-c.shift, repeat)),
+                # the input, its scale and zero point; then the same of the weights, of the output; the bias
+                x,
+                self.scale(0),
+                self.constant(np.uint8(0)),
+                self.constant(weight.astype(np.int8)),
+                self.scale(np.tile(-c.shift, repeat)),
                 self.constant(np.zeros(len(weight), np.int8)),
-                self.scale(0), self.constant(np.uint8(offset)),
+                self.scale(0),
+                self.constant(np.uint8(offset)),
                 self.constant(np.tile(c.bias, repeat).astype(np.int32)),
             ],
-            kernel_shape=list(weight.shape[2:]), strides=[c.stride * block] * 2, pads=[c.kernel // 2] * 4,
-        )  # fmt: skip
+            kernel_shape=list(weight.shape[2:]),
+            strides=[c.stride * block] * 2,
+            pads=[c.kernel // 2] * 4,
+        )
         return self.unblock(self.clip(y, c.low + offset, c.high + offset), block)
 
     def residual(self, x: str, body: tuple[Convolution, ...], bits: int) -> str:
@@ -148,9 +158,12 @@ class _Float(_Builder):
     def convolution(self, x: str, c: FloatConvolution, block: int) -> str:
         weight = blocked_weight(c.weight, block) if block > 1 else c.weight
         y = self.add(
-            "Conv", [x, self.single(weight), self.single(np.tile(c.bias, block * block))],
-            kernel_shape=list(weight.shape[2:]), strides=[c.stride * block] * 2, pads=[c.kernel // 2] * 4,
-        )  # fmt: skip
+            "Conv",
+            [x, self.single(weight), self.single(np.tile(c.bias, block * block))],
+            kernel_shape=list(weight.shape[2:]),
+            strides=[c.stride * block] * 2,
+            pads=[c.kernel // 2] * 4,
+        )
         return self.unblock(self.add("Relu", [y]) if c.relu else y, block)
 
     def residual(self, x: str, body: tuple[FloatConvolution, ...], bits: int) -> str:

@@ -140,9 +140,15 @@ class _Reader:
         if attributes.get("group", 1) != 1 or any(d != 1 for d in attributes.get("dilations", [1])):
             raise self.refuse(node, "grouped or dilated")
         self.pending[node.output[0]] = _Pending(
-            "convolution", (node.input[0],), exponents, False, node.name,
-            weight.astype(np.int16 if weight_bits > 8 else np.int8), bias, int(strides[0]), weight_bits,
-        )  # fmt: skip
+            kind="convolution",
+            sources=(node.input[0],),
+            exponent=exponents,
+            name=node.name,
+            weight=weight.astype(np.int16 if weight_bits > 8 else np.int8),
+            bias=bias,
+            stride=int(strides[0]),
+            weight_bits=weight_bits,
+        )
 
     def quant(self, node: Any) -> None:
         if node.input[0] in self.constants:
@@ -169,9 +175,15 @@ class _Reader:
             return
         assert before.weight is not None and before.bias is not None
         convolution = Convolution(
-            before.name, before.weight, before.bias, exponent - before.exponent, before.stride,
-            before.weight_bits, bits, signed,
-        )  # fmt: skip
+            name=before.name,
+            weight=before.weight,
+            bias=before.bias,
+            shift=exponent - before.exponent,
+            stride=before.stride,
+            weight_bits=before.weight_bits,
+            out_bits=bits,
+            signed=signed,
+        )
         self.values[node.output[0]] = _Value("convolution", exponent, bits, signed, before.sources, convolution)
 
     def read(self) -> IntegerNetwork:
