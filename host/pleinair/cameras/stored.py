@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 
 from pleinair.errors import CameraError, ImageError, OptionError
-from pleinair.films.recorder import reformatter
 from pleinair.images import MAX_PIXELS, read_image
 from pleinair.painting.tiles import MIN_SIDE
+from pleinair.pyav import MISSING, reformatter
 from pleinair.scenery.day import MAX_HEIGHT, MAX_WIDTH, SyntheticDay
 
 #: What ``--camera`` takes, for help and errors.
@@ -228,7 +228,7 @@ class VideoCamera:
         try:
             import av
         except ImportError as error:
-            raise CameraError("--camera video: needs av (PyAV): pip install 'pleinair[cpu]'") from error
+            raise CameraError(f"video: {MISSING}", option="camera") from error
         try:
             self._path.stat()
             if not self._path.is_file():

@@ -163,7 +163,14 @@ def _film_at_once(o: Common, out: Path) -> None:
         title = f"{source.name} {source.size[0]}x{source.size[1]}, {model.style} {o.bits}-bit, {painter.name}"
         with Display(title) as display:
             outcome = run_pipeline(
-                source, [painter] * at_once, recorder, display.show, stop, o.steady, o.deflicker or 0, o.timestamp
+                source,
+                [painter] * at_once,
+                recorder,
+                steady=o.steady,
+                deflicker=o.deflicker or 0,
+                timestamp=o.timestamp,
+                report=display.show,
+                stop=stop,
             )
     for line in outcome.skipped[:_SHOWN]:
         click.echo(one_line(f"skipped: {line}"), err=True)

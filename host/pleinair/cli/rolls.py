@@ -110,6 +110,7 @@ def film_on_roll(
 ) -> None:  # fmt: skip
     """``pleinair run`` with a roll: begin one, film, paint, and join the film where one is asked for."""
     from pleinair.cameras.opening import LIVE_EVERY, absolute, is_live, open_shooter
+    from pleinair.films.recorder import check_film
     from pleinair.fpga.painter import is_accelerator
     from pleinair.models import load_model
     from pleinair.painting.painter import check_backend
@@ -118,7 +119,6 @@ def film_on_roll(
     from pleinair.rolls.notify import parse_command
     from pleinair.rolls.originals import SUFFIXES
     from pleinair.rolls.roll import KEEP, Look, Roll, Settings
-    from pleinair.rolls.segments import check_film
     from pleinair.rolls.timelapse import make_schedule
 
     for option, value, allowed in (("--keep", keep, KEEP), ("--spool", spool, SUFFIXES)):
@@ -391,11 +391,11 @@ def repaint(
     out: Path | None, threads: int,
 ) -> None:  # fmt: skip
     """Paint ROLL's originals again, in another style."""
+    from pleinair.films.recorder import check_film
     from pleinair.models import load_model
     from pleinair.painting.painter import check_backend
     from pleinair.rolls.darkroom import network_sha256
     from pleinair.rolls.roll import Roll
-    from pleinair.rolls.segments import check_film
     from pleinair.rolls.timelapse import paint_all
 
     backend = with_engine(backend, engine)

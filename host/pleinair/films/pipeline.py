@@ -1,11 +1,12 @@
-"""The time-lapse: capture, paint and record, each in its own thread, at its own pace.
+"""The pipeline of a direct film: capture, paint and record, each in its own thread, at its own pace.
 
-What goes with a stage is shared out so that painting, by far the longest, waits for nothing: frames are evened out and
-steadied where they are captured, paintings steadied and stamped where they are recorded.
+Painting takes by far the longest, so it waits for nothing: what a film does to frames before painting
+(:class:`~pleinair.films.treatment.Treatment`) is done in the capture's thread, and what it does afterwards in the
+recorder's.
 
-Bounded queues stand between them, so memory does not grow with the film. When a stage fails, everything that
-came before it still passes through, and the film is completed before the error is raised. The recorder's
-thread also completes the film, so that no signal, which Python raises in the main thread, cuts into it.
+Bounded queues stand between the stages, so memory does not grow with the film. When a stage fails, everything that
+came before the failure still passes through, and the film is completed before the error is raised. The recorder's
+thread also completes the film: Python raises signals in the main thread, so none can interrupt that.
 """
 
 from __future__ import annotations
@@ -24,12 +25,10 @@ from typing import Generic, TypeVar
 import cv2
 import numpy as np
 
-from pleinair.cameras.framing import stamp
 from pleinair.cameras.stored import Camera, Frame
 from pleinair.errors import CameraError, PleinairError
-from pleinair.films.deflicker import Deflicker
 from pleinair.films.recorder import Recorder
-from pleinair.films.steadiness import Steady
+from pleinair.films.treatment import Treatment
 from pleinair.painting.painter import Painter
 
 T = TypeVar("T")
@@ -154,15 +153,14 @@ def _busy(progress: Progress, stage: str) -> Iterator[None]:
         setattr(progress, cpu, getattr(progress, cpu) + time.thread_time() - computed)
 
 
-def _captured(camera: Camera, steady: int, deflicker: int, progress: Progress) -> Iterator[Frame]:
-    even_light, steady_frame = Deflicker(deflicker), Steady(steady)
+def _captured(camera: Camera, treatment: Treatment, progress: Progress) -> Iterator[Frame]:
     source = camera.frames()
     while True:
         with _busy(progress, "capture"):
             frame = next(source, None)
             if frame is None:
                 return
-            image = steady_frame(even_light(frame.image))
+            image = treatment.before(frame.image)
         progress.captured += 1
         yield replace(frame, image=image)
 
@@ -223,18 +221,18 @@ def _painted_together(
 
 
 def _recorded(
-    paintings: ReadAhead[tuple[np.ndarray, str]], recorder: Recorder, steady: int, timestamp: bool,
-    progress: Progress, films: list[Path],
-) -> Iterator[None]:  # fmt: skip
-    """Records each painting; in the end, whatever ended it, completes the film or leaves nothing."""
-    # The painting too: a steadied frame still differs by a level here and there, which tips roundings everywhere.
-    steady_painting = Steady(steady)
+    paintings: ReadAhead[tuple[np.ndarray, str]],
+    recorder: Recorder,
+    treatment: Treatment,
+    progress: Progress,
+    films: list[Path],
+) -> Iterator[None]:
+    """Record each painting. Whatever ends the recording, complete the film, or leave nothing where it has no frame."""
     began = time.monotonic()
     try:
         for picture, name in paintings:
             with _busy(progress, "record"):
-                picture = steady_painting(picture)
-                recorder.add(stamp(picture, name) if timestamp else picture)
+                recorder.add(treatment.after(picture, name))
             progress.recorded += 1
             progress.latest, progress.elapsed = name, time.monotonic() - began
             yield
@@ -260,40 +258,48 @@ def run(
     camera: Camera,
     painter: Painter | Sequence[Painter],
     recorder: Recorder,
-    report: Callable[[Progress], None] | None = None,
-    stop: threading.Event | None = None,
+    *,
     steady: int = 0,
     deflicker: int = 0,
     timestamp: bool = False,
+    report: Callable[[Progress], None] | None = None,
+    stop: threading.Event | None = None,
 ) -> Outcome:
-    """Film all of a camera's frames; ``report`` is called in this thread once for each recorded one.
+    """Film all of a camera's frames.
 
-    The stages do not wait for it, so the progress that it is given may be further already. Several painters paint
-    several frames at the same time: two of one thread leave a core to the other stages where one of two threads has
-    to wait for them. They may be one and the same where its ``paint`` may be called twice at a time. ``steady`` is the
-    strength (see :class:`~pleinair.films.steadiness.Steady`) that frames before painting and paintings after are steadied with,
-    ``deflicker`` the frames that light is evened out over before that, and ``timestamp`` writes a frame's name on it.
+    ``steady``, ``deflicker`` and ``timestamp`` are the film's :class:`~pleinair.films.treatment.Treatment`. ``report``
+    is called in this thread once for each recorded frame. The stages do not wait for it, so the progress that it gets
+    may be further already.
+
+    Several painters paint several frames at the same time: two of one thread leave a core to the other stages where
+    one of two threads has to wait for them. They may be one and the same object where its ``paint`` may be called
+    twice at a time.
 
     Raises the first failing stage's error, after completing the film of what came before it; nothing is left
     behind when that is no frame at all. Setting ``stop`` or a KeyboardInterrupt completes the film and comes
     back as ``interrupted``, or raises KeyboardInterrupt where there is no frame yet.
     """
+    treatment = Treatment(steady=steady, deflicker=deflicker, timestamp=timestamp)
     with _one_opencv_thread():
-        return _run(camera, painter, recorder, report, stop or threading.Event(), steady, deflicker, timestamp)
+        return _run(camera, painter, recorder, treatment, report, stop or threading.Event())
 
 
 def _run(
-    camera: Camera, painter: Painter | Sequence[Painter], recorder: Recorder, report: Callable[[Progress], None] | None,
-    stop: threading.Event, steady: int, deflicker: int, timestamp: bool,
-) -> Outcome:  # fmt: skip
+    camera: Camera,
+    painter: Painter | Sequence[Painter],
+    recorder: Recorder,
+    treatment: Treatment,
+    report: Callable[[Progress], None] | None,
+    stop: threading.Event,
+) -> Outcome:
     progress, films = Progress(camera.count), list[Path]()
-    frames = ReadAhead(_captured(camera, steady, deflicker, progress), stop=stop)
+    frames = ReadAhead(_captured(camera, treatment, progress), stop=stop)
     if isinstance(painter, Sequence):
         painted = _painted_together(frames, painter, progress)
     else:
         painted = _painted(frames, painter, progress)
     paintings = ReadAhead(painted, stop=stop)
-    recording = ReadAhead(_recorded(paintings, recorder, steady, timestamp, progress, films), stop=stop)
+    recording = ReadAhead(_recorded(paintings, recorder, treatment, progress, films), stop=stop)
     interrupted = False
     try:
         for _ in recording:

@@ -99,7 +99,7 @@ def measure_pipeline(
         recorder = FilmRecorder(folder / "film.mp4")
         camera = FolderCamera(folder / "frames", size, None)
         began, computed = time.perf_counter(), time.process_time()
-        outcome = run(camera, painter, recorder, lambda _: step(), steady=DEFAULT_STRENGTH)
+        outcome = run(camera, painter, recorder, steady=DEFAULT_STRENGTH, report=lambda _: step())
         seconds, computed = time.perf_counter() - began, time.process_time() - computed
         worked += _paint_alone(pool, painters, pictures, alone // 2, times, step)
         film_bytes = outcome.film.stat().st_size

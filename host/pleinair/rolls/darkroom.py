@@ -26,11 +26,8 @@ import cv2
 import numpy as np
 
 from pleinair import durable
-from pleinair.cameras.framing import stamp
 from pleinair.cameras.guarded import as_child
 from pleinair.errors import ImageError, ModelError, PleinairError
-from pleinair.films.deflicker import Deflicker
-from pleinair.films.steadiness import Steady
 from pleinair.models import Model, load_model
 from pleinair.painting.painter import NetworkPainter, Painter, open_painter
 from pleinair.rolls.originals import load_original, original_path
@@ -67,7 +64,7 @@ class Developer:
         """Raises OSError when the painting's folder cannot be written."""
         self._originals, self._suffix, self._folder, self._look = originals, suffix, folder, look
         self._painter, self._piece = painter, piece
-        self._deflicker, self._frames, self._paintings = Deflicker(), Steady(), Steady()
+        self._treatment = look.treatment()
         self._recorder: SegmentRecorder | None = None
         self._next = -1
         self._shown = 0.0
@@ -94,29 +91,22 @@ class Developer:
     def _begin(self, seq: int) -> None:
         self._discard()
         self._next = seq
-        self._deflicker = Deflicker(self._look.deflicker)
-        self._frames, self._paintings = Steady(self._look.steady), Steady(self._look.steady)
+        self._treatment = self._look.treatment()
         try:
             with np.load(self._filters_path(seq), allow_pickle=False) as state:
-                parts: dict[str, dict[str, np.ndarray]] = {"deflicker": {}, "frames": {}, "paintings": {}}
-                for name in state.files:
-                    part, _, key = name.partition(".")
-                    parts[part][key] = state[name]
-                self._deflicker.restore(parts["deflicker"])
-                self._frames.restore(parts["frames"])
-                self._paintings.restore(parts["paintings"])
+                self._treatment.restore(state)
         except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile):
             for before in range(max(0, seq - _WARM_UP), seq):
                 with contextlib.suppress(ImageError):
                     record, image = load_original(original_path(self._originals, before, self._suffix))
                     if "suspect" not in record:
-                        self._picture(image)
+                        self._paint(image, "")
 
     def _filters_path(self, seq: int) -> Path:
         return self._folder / f"filters-{seq:08d}.npz"
 
-    def _picture(self, image: np.ndarray) -> np.ndarray:
-        return self._paintings(self._painter.paint(self._frames(self._deflicker(image))))
+    def _paint(self, image: np.ndarray, caption: str) -> np.ndarray:
+        return self._treatment.after(self._painter.paint(self._treatment.before(image)), caption)
 
     def _advance(self, last: int, close: bool) -> Iterator[Event]:
         while self._next <= last:
@@ -143,9 +133,9 @@ class Developer:
             return Event("lost", seq, message=str(error))
         if "suspect" in record:
             return Event("left out", seq)
-        picture = self._picture(image)
+        picture = self._paint(image, caption(record))
         self._show(picture)
-        self._recorder.add(stamp(picture, when(record)) if self._look.timestamp else picture)
+        self._recorder.add(picture)
         return Event("painted", seq, time.monotonic() - began)
 
     def _show(self, picture: np.ndarray) -> None:
@@ -175,12 +165,8 @@ class Developer:
             )
 
     def _keep_filters(self) -> None:
-        states = {
-            "deflicker": self._deflicker.state(), "frames": self._frames.state(), "paintings": self._paintings.state()
-        }  # fmt: skip
-        arrays = {f"{part}.{key}": value for part, state in states.items() for key, value in state.items()}
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(buffer, **self._treatment.state())  # type: ignore[arg-type]
         durable.write_file(self._filters_path(self._next), buffer.getvalue())
 
     def _discard(self) -> None:
@@ -196,7 +182,7 @@ class Developer:
             self._lock = -1
 
 
-def when(record: dict[str, Any]) -> str:
+def caption(record: dict[str, Any]) -> str:
     """What a frame's record says of its time, for people: the wall clock, the scene's clock, or its number."""
     if record.get("live"):
         local = time.strftime("%Y-%m-%d %H:%M", time.localtime(record["wall"]))

@@ -36,6 +36,7 @@ from typing import Any
 
 from pleinair import durable
 from pleinair.errors import DiskFullError, ImageError, PleinairError, RollError
+from pleinair.films.treatment import Treatment
 from pleinair.rolls.journal import Journal, Reading
 from pleinair.rolls.originals import SUFFIXES, encode, find_originals, keep_original, original_path, read_original
 from pleinair.rolls.schedule import wall_is_set
@@ -68,6 +69,10 @@ class Look:
     def name(self) -> str:
         """What its folder is called."""
         return f"{Path(self.style).name}-{self.bits}bit"
+
+    def treatment(self) -> Treatment:
+        """What is done to each frame besides painting it, from the film's beginning."""
+        return Treatment(steady=self.steady, deflicker=self.deflicker, timestamp=self.timestamp)
 
 
 @dataclass(frozen=True)

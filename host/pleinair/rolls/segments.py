@@ -13,7 +13,6 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,9 @@ import numpy as np
 
 from pleinair import durable
 from pleinair.errors import OutputError, RollError
-from pleinair.films.recorder import FILM_SUFFIXES, MAX_SIDE, Encoder, even
-from pleinair.images import check_writable
+from pleinair.films.encoder import MAX_SIDE, Encoder, even
+from pleinair.films.recorder import check_film, container_options
+from pleinair.films.remux import Remuxer, read_packets
 
 #: Originals in a segment: what a kill may cost in painting again, and five seconds of film.
 LENGTH = 120
@@ -96,7 +96,7 @@ class SegmentRecorder:
         options = {"fflags": "bitexact", "flush_packets": "1"}
         self._container = av.open(self._file, "w", format="matroska", options=options)
         # In one thread: the same bytes whatever the machine.
-        return Encoder(self._container, width, height, self.fps)
+        return Encoder(self._container, width=width, height=height, fps=self.fps)
 
     @contextlib.contextmanager
     def _disk_errors(self) -> Any:
@@ -164,35 +164,6 @@ def _readable(path: Path) -> Iterator[tuple[Any, Any]]:
         return
 
 
-def _packets(path: Path) -> Iterator[tuple[Any, Any]]:
-    """The packets of a whole segment with their stream."""
-    import av
-
-    with av.open(str(path)) as source:
-        video = source.streams.video[0]
-        for packet in source.demux(video):
-            if packet.size:
-                yield packet, video
-
-
-def _copy(packets: Iterator[tuple[Any, Any]], target: Any, stream: Any, fps: int, count: int) -> tuple[Any, int]:
-    """Packets to the end of a film that has ``count``; its stream, made with the first one, and the new count."""
-    tick = Fraction(1, fps)
-    for packet, source in packets:
-        if stream is None:
-            stream = target.add_stream_from_template(source)
-            stream.time_base = tick
-        elif source.codec_context.extradata != stream.codec_context.extradata:
-            raise RollError("a segment was encoded in another way than the first; paint the roll with pleinair repaint")
-        # Matroska keeps milliseconds and no times of decoding; a film's are whole frames, for both.
-        packet.stream, packet.time_base = stream, tick
-        packet.pts = packet.dts = count
-        packet.duration = 1
-        target.mux(packet)
-        count += 1
-    return stream, count
-
-
 def salvage(segment: Segment, fps: int) -> int:
     """Put in a damaged segment's place what of it can be read, or remove it; how many frames. Raises OSError."""
     import av
@@ -200,7 +171,7 @@ def salvage(segment: Segment, fps: int) -> int:
     part = segment.path.with_name("salvage" + durable.PART)
     try:
         with av.open(str(part), "w", format="matroska", options={"fflags": "bitexact"}) as target:
-            _, count = _copy(_readable(segment.path), target, None, fps, 0)
+            count = Remuxer(target, fps=fps).append(_readable(segment.path))
         if count:
             durable.replace(part, segment.path)
         else:
@@ -219,31 +190,33 @@ def join(segments: Sequence[Segment], film: Path, fps: int, tags: dict[str, str]
 
     check_film(film)
     part = film.parent.absolute() / f".{film.name}.copy.part{film.suffix}"
-    options = {} if film.suffix.lower() == ".mkv" else {"movflags": "faststart"}
-    count, stream = 0, None
     try:
-        with av.open(str(part), "w", options=options) as target:
+        with av.open(str(part), "w", options=container_options(film)) as target:
             target.metadata.update(tags)
+            joined = Remuxer(target, fps=fps)
             for segment in segments:
-                stream, count = _copy(_packets(segment.path), target, stream, fps, count)
-            if count == 0:
-                raise RollError(f"--out {film}: no frame is painted yet, so there is no film")
+                joined.append(_alike(segment, joined))
+            if joined.frames == 0:
+                raise RollError(f"{film}: no frame is painted yet, so there is no film", option="out")
         with part.open("rb") as file:
             durable.sync_file(file.fileno())
         durable.replace(part, film)
     except (av.error.FFmpegError, OSError) as error:
-        raise OutputError(f"--out {film}: {error.strerror}") from error
+        raise OutputError(f"{film}: {error.strerror}", option="out") from error
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
-    return count
+    return joined.frames
 
 
-def check_film(film: Path) -> None:
-    """Raise OutputError when no film could be written there."""
-    if film.suffix.lower() not in FILM_SUFFIXES:
-        raise OutputError(f"--out {film}: a film ends in {', '.join(FILM_SUFFIXES)}")
-    check_writable(film)
+def _alike(segment: Segment, joined: Remuxer) -> Iterator[tuple[Any, Any]]:
+    """A segment's encoded frames with their stream. Raises RollError where they do not fit those before them."""
+    for packet, stream in read_packets(segment.path):
+        if not joined.takes(stream):
+            raise RollError(
+                f"{segment.path}: encoded in another way than those before it; paint the roll with pleinair repaint"
+            )
+        yield packet, stream
 
 
 def count_frames(path: Path) -> int | None:

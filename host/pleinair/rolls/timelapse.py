@@ -21,6 +21,7 @@ from typing import Any
 from pleinair import durable
 from pleinair.cameras.stored import Shooter
 from pleinair.errors import OutputError, RollError
+from pleinair.films.recorder import check_film
 from pleinair.painting.painter import Painter
 from pleinair.rolls.capture import Capture
 from pleinair.rolls.darkroom import Darkroom, Developer, Event, Place, open_look
@@ -28,7 +29,7 @@ from pleinair.rolls.journal import tail
 from pleinair.rolls.notify import Notifier
 from pleinair.rolls.roll import Ledger, Look, Roll, check_there, free_bytes, is_running, read_ledger, read_settings
 from pleinair.rolls.schedule import Daylight, Hours, Schedule
-from pleinair.rolls.segments import check_film, find_segments, join, uncovered
+from pleinair.rolls.segments import find_segments, join, uncovered
 from pleinair.rolls.systemd import tell_systemd
 
 _BEAT = 0.2

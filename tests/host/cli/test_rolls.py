@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pleinair.cameras.framing import Framing, stamp
+from pleinair.cameras.framing import Framing
 from pleinair.cli.main import main
 from pleinair.rolls.roll import Roll, read_ledger, read_settings
 from tests.films import read_video
@@ -173,16 +173,6 @@ def test_turns(rotate, turn):
     framing = Framing(rotate)
     assert framing.size_of((64, 48)) == (wanted.shape[1], wanted.shape[0])
     np.testing.assert_array_equal(framing(image, framing.size_of((64, 48))), wanted)
-
-
-def test_a_stamp_is_read_on_white_and_on_black():
-    for level in (0, 128, 255):
-        image = np.full((360, 640, 3), level, np.uint8)
-        marked = stamp(image, "2026-05-03 14:20")
-        changed = np.abs(marked.astype(int) - level).max(2) > 60
-        rows, columns = np.nonzero(changed)
-        assert rows.min() > 300 and columns.max() < 320 and changed.sum() > 250
-        assert (image == level).all()
 
 
 def test_settings_come_through(place):

@@ -113,7 +113,7 @@ def test_every_frame_once_in_order_and_reported():
         assert threading.current_thread() is main
         seen.append((progress.recorded, progress.latest))
 
-    outcome = run(Levels(LEVELS), Negative(), memory, report)
+    outcome = run(Levels(LEVELS), Negative(), memory, report=report)
     np.testing.assert_allclose(memory.means, WANTED, atol=1)
     assert len(seen) == len(LEVELS) and seen[-1] == (len(LEVELS), str(LEVELS[-1]))
     p = outcome.progress
@@ -201,7 +201,7 @@ def test_several_painters_and_a_failure(done):
 
 def test_several_painters_stop():
     camera, memory, stop = Levels(itertools.cycle(LEVELS)), Memory(), threading.Event()
-    outcome = run(camera, [Negative(), Negative()], memory, lambda p: p.recorded >= 5 and stop.set(), stop)
+    outcome = run(camera, [Negative(), Negative()], memory, report=lambda p: p.recorded >= 5 and stop.set(), stop=stop)
     assert outcome.interrupted and memory.ends == ["finish in False"] and camera.at_rest
     np.testing.assert_allclose(memory.means, (WANTED * 2)[: memory.frames], atol=1)
 
@@ -210,7 +210,7 @@ def test_opencv_has_its_threads_back():
     before, within = cv2.getNumThreads(), list[int]()
     try:
         cv2.setNumThreads(3)
-        run(Levels(LEVELS[:3]), Negative(), Memory(), lambda p: within.append(cv2.getNumThreads()))
+        run(Levels(LEVELS[:3]), Negative(), Memory(), report=lambda p: within.append(cv2.getNumThreads()))
         assert within == [1] * 3 and cv2.getNumThreads() == 3
     finally:
         cv2.setNumThreads(before)
@@ -241,7 +241,7 @@ def test_each_stage_says_how_long_it_was_busy_and_what_it_computed():
 def test_a_fast_camera_waits(tmp_path):
     camera, memory = Levels([100] * 60), Memory(pause=0.01)
     ahead = list[int]()
-    run(camera, Negative(), memory, lambda p: ahead.append(camera.given - memory.frames))
+    run(camera, Negative(), memory, report=lambda p: ahead.append(camera.given - memory.frames))
     assert max(ahead) <= 2 * 4 + 4
 
 
@@ -281,13 +281,13 @@ def test_the_error_of_completing_the_film_is_told_also_when_interrupted():
         run(Levels(LEVELS), Negative(), Full(7))
     stop = threading.Event()
     with pytest.raises(OutputError, match="is in raw"):
-        run(Levels(itertools.cycle(LEVELS)), Negative(), Full(), lambda p: stop.set(), stop)
+        run(Levels(itertools.cycle(LEVELS)), Negative(), Full(), report=lambda p: stop.set(), stop=stop)
 
 
 def test_a_mistake_of_ours_is_raised_as_it_is():
     memory = Memory()
     with pytest.raises(ZeroDivisionError):
-        run(Levels(LEVELS), Negative(), memory, lambda p: 1 // max(0, 3 - p.recorded))
+        run(Levels(LEVELS), Negative(), memory, report=lambda p: 1 // max(0, 3 - p.recorded))
     assert memory.ends == ["finish in False"]
     with pytest.raises(CameraError, match="no frame"):
         run(Levels([]), Negative(), Memory())
@@ -300,7 +300,7 @@ def test_stop_completes_the_film():
         if progress.recorded >= 5:
             stop.set()
 
-    outcome = run(camera, Negative(), memory, report, stop)
+    outcome = run(camera, Negative(), memory, report=report, stop=stop)
     assert outcome.interrupted and memory.ends == ["finish in False"] and camera.at_rest
     assert 5 <= memory.frames < 20
     np.testing.assert_allclose(memory.means, (WANTED * 2)[: memory.frames], atol=1)
@@ -312,7 +312,7 @@ def test_keyboard_interrupt_completes_the_film():
             raise KeyboardInterrupt
 
     memory = Memory()
-    assert run(Levels(itertools.cycle(LEVELS)), Negative(), memory, report).interrupted
+    assert run(Levels(itertools.cycle(LEVELS)), Negative(), memory, report=report).interrupted
     assert memory.ends == ["finish in False"] and memory.frames >= 5
 
 
@@ -320,7 +320,7 @@ def test_stop_before_the_first_frame_leaves_nothing():
     stop, memory = threading.Event(), Memory()
     stop.set()
     with pytest.raises(KeyboardInterrupt):
-        run(Levels(LEVELS), Negative(), memory, None, stop)
+        run(Levels(LEVELS), Negative(), memory, stop=stop)
     assert memory.ends == ["discard"]
 
 
@@ -334,7 +334,7 @@ def test_the_film_is_complete_before_a_slow_camera_is_at_rest():
 
     threading.Timer(0.3, stop.set).start()
     threading.Timer(0.8, lambda: (memory.ends.append("released"), release.set())).start()
-    assert run(Hanging(LEVELS[:3]), Negative(), memory, None, stop).interrupted
+    assert run(Hanging(LEVELS[:3]), Negative(), memory, stop=stop).interrupted
     assert memory.ends == ["finish in False", "released"]
 
 

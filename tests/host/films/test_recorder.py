@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from pleinair.errors import OutputError
-from pleinair.films.recorder import MAX_SIDE, FilmRecorder
+from pleinair.films.encoder import MAX_SIDE
+from pleinair.films.recorder import FilmRecorder
 from tests.films import frame_of, means, read_video
 from tests.house import PYTHONPATH, ROOT
 
@@ -169,7 +170,8 @@ def test_a_second_recorder_is_refused_and_harms_nothing(tmp_path):
 def test_what_a_killed_run_left_plays_and_is_put_aside(tmp_path):
     path = tmp_path / "film.mp4"
     code = (
-        "import sys; from pathlib import Path; from pleinair.films.recorder import FilmRecorder; from tests.films import frame_of\n"
+        "import sys; from pathlib import Path\n"
+        "from pleinair.films.recorder import FilmRecorder; from tests.films import frame_of\n"
         f"r = FilmRecorder(Path({str(path)!r}))\n"
         f"for level in {LEVELS}: r.add(frame_of(level))\n"
         "print('ready', flush=True); sys.stdin.read()"
@@ -219,7 +221,8 @@ def test_without_pyav_films_are_refused_and_the_core_still_works(tmp_path):
         "            raise ModuleNotFoundError(name, name=name)\n"
         "sys.meta_path.insert(0, Absent())\n"
         "sys.modules['av'] = None\n"
-        "import pleinair.network.reference, pleinair.images, pleinair.painting.tiles, pleinair.models, pleinair.cli.values\n"
+        "import pleinair.network.reference, pleinair.images, pleinair.painting.tiles, pleinair.models\n"
+        "import pleinair.cli.values\n"
         "import importlib.util\n"
         "found = importlib.util.find_spec\n"
         "importlib.util.find_spec = lambda name: None if name == 'av' else found(name)\n"
@@ -237,4 +240,4 @@ def test_without_pyav_films_are_refused_and_the_core_still_works(tmp_path):
         capture_output=True, text=True,
     )  # fmt: skip
     assert run.stderr == "" and run.stdout.splitlines()[0] == "2"
-    assert [line.count("needs av (PyAV): pip install 'pleinair[cpu]'") for line in run.stdout.splitlines()] == [0, 1, 1]
+    assert [line.count("needs av (PyAV): pip install '.[cpu]'") for line in run.stdout.splitlines()] == [0, 1, 1]

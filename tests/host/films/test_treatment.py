@@ -1,0 +1,169 @@
+"""The treatment: its order, its memory, and that a roll's film and a direct film of the same frames are the same."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pleinair.cameras.stored import Frame
+from pleinair.films import pipeline
+from pleinair.films.deflicker import Deflicker
+from pleinair.films.pipeline import run
+from pleinair.films.recorder import FilmRecorder
+from pleinair.films.stamp import stamp
+from pleinair.films.steadiness import Steady
+from pleinair.films.treatment import Treatment
+from pleinair.rolls.roll import Look, Roll, Settings
+from pleinair.rolls.timelapse import finish
+from tests.films import read_video
+
+WIDTH, HEIGHT, FRAMES = 96, 64, 30
+STEADY, DEFLICKER = 4, 8
+
+
+def flickering_frames() -> list[np.ndarray]:
+    """A scene that stands still but for a moving square, under noise, with an exposure that jumps."""
+    chance = np.random.default_rng(11)
+    scene = np.add.outer(np.linspace(30, 120, HEIGHT), np.linspace(0, 60, WIDTH))[..., None] * (1.0, 0.9, 0.7)
+    frames = []
+    for number in range(FRAMES):
+        image = scene * (1.0, 1.2, 0.9)[number % 3] + chance.normal(0, 1.5, scene.shape)
+        image[20:30, 2 * number : 2 * number + 10] = 210
+        frames.append(np.clip(np.rint(image), 0, 255).astype(np.uint8))
+    return frames
+
+
+class Camera:
+    """The frames, called by their numbers."""
+
+    name, size, count = "frames", (WIDTH, HEIGHT), FRAMES
+
+    def __init__(self) -> None:
+        self.skipped = list[str]()
+
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        """See Camera."""
+        for number, image in enumerate(flickering_frames()):
+            yield Frame(image, number, float(number), f"no {number}", number)
+
+
+class Posters:
+    """A painter that answers a grey level with thirty, as networks amplify."""
+
+    name = "posters"
+
+    def paint(self, frame: np.ndarray) -> np.ndarray:
+        """See Painter."""
+        return 255 - frame // 30 * 30
+
+    def close(self) -> None:
+        """See Painter."""
+
+
+def direct_film(path: Path, **treatment) -> list[np.ndarray]:
+    """The film that the pipeline makes of the frames."""
+    run(Camera(), Posters(), FilmRecorder(path), **treatment)
+    return read_video(path)
+
+
+def roll_film(folder: Path, **treatment) -> list[np.ndarray]:
+    """The film of a roll that holds the same frames, without loss."""
+    look = Look("posters", 8, **treatment)
+    roll = Roll.create(folder, Settings("frames", (WIDTH, HEIGHT), look, spool="png", piece=FRAMES, keep_free=0))
+    with contextlib.closing(roll):
+        for frame in Camera().frames():
+            record = {"t": frame.seconds, "wall": 0.0, "position": frame.position, "name": frame.name}
+            roll.keep(frame.image, record)
+        finish(roll, look, folder.with_suffix(".mp4"), painter=lambda *_: Posters())
+    return read_video(folder.with_suffix(".mp4"))
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch) -> None:
+    """Pieces are encoded by one thread, direct films by as many as there are cores: here by one, too."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+
+
+ALL = {"steady": STEADY, "deflicker": DEFLICKER, "timestamp": True}
+
+
+@pytest.mark.parametrize("treatment", [{}, {"steady": STEADY}, {"deflicker": DEFLICKER}, {"timestamp": True}, ALL])
+def test_a_rolls_film_and_a_direct_film_of_the_same_frames_are_equal(tmp_path, treatment):
+    direct, from_roll = direct_film(tmp_path / "direct.mp4", **treatment), roll_film(tmp_path / "roll", **treatment)
+    assert len(direct) == len(from_roll) == FRAMES
+    np.testing.assert_array_equal(direct, from_roll)
+
+
+class SteadyFirst(Treatment):
+    """Steadies before it evens out the light."""
+
+    def before(self, frame: np.ndarray) -> np.ndarray:
+        return self._deflicker(self._frames(frame))
+
+
+class StampFirst(Treatment):
+    """Steadies the painting with its time already on it."""
+
+    def after(self, painting: np.ndarray, caption: str = "") -> np.ndarray:
+        return self._paintings(stamp(painting, caption))
+
+
+class PaintingsUnsteadied(Treatment):
+    """Forgets the second steadying."""
+
+    def after(self, painting: np.ndarray, caption: str = "") -> np.ndarray:
+        return stamp(painting, caption)
+
+
+@pytest.mark.parametrize("other", [SteadyFirst, StampFirst, PaintingsUnsteadied])
+def test_another_order_in_one_of_them_would_be_noticed(tmp_path, monkeypatch, other):
+    from_roll = roll_film(tmp_path / "roll", **ALL)
+    monkeypatch.setattr(pipeline, "Treatment", other)
+    assert not np.array_equal(direct_film(tmp_path / "direct.mp4", **ALL), from_roll)
+
+
+def test_the_order_is_deflicker_steady_paint_steady_stamp():
+    treatment = Treatment(**ALL)
+    even_light, frames, paintings = Deflicker(DEFLICKER), Steady(STEADY), Steady(STEADY)
+    for number, frame in enumerate(flickering_frames()):
+        prepared = treatment.before(frame)
+        np.testing.assert_array_equal(prepared, frames(even_light(frame)))
+        painting = 255 - prepared // 30 * 30
+        wanted = stamp(paintings(painting), f"no {number}")
+        np.testing.assert_array_equal(treatment.after(painting, f"no {number}"), wanted)
+
+
+def test_it_goes_on_from_what_it_remembers():
+    whole, first, second = Treatment(**ALL), Treatment(**ALL), Treatment(**ALL)
+    for number, frame in enumerate(flickering_frames()):
+        if number == 12:
+            state = first.state()
+            assert sorted(state) == ["deflicker.before", "deflicker.lift", "frames.held", "paintings.held"]
+            second.restore(state)
+        part = first if number < 12 else second
+        wanted = whole.after(255 - whole.before(frame), "now")
+        np.testing.assert_array_equal(part.after(255 - part.before(frame), "now"), wanted)
+
+
+def test_what_is_no_memory_changes_nothing():
+    treatment, untouched = Treatment(**ALL), Treatment(**ALL)
+    frame, *frames = flickering_frames()
+    treatment.after(treatment.before(frame))
+    untouched.after(untouched.before(frame))
+    foreign = Treatment(**ALL).state()
+    del foreign["paintings.held"]
+    with pytest.raises(KeyError):
+        treatment.restore(foreign)
+    for frame in frames:
+        np.testing.assert_array_equal(treatment.before(frame), untouched.before(frame))
+
+
+def test_values_out_of_range_are_refused():
+    for wrong in ({"steady": -1}, {"steady": 17}, {"deflicker": -1}, {"deflicker": 241}):
+        with pytest.raises(ValueError):
+            Treatment(**wrong)
