@@ -1,19 +1,21 @@
-"""A network for one size of frame, lowered to the few operations that integer engines are fast at.
+"""Lowering: from a network to a program for one size of frame, in the few operations that integer engines do fast.
 
-Everything here is NHWC with static shapes and no batch: [height, width, channels]. Four exact rewrites:
+All values are NHWC of fixed shape without the batch: [height, width, channels]. Lowering rewrites the network in four
+ways. None of them changes a pixel.
 
-- *Window*: only the pixels that are asked for are computed, and in each layer only what they depend on. A frame's
-  reflected margin is thus eaten up layer by layer, and the zeros that the network pads with are used only where
-  the window's dependence reaches the end of the piece.
-- *Blocks*: a convolution from or to few channels leaves vector units mostly idle. ``b`` neighbours in a row can be
-  read as one pixel of b times the channels, which is the same memory (:class:`View`), so a k x k convolution
-  becomes one of k rows and fewer columns on longer vectors, that computes ``b`` outputs at once as channels.
-  Blocked by rows too, a block's rows come out as channels and are sorted afterwards (:class:`Unblock`).
-- *Merged upsampling*: doubling, then 3 x 3, equals a 2 x 2 convolution at half the size with four times the outputs
-  and sums of neighbouring weights, where those still fit into 8 bits (they do in 4-bit networks).
-- *Requantisation* belongs to its convolution.
+- *Window*: a program computes only the pixels that are asked for, and of each layer only what those depend on. So a
+  frame's reflected margin shrinks from layer to layer. The zeros that the network pads with are used only where the
+  window depends on pixels beyond the end of the piece.
+- *Blocks*: a convolution from or to few channels leaves most of a vector unit idle. ``b`` neighbours in a row are the
+  same bytes as one pixel with b times the channels (:class:`View`). A k x k convolution then becomes one with fewer
+  columns and longer vectors that computes ``b`` outputs at once, as channels. Rows can be blocked too: their outputs
+  come out as channels and are sorted afterwards (:class:`Unblock`).
+- *Merged doubling*: a doubling followed by a 3 x 3 convolution equals a 2 x 2 convolution at half the size with four
+  times the outputs. Its weights are sums of the old ones. It is done where the sums fit into 8 bits, as they do in
+  4-bit networks.
+- *Requantisation* is part of its convolution.
 
-Source of the blocks and the merged upsampling: Shi et al. 2016, "Is the deconvolution layer the same as a
+Source of the blocks and of the merged doubling: Shi et al. 2016, "Is the deconvolution layer the same as a
 convolutional layer?", arXiv:1609.07009, read backwards.
 """
 
@@ -34,11 +36,11 @@ Shape = tuple[int, int, int]
 Range = tuple[int, int]
 #: Rows and columns that a blocked convolution may compute as one.
 _BLOCKS = (1, 2, 4)
-#: What decides between blocks, in multiply-accumulates: matrix kernels work on multiples of so many outputs, and on so
-#: many at least unless the engine says otherwise; gathering what lies under one tap costs as much as so many, and so
-#: does sorting one row of a block. Fitted to ONNX Runtime's times on x86-64.
+#: What a block costs, in multiply-accumulates. Matrix kernels compute multiples of _OUTPUTS channels, and LEAST_OUTPUTS
+#: at least unless the engine says otherwise. Gathering what lies under one tap costs _TAP, sorting one row of a block
+#: _SORTING. Fitted to ONNX Runtime's times on x86-64.
 _OUTPUTS, LEAST_OUTPUTS, _TAP, _SORTING = 16, 32, 220, 3000
-#: By how much a window may grow, at either end of an axis, so that blocks and doublings come out even.
+#: Most pixels by which a window may grow at either end of an axis, so that blocks and doublings come out even.
 _SLACK = 16
 
 
@@ -53,9 +55,9 @@ class Input:
 class Convolve:
     """``clamp(round_half_even((sum(w * x) + bias) / 2**shift), low, high)`` of value ``source``.
 
-    ``weight`` int16 or int8 [O, kh, kw, I]; ``bias``, ``shift`` int64 [O]; ``strides`` down, right; ``pads`` of zeros:
-    top, left, bottom, right. Output signed where ``low`` is below 0. ``weight_bits`` as the network says, so of merged
-    weights those of the network that they are sums in.
+    ``weight``: int16 or int8 [O, kh, kw, I]; ``bias``, ``shift``: int64 [O]; ``strides``: down, right; ``pads``, rows
+    and columns of zeros: top, left, bottom, right. The output is signed where ``low`` is below 0. ``weight_bits`` is
+    what the network says; merged weights, being sums, keep the width of the weights that they sum.
     """
 
     shape: Shape
@@ -72,7 +74,7 @@ class Convolve:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates, those with zeros of blocks and pads included."""
+        """Multiply-accumulates, including those with the zeros of blocks and pads."""
         return int(self.shape[0] * self.shape[1] * self.weight.size)
 
 
@@ -118,10 +120,10 @@ Operation = Input | Convolve | View | Double | Unblock | Join
 
 @dataclass(frozen=True)
 class Program:
-    """Operations in order of execution; an operation's number names its value, the last one is the painting.
+    """Operations in order of execution. A value is named by its operation's number; the last one is the painting.
 
-    ``reads``: the window of the piece that the input is; ``paints``: the one that comes out. It holds the one that
-    was asked for and may be some pixels larger; those beyond are not the network's.
+    ``reads`` is the window of the piece that goes in and ``paints`` the one that comes out. ``paints`` contains the
+    window that was asked for and may be some pixels larger. The pixels beyond the one asked for are not right.
     """
 
     bits: int
@@ -139,7 +141,7 @@ class Program:
         return self.bits > 8 or any(c.weight_bits > 8 for c in self.convolutions())
 
     def macs(self) -> int:
-        """Multiply-accumulates of one run, those with zeros included."""
+        """Multiply-accumulates of one run, including those with zeros."""
         return sum(c.macs for c in self.convolutions())
 
 
@@ -187,7 +189,7 @@ class _Form:
         return max(0, low * self.stride - reach), min(extent, (high - 1) * self.stride + reach + 1)
 
     def gives_evenly(self, gives: Range) -> bool:
-        """Whether the layer can give exactly these."""
+        """Whether the layer can give exactly the pixels ``gives``."""
         if isinstance(self.layer, Upsample):
             return gives[0] % 2 == gives[1] % 2 == 0
         if isinstance(self.layer, _Merged):
@@ -195,7 +197,7 @@ class _Form:
         return (gives[1] - gives[0]) % self.step == 0
 
     def pads(self, gives: Range, source: Range) -> Range | None:
-        """Zeros before and after ``source`` for exactly ``gives``; None where there is no such number."""
+        """Zeros to put before and after ``source`` so that the layer gives ``gives``; None where it cannot."""
         if isinstance(self.layer, Upsample):
             return 0, 0
         if isinstance(self.layer, _Merged):
@@ -223,10 +225,24 @@ class _Step:
 
 
 def _axis(chain: list[_Form], needed: list[Range], extent: int, gives: Range) -> list[_Step] | None:
-    """Steps of all layers so that the last gives ``gives``, right wherever ``needed`` says; None if there are none.
+    """Steps of all layers so that the last one gives ``gives``; None where that is not possible.
 
-    Each layer gives what is needed of it, and more, with zeros for neighbours, only where something would not come
-    out even. ``extent`` is the pieces'; ``needed[k]`` what layer k must give, ``needed[0]`` of the piece comes first.
+    What a layer gives is right at ``needed`` pixels at least: ``needed[k + 1]`` for layer k, and ``needed[0]`` is what
+    the first layer reads of the piece. A layer gives more than is needed of it only where something would not come
+    out even. The extra pixels are wrong, because zeros stand in for the neighbours that were not computed.
+
+    Example, with half-open ranges: a piece of 16 pixels, of which 0-4 are asked for. Read it upwards.
+
+        layer             needs of its source   is needed   gives   reads   zeros before
+        3 tap             0-7                   0-6         0-6     0-7     1
+        3 tap, stride 2   0-6                   0-3         0-3     0-6     1
+        doubling          0-3                   0-5         0-6     0-3
+        3 tap             0-5                   0-4         0-5     0-6     1
+
+    The doubling gives pairs, so it gives 0-6 though 0-5 would do, and the last layer gives 0-5. Zeros stand before
+    pixel 0 alone, since it is an end of the piece; at the other end each layer reads pixels of the one before.
+
+    ``extent`` is the length of the piece.
     """
     if not chain:
         return []
@@ -237,9 +253,8 @@ def _axis(chain: list[_Form], needed: list[Range], extent: int, gives: Range) ->
         sources = [(gives[0] // 2, gives[1] // 2)]
     elif isinstance(form.layer, _Merged):
         start, stop = gives[0] // 2, (gives[1] + 1) // 2
-        sources = [
-            (start + a, stop - b) for a, b in product((0, 1), repeat=2) if start + a <= low and stop - b >= high
-        ]  # fmt: skip
+        sources = [(start + a, stop - b) for a, b in product((0, 1), repeat=2)]
+        sources = [(first, last) for first, last in sources if first <= low and last >= high]
     else:
         first, last = gives[0] * form.stride, gives[1] * form.stride
         starts = range(min(low, first), max(0, first - form.reach) - 1, -1)
@@ -256,7 +271,10 @@ def _axis(chain: list[_Form], needed: list[Range], extent: int, gives: Range) ->
 
 
 def _fit(chain: list[_Form], window: Range, extent: int) -> list[_Step] | None:
-    """The steps for the smallest window around ``window`` that comes out even, as the whole does without merging."""
+    """The steps for the smallest window around ``window`` that comes out even.
+
+    Without merged doublings the whole axis always does, so there is an answer.
+    """
     needed = [window]
     for k in range(len(chain) - 1, -1, -1):
         needed.insert(0, chain[k].needs(needed[0], chain[k - 1].extent if k else extent))
@@ -274,7 +292,7 @@ def _fit(chain: list[_Form], window: Range, extent: int) -> list[_Step] | None:
 
 
 def _span(kernel: int, step: int, view: int) -> int:
-    """Pixels under a kernel that computes ``step`` neighbours, whole views of them."""
+    """Pixels under a kernel that computes ``step`` neighbours, rounded up to whole views."""
     return -(-(kernel + step - 1) // view) * view
 
 
@@ -285,22 +303,21 @@ def blocked(weight: np.ndarray, rows: int, columns: int) -> np.ndarray:
     source is read ``columns`` pixels at once, the first of them k // 2 before the block.
     """
     outputs, kernel, _, inputs = weight.shape
-    wide = np.zeros(
-        (rows, columns, outputs, kernel + rows - 1, _span(kernel, columns, columns), inputs), weight.dtype
-    )  # fmt: skip
+    shape = (rows, columns, outputs, kernel + rows - 1, _span(kernel, columns, columns), inputs)
+    wide = np.zeros(shape, weight.dtype)
     for r, c in product(range(rows), range(columns)):
         wide[r, c, :, r : r + kernel, c : c + kernel] = weight
     return wide.reshape(rows * columns * outputs, kernel + rows - 1, -1, columns * inputs)
 
 
-def merged(weight: np.ndarray) -> np.ndarray:
-    """Weights [O, 3, 3, I] that follow a doubling as [4 * O, 2, 2, I] before it, int16.
+def merged(weight: np.ndarray, dtype: type[np.signedinteger] = np.int16) -> np.ndarray:
+    """The weights [4 * O, 2, 2, I] that do at half the size what a doubling and then ``weight`` [O, 3, 3, I] do.
 
-    Channel (a * 2 + b) * O + o at window (i, j) of rows i - 1, i and columns j - 1, j is output o at 2i - 1 + a,
-    2j - 1 + b of the doubled size.
+    They are sums of up to four weights, which ``dtype`` must hold. At position (i, j) they read rows i - 1, i and
+    columns j - 1, j; channel (a * 2 + b) * O + o is then output o at row 2i - 1 + a and column 2j - 1 + b.
     """
     outputs, _, _, inputs = weight.shape
-    wide = np.zeros((2, 2, outputs, 2, 2, inputs), np.int16)
+    wide = np.zeros((2, 2, outputs, 2, 2, inputs), dtype)
     for a, b, i, j in product(range(2), range(2), range(3), range(3)):
         wide[a, b, :, (a + i) // 2, (b + j) // 2] += weight[:, i, j]
     return wide.reshape(4 * outputs, 2, 2, inputs)
@@ -309,7 +326,35 @@ def merged(weight: np.ndarray) -> np.ndarray:
 # -- the program
 
 
+def _convolve(
+    c: Convolution,
+    source: int,
+    weight: np.ndarray,
+    size: tuple[int, int],
+    *,
+    strides: tuple[int, int],
+    pads: tuple[int, int, int, int],
+) -> Convolve:
+    """``c`` with other weights, some times its outputs; bias and shift are repeated for them. ``size``: h, w."""
+    repeat = len(weight) // c.outputs
+    return Convolve(
+        shape=(*size, len(weight)),
+        source=source,
+        name=c.name,
+        weight=weight,
+        bias=np.tile(c.bias, repeat),
+        shift=np.tile(c.shift, repeat),
+        strides=strides,
+        pads=pads,
+        low=c.low,
+        high=c.high,
+        weight_bits=c.weight_bits,
+    )
+
+
 class _Lowering:
+    """The program so far; each method adds operations and returns the number of the value that they give."""
+
     def __init__(self) -> None:
         self.operations: list[Operation] = []
 
@@ -321,7 +366,7 @@ class _Lowering:
         return self.operations[value].shape
 
     def view(self, value: int, block: int) -> int:
-        """``block`` neighbours of a row as one pixel."""
+        """Read ``block`` neighbours of a row as one pixel."""
         if block == 1:
             return value
         height, width, channels = self.shape(value)
@@ -338,15 +383,8 @@ class _Lowering:
         weight = blocked(c.weight.transpose(0, 2, 3, 1), rows, columns)
         value = self.view(value, view)
         pads = (down.pads[0], right.pads[0] // view, down.pads[1], right.pads[1] // view)
-        repeat = rows * columns
-        shape = (
-            (down.gives[1] - down.gives[0]) // rows, (right.gives[1] - right.gives[0]) // columns, repeat * c.outputs,
-        )  # fmt: skip
-        strides = (c.stride * rows, c.stride)
-        value = self.add(
-            Convolve(shape, value, c.name, weight, np.tile(c.bias, repeat), np.tile(c.shift, repeat), strides, pads,
-                     c.low, c.high, c.weight_bits)
-        )  # fmt: skip
+        height, width = (down.gives[1] - down.gives[0]) // rows, (right.gives[1] - right.gives[0]) // columns
+        value = self.add(_convolve(c, value, weight, (height, width), strides=(c.stride * rows, c.stride), pads=pads))
         return self.unview(self.unblock(value, rows), columns)
 
     def unblock(self, value: int, rows: int) -> int:
@@ -359,15 +397,12 @@ class _Lowering:
         height, width = (step.gives[1] - step.gives[0] for step in (down, right))
         weight = merged(c.weight.transpose(0, 2, 3, 1))
         pads = down.pads[0], right.pads[0], down.pads[1], right.pads[1]
-        value = self.add(
-            Convolve((height // 2, width // 2, 4 * c.outputs), value, c.name, weight, np.tile(c.bias, 4),
-                     np.tile(c.shift, 4), (1, 1), pads, c.low, c.high, c.weight_bits)
-        )  # fmt: skip
+        value = self.add(_convolve(c, value, weight, (height // 2, width // 2), strides=(1, 1), pads=pads))
         return self.unview(self.unblock(value, 2), 2)
 
 
 def _chain(network: IntegerNetwork, merge: bool) -> list[_Link]:
-    """Layers in a row, residual blocks' bodies among them."""
+    """The layers in a row, the bodies of residual blocks among them, with doublings merged where ``merge``."""
     chain: list[_Link] = []
     for layer in network.layers:
         if isinstance(layer, Residual):
@@ -380,7 +415,7 @@ def _chain(network: IntegerNetwork, merge: bool) -> list[_Link]:
 
 
 def fits(c: Convolution) -> bool:
-    """Whether a convolution after a doubling can be merged with it: 3 x 3, sums of weights within int8."""
+    """Whether a convolution can be merged with a doubling before it: 3 x 3, and sums of weights within int8."""
     if c.kernel != 3 or c.stride != 1 or c.weight_bits > 8:
         return False
     return int(np.abs(merged(c.weight.transpose(0, 2, 3, 1))).max()) <= 127
@@ -391,16 +426,16 @@ def lower(
 ) -> Program:
     """The program for pieces of ``height`` x ``width``, multiples of the network's stride.
 
-    ``window`` is what is asked of the painting, by default all of it. The painting's window equals, pixel by pixel,
-    that of the network run on the whole piece (:func:`pleinair.network.reference.run`). ``least_outputs``: convolutions to fewer
-    channels cost an engine as much, which speaks for blocks.
+    ``window`` is what is asked of the painting, by default all of it. Every pixel there equals that of the network
+    run on the whole piece (:func:`pleinair.network.reference.run`). ``least_outputs`` is the number of channels below
+    which a convolution gets no cheaper for the engine, which speaks for blocks.
     """
     if height % network.stride or width % network.stride or min(height, width) < 1:
         raise ValueError(f"{height}x{width}: not a multiple of the stride {network.stride}")
     window = window or Window(0, 0, height, width)
     if not (0 <= window.top < window.bottom <= height and 0 <= window.left < window.right <= width):
         raise ValueError(f"{window}: not within {height}x{width}")
-    # With zeros around it a block may not come out even; nothing blocked always does.
+    # With zeros around it a block may not come out even. Without blocks everything does.
     for merge, smallest in ((True, 3), (False, 3), (False, 9), (False, MAX_KERNEL + 1)):
         rows, columns = _forms(_chain(network, merge), height, width, smallest, least_outputs)
         down = _fit(rows, (window.top, window.bottom), height)
@@ -411,8 +446,12 @@ def lower(
 
 
 def _emit(
-    network: IntegerNetwork, rows: list[_Form], columns: list[_Form], down: list[_Step], right: list[_Step]
-) -> Program:  # fmt: skip
+    network: IntegerNetwork,
+    rows: list[_Form],
+    columns: list[_Form],
+    down: list[_Step],
+    right: list[_Step],
+) -> Program:
     lowering = _Lowering()
     reads = Window(down[0].reads[0], right[0].reads[0], down[0].reads[1], right[0].reads[1])
     value = lowering.add(Input(reads.shape))
@@ -439,7 +478,7 @@ def _emit(
 
 
 def _joins(network: IntegerNetwork) -> dict[str, str]:
-    """The last convolution's name of each residual block, and the first one's."""
+    """For each residual block the name of its last convolution, and that of its first."""
     return {layer.body[-1].name: layer.body[0].name for layer in network.layers if isinstance(layer, Residual)}
 
 

@@ -3,23 +3,24 @@
 Input ``x`` is uint8 [1, h, w, 3], the pixels that the program reads; output ``y`` uint8 [1, h, w, 3], those it paints.
 
 No engine multiplies 16-bit integers, so numbers are written in bytes: an activation as ``256 * high + low``, both
-uint8, and a weight as ``256 * high + low``, low around 0. A convolution is four matrix products with int32 sums.
+uint8, and a weight as ``256 * high + low`` with ``low`` around 0. A convolution is four matrix products of bytes, with
+int32 sums.
 
-*Gathering.* A value is kept as planes, one per byte, each a table [pixels, channels]. A row of the left matrix is the
-table's rows at one output's taps, which ``Gather`` copies; strides and doublings are nothing but other row numbers. A
-``Scan`` does so for some rows of the output at a time, so what lies between the tables and the result is small enough
-for a core's cache.
+*Gathering.* A value is kept as planes, one for each byte. A plane is a table [pixels, channels]. One row of the left
+matrix is the rows of the table at one output's taps; ``Gather`` copies them. Strides and doublings are nothing but
+other row numbers. A ``Scan`` computes some rows of the output at a time, so that what lies between the tables and the
+result fits a core's cache.
 
-*Doublings* followed by 3 x 3 are merged into 2 x 2 of half the size (see pleinair.engines.lowering): sums of up to four weights
-take a third byte, so six products instead of four, but each has 4/9 of the multiply-accumulates.
+*Doublings* followed by 3 x 3 are merged into 2 x 2 at half the size (:func:`pleinair.engines.lowering.merged`). Sums of
+up to four weights take a third byte: six products instead of four, each with 4/9 of the multiply-accumulates.
 
-*Low bytes* of weights up to 32767 reach from some -128 .. 0, a column's choice, to 255 more; a zero point makes them
-int8, for which kernels are twice as fast as for uint8. On x86 without VNNI sums of uint8 x int8 products saturate:
-``signed=False`` makes all weights uint8, whose sums are exact everywhere.
+*Low bytes* of weights up to 32767 start somewhere in -128 .. 0, chosen for each column, and span 256 values. A zero
+point makes them int8, for which kernels are twice as fast as for uint8. On x86 without VNNI sums of uint8 x int8
+products saturate; there ``signed=False`` makes all weights uint8, whose sums are exact everywhere.
 
 *Requantisation.* A product over 2**shift is a float32 without loss as long as its sum and its share of the bias are
-within 2**24: ``MatMulIntegerToFloat`` makes it one in passing. Otherwise it goes to float64 as it is. Added up in
-float64, all are multiples of 2**-shift, fewer than 2**53 of them, so exact; ``Round`` is half to even.
+within 2**24: ``MatMulIntegerToFloat`` makes it one in passing. Otherwise it goes to float64 as it is. In float64 all
+products are multiples of 2**-shift, fewer than 2**53 of them, so their sum is exact. ``Round`` is half to even.
 
 Needs the ``onnx`` package.
 """
@@ -27,12 +28,11 @@ Needs the ``onnx`` package.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import Any
 
 import numpy as np
 
-from pleinair.engines.lowering import Convolve, Double, Input, Join, Program, Unblock, View
+from pleinair.engines.lowering import Convolve, Double, Input, Join, Program, Unblock, View, merged
 
 #: Values of the output that one step computes: those of a step's float64 sums fit a core's second-level cache.
 _STEP_VALUES = 48_000
@@ -237,9 +237,7 @@ class _Builder:
             image = g.reshape(g.first_rows(plane, height * width), height, width, value.channels)
             planes.append(g.reshape(g.add("Pad", image, amounts, mode="constant"), -1, value.channels))
         height, width = height + top + bottom, width + left + right
-        around = _Value(
-            planes, scale * height, scale * width, value.channels, width, doubled=value.doubled
-        )  # fmt: skip
+        around = _Value(planes, scale * height, scale * width, value.channels, pitch=width, doubled=value.doubled)
         return around, scale * top - pads[0], scale * left - pads[1]
 
     # -- one convolution
@@ -249,9 +247,12 @@ class _Builder:
         height, width, outputs = c.shape
         if source.doubled and c.weight.shape[1:3] == (3, 3) and c.strides == (1, 1) and join is None:
             blocks = replace(
-                c, shape=(-(-(height + above) // 2), -(-(width + before) // 2), 4 * outputs), weight=_merged(c.weight),
-                bias=np.tile(c.bias, 4), shift=np.tile(c.shift, 4),
-            )  # fmt: skip
+                c,
+                shape=(-(-(height + above) // 2), -(-(width + before) // 2), 4 * outputs),
+                weight=merged(c.weight, np.int64),
+                bias=np.tile(c.bias, 4),
+                shift=np.tile(c.shift, 4),
+            )
             rows, columns = source.size
             planes = self.computed(blocks, replace(source, height=rows, width=columns, doubled=False), 0, 0, None)
             planes = [self.graph.reshape(plane, -1, outputs) for plane in planes]
@@ -265,9 +266,7 @@ class _Builder:
         """The value so that two rows further are everywhere equally many rows of the tables further."""
         return self.plain(value) if value.doubled and value.blocks else value
 
-    def computed(
-        self, c: Convolve, source: _Value, above: int, before: int, join: Join | None
-    ) -> list[str]:  # fmt: skip
+    def computed(self, c: Convolve, source: _Value, above: int, before: int, join: Join | None) -> list[str]:
         """Tables of the convolution's bytes, or of its sum with the trunk. No zeros are added."""
         height, width, outputs = c.shape
         rows = _rows_of_a_step(height, width * outputs)
@@ -315,8 +314,15 @@ class _Builder:
         return numbers
 
     def accumulated(
-        self, g: _Graph, c: Convolve, terms: list[_Term], source: _Value, index: str, taps: tuple[int, int], pixels: int
-    ) -> str:  # fmt: skip
+        self,
+        g: _Graph,
+        c: Convolve,
+        terms: list[_Term],
+        source: _Value,
+        index: str,
+        taps: tuple[int, int],
+        pixels: int,
+    ) -> str:
         """The accumulators over 2**shift, float64 [pixels, outputs]."""
         outputs = len(c.bias)
         per_tap = _taps_of_a_group(c)
@@ -347,10 +353,16 @@ class _Builder:
             if bound <= _FLOAT32_EXACT:
                 bias = share * scale if fused else np.zeros(outputs)
                 y = g.add(
-                    "MatMulIntegerToFloat", x, g.constant(weight), g.constant(np.float32(1)),
-                    g.constant(scale.astype(np.float32)), zero, g.constant(point), g.constant(bias.astype(np.float32)),
+                    "MatMulIntegerToFloat",
+                    x,
+                    g.constant(weight),
+                    g.constant(np.float32(1)),
+                    g.constant(scale.astype(np.float32)),
+                    zero,
+                    g.constant(point),
+                    g.constant(bias.astype(np.float32)),
                     domain=_MICROSOFT,
-                )  # fmt: skip
+                )
                 sums = narrow.setdefault(term.exponent, [])
                 if sums and sums[-1][1] + bound <= _FLOAT32_EXACT:
                     other, bounded = sums.pop()
@@ -392,9 +404,8 @@ class _Builder:
         step = helper.make_graph(body.nodes, g.name("step"), ins, outs)
         inputs = [g.constant(start.astype(np.int32)) for start in starts]
         results = [g.name("scan") for _ in parts]
-        g.nodes.append(
-            helper.make_node("Scan", inputs, results, name=results[0], body=step, num_scan_inputs=len(inputs))
-        )  # fmt: skip
+        loop = helper.make_node("Scan", inputs, results, name=results[0], body=step, num_scan_inputs=len(inputs))
+        g.nodes.append(loop)
         return [g.reshape(result, steps * pixels, outputs) for result in results]
 
 
@@ -402,15 +413,6 @@ def _rows_of_a_step(height: int, row: int) -> int:
     """Rows of ``row`` values that a step computes: an even number, with few to spare in the last step."""
     most = max(2, min(height + height % 2, _STEP_VALUES // row // 2 * 2))
     return min(range(2, most + 1, 2), key=lambda rows: -(-height // rows) * rows - height + 8 * (most - rows) / most)
-
-
-def _merged(weight: np.ndarray) -> np.ndarray:
-    """3 x 3 weights [O, 3, 3, I] that follow a doubling as int64 [4 * O, 2, 2, I] before it (see pleinair.engines.lowering)."""
-    outputs, _, _, inputs = weight.shape
-    merged = np.zeros((2, 2, outputs, 2, 2, inputs), np.int64)
-    for a, b, i, j in product(range(2), range(2), range(3), range(3)):
-        merged[a, b, :, (a + i) // 2, (b + j) // 2] += weight[:, i, j]
-    return merged.reshape(4 * outputs, 2, 2, inputs)
 
 
 def _taps_of_a_group(c: Convolve) -> int:

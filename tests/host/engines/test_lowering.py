@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from pleinair.engines import lowering
 from pleinair.engines.lowering import Convolve, Double, Input, Join, Program, Unblock, View, blocked, lower, merged
 from pleinair.models import load_model
 from pleinair.network import reference
@@ -117,6 +118,23 @@ def test_blocked_and_merged_weights_by_hand():
     # Top left phase: row i - 1 holds the doubled rows above and at the window's first, row i the one below.
     assert few[0, :, :, 0].tolist() == [[1 + 2 + 4 + 5, 3 + 6], [7 + 8, 9]]
     assert few[3, :, :, 0].tolist() == [[1, 2 + 3], [4 + 7, 5 + 6 + 8 + 9]]
+    assert few.dtype == np.int16 and merged(np.full((1, 3, 3, 1), 1 << 30), np.int64).max() == 4 << 30
+
+
+def test_the_worked_example_of_one_axis():
+    zero = np.zeros(1, np.int64)
+
+    def taps(name: str, stride: int = 1) -> Convolution:
+        return Convolution(name, np.zeros((1, 1, 3, 3), np.int8), zero, zero, stride, 8, 8)
+
+    layers = [taps("first"), taps("down", 2), Upsample(), taps("last")]
+    chain = [lowering._Form(layer, extent) for layer, extent in zip(layers, (16, 8, 16, 16), strict=True)]
+    assert [(step.gives, step.reads, step.pads) for step in lowering._fit(chain, (0, 4), 16)] == [
+        ((0, 6), (0, 7), (1, 0)),
+        ((0, 3), (0, 6), (1, 0)),
+        ((0, 6), (0, 3), (0, 0)),
+        ((0, 5), (0, 6), (1, 0)),
+    ]
 
 
 def test_macs_are_what_is_computed():
