@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pleinair.cameras.stored import Frame, Shooter
+from pleinair.cameras.camera import Frame, Shooter
 from pleinair.errors import CameraError
 from pleinair.network.integer import Convolution, IntegerNetwork, validate
 from pleinair.rolls.roll import Look

@@ -14,7 +14,7 @@ ROOMS = ("host", "training", "hw", "pi")
 MAY_IMPORT = {"host": {"host"}, "training": {"training", "host"}, "hw": {"hw", "host"}, "pi": {"pi", "host"}}
 #: What runs on a board that has the standard library, NumPy and OpenCV alone.
 CORE = ["errors", "network.integer", "network.reference", "painting.tiles", "images", "painting.grain", "models"]
-CORE += ["cli.values", "scenery.day", "cameras.stored", "painting.painter"]
+CORE += ["cli.values", "scenery.day", "cameras.opening", "painting.painter"]
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pleinair.cameras.stored import Frame
+from pleinair.cameras.camera import Frame
 from pleinair.errors import CameraError
 from pleinair_pi.exposure import Controller, Exposure, Limits, luma_level, split
 
@@ -41,7 +41,7 @@ class PiCamera:
         try:
             from picamera2 import Picamera2
         except ImportError as error:
-            raise CameraError(f"--camera pi: needs picamera2 ({error}): {_INSTALL}") from error
+            raise CameraError(f"pi: needs picamera2 ({error}): {_INSTALL}", option="camera") from error
         self.name = f"pi:{number}"
         # With no camera there, Picamera2() itself would leave threads behind.
         found = Picamera2.global_camera_info()
@@ -51,11 +51,11 @@ class PiCamera:
                 if found
                 else "none is found; look at its cable and rpicam-hello --list-cameras"
             )
-            raise CameraError(f"--camera {self.name}: no such camera, {what}")
+            raise CameraError(f"{self.name}: no such camera, {what}", option="camera")
         try:
             self._camera: Any = Picamera2(number)
         except (RuntimeError, IndexError) as error:
-            raise CameraError(f"--camera {self.name}: {error}; does another program have it?") from error
+            raise CameraError(f"{self.name}: {error}; does another program have it?", option="camera") from error
         self._model = str(found[number].get("Model", ""))
         try:
             self._set_up(size, every)
@@ -120,7 +120,7 @@ class PiCamera:
         return main, meter[: _METER[1], : _METER[0]], metadata
 
     def shoot(self) -> Frame:
-        """See :class:`~pleinair.cameras.stored.Shooter`."""
+        """See :class:`~pleinair.cameras.camera.Shooter`."""
         main, luma, metadata = self._request(flush=True)
         width, height = self._size
         if main.ndim != 3 or main.shape[0] < height or main.shape[1] < width:
@@ -141,5 +141,5 @@ class PiCamera:
         return frame
 
     def close(self) -> None:
-        """See :class:`~pleinair.cameras.stored.Shooter`."""
+        """See :class:`~pleinair.cameras.camera.Shooter`."""
         self._camera.close()

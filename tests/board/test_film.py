@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pleinair.cameras.stored import open_camera
+from pleinair.cameras.opening import open_camera
 from pleinair.cli.main import main
 from pleinair.films.pipeline import run
 from pleinair.fpga import painter as accelerator_painter
@@ -65,7 +65,7 @@ def test_a_film_of_real_frames_is_the_processors(board, photos, bits, size):
     margin = b.model.margin
     extent = (b.deployment.width - 2 * margin, b.deployment.height - 2 * margin) if size == "equal" else size
     films = [
-        film(open_camera(f"frames:{photos}", extent, None, 5), painter)
+        film(open_camera(f"frames:{photos}", size=extent, frames=5), painter)
         for painter in (b.painter(), open_painter(b.model, "cpu", 1), b.reference())
     ]
     assert len(films[0]) == 5 and films[0][0].shape == (extent[1], extent[0], 3)
@@ -81,8 +81,8 @@ def test_faults_cost_a_film_nothing(board, tmp_path, kind, lasting, fallback, mo
     write_frames(tmp_path / "frames", list(range(20, 240, 20)))
     b = board(faults=f"{kind}@4{'+' if lasting else ''}")
     painter = b.painter(b.reference() if fallback else None)
-    painted = film(open_camera(f"frames:{tmp_path / 'frames'}", None, None, None), painter)
-    expected = film(open_camera(f"frames:{tmp_path / 'frames'}", None, None, None), b.reference())
+    painted = film(open_camera(f"frames:{tmp_path / 'frames'}"), painter)
+    expected = film(open_camera(f"frames:{tmp_path / 'frames'}"), b.reference())
     assert len(painted) == 11
     assert all(np.array_equal(a, c) for a, c in zip(painted, expected, strict=True))
     assert painter.reloads and bool(painter.replaced) == fallback

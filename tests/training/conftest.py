@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from pleinair.cameras.stored import SyntheticCamera
+from pleinair.cameras.synthetic import SyntheticCamera
 from pleinair.images import write_image
 from pleinair_training.trainer import Settings
 from tests.house import SHARED

@@ -22,7 +22,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.core.onnx_exec import execute_onnx
 from qonnx.transformation.infer_shapes import InferShapes
 
-from pleinair.cameras.stored import SyntheticCamera
+from pleinair.cameras.synthetic import SyntheticCamera
 from pleinair.cli.main import main
 from pleinair.engines.exact import exact_runner, installed_engines
 from pleinair.errors import ContractError, ModelError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pleinair.cameras.stored import SyntheticCamera
+from pleinair.cameras.synthetic import SyntheticCamera
 from pleinair.errors import ModelError, OptionError
 from pleinair.models import load_model, read_card, read_parent
 from pleinair.painting.painter import open_painter

@@ -23,7 +23,9 @@ import torch.nn.functional as F
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pleinair.cameras.stored import SyntheticCamera, fit, open_camera
+from pleinair.cameras.framing import fit
+from pleinair.cameras.opening import open_camera
+from pleinair.cameras.synthetic import SyntheticCamera
 from pleinair.errors import CameraError, ModelError, OptionError, TrainingError
 from pleinair.films.steadiness import Steady
 from pleinair.images import read_image
@@ -319,7 +321,7 @@ class Footage:
 
 def read_footage(path: Path) -> Footage:
     """The first frames of a video. Raises CameraError, also when nothing in it stands still."""
-    frames = [f.image for f in open_camera(f"video:{path}", SEQUENCE_SIZE, limit=SEQUENCE_FRAMES).frames()]
+    frames = [f.image for f in open_camera(f"video:{path}", size=SEQUENCE_SIZE, frames=SEQUENCE_FRAMES).frames()]
     static = static_pixels(frames)
     if len(frames) < 2 or not static.any():
         raise CameraError(f"--sequence {path}: two frames or more of a still camera are needed, with parts that rest")

@@ -1,4 +1,4 @@
-"""Framing: what of a camera's picture becomes the frame: turn, crop, size."""
+"""Framing: which part of a camera's picture becomes the frame, which way up, and how large."""
 
 from __future__ import annotations
 
@@ -6,13 +6,26 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
-from pleinair.cameras.stored import Camera, Frame, fit
+from pleinair.cameras.camera import Camera, Frame
 from pleinair.errors import OptionError
 from pleinair.painting.tiles import MIN_SIDE
 
-ROTATIONS = (0, 90, 180, 270)
+
+def fit(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Crop the middle to the shape of ``size`` (width, height) and scale it; uint8 [H, W, 3]."""
+    width, height = size
+    if (image.shape[1], image.shape[0]) == size:
+        return image
+    # Cropped first, so that no picture, however thin, grows beyond the film's size.
+    columns = min(image.shape[1], max(1, round(image.shape[0] * width / height)))
+    rows = min(image.shape[0], max(1, round(image.shape[1] * height / width)))
+    top, left = (image.shape[0] - rows) // 2, (image.shape[1] - columns) // 2
+    middle = np.ascontiguousarray(image[top : top + rows, left : left + columns])
+    scaled: np.ndarray = cv2.resize(middle, size, interpolation=cv2.INTER_AREA if width < columns else cv2.INTER_CUBIC)
+    return scaled
 
 
 @dataclass(frozen=True)
@@ -29,7 +42,7 @@ class Framing:
             return width, height
         if self.crop[0] + self.crop[2] > width or self.crop[1] + self.crop[3] > height:
             text = "{}x{}+{}+{}".format(*self.crop)
-            raise OptionError(f"--crop {text!r}: reaches outside the camera's {width}x{height}")
+            raise OptionError(f"{text!r}: reaches outside the camera's {width}x{height}", option="crop")
         return self.crop[:2]
 
     def __call__(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -49,7 +62,8 @@ def parse_crop(text: str) -> tuple[int, int, int, int]:
     """``WIDTHxHEIGHT+LEFT+TOP`` in pixels. Raises OptionError."""
     match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})\+([0-9]{1,5})\+([0-9]{1,5})", text)
     if match is None or min(int(match[1]), int(match[2])) < MIN_SIDE:
-        raise OptionError(f"--crop {text!r}: write WIDTHxHEIGHT+LEFT+TOP in pixels, at least {MIN_SIDE}x{MIN_SIDE}")
+        smallest = f"{MIN_SIDE}x{MIN_SIDE}"
+        raise OptionError(f"{text!r}: write WIDTHxHEIGHT+LEFT+TOP in pixels, at least {smallest}", option="crop")
     width, height, left, top = map(int, match.groups())
     return width, height, left, top
 
@@ -65,6 +79,6 @@ class FramedCamera:
         self.size = size or own
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
-        """See :class:`~pleinair.cameras.stored.Camera`."""
+        """See :class:`~pleinair.cameras.camera.Camera`."""
         for frame in self.camera.frames(start):
             yield replace(frame, image=self.framing(frame.image, self.size))

@@ -1,16 +1,14 @@
 """A camera in a process of its own, with a deadline for each frame.
 
-Camera stacks hang: a capture that never returns cannot be interrupted from within its process. So the camera lives in a
-child, which is killed when a frame does not come in time and started again, at once the first time and then after
-a while that doubles up to a minute. Whatever happens there, the caller gets a frame or a CameraError, in time.
+Camera stacks hang, and a capture that never returns cannot be interrupted from within its process. So the camera lives
+in a child process, which is killed when a frame does not come in time. It is started again at once the first time, then
+after a pause that doubles up to a minute. Whatever happens there, the caller gets a frame or a CameraError, in time.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import multiprocessing
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -19,20 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from pleinair.cameras.stored import Frame, Shooter
+from pleinair.cameras.camera import Frame, Shooter
 from pleinair.errors import CameraError, PleinairError
+from pleinair.processes import as_child
 
-#: Linux's prctl(2) option that names a signal for when the parent dies.
-_PR_SET_PDEATHSIG = 1
 _LONGEST_WAIT = 60.0
-
-
-def as_child() -> None:
-    """For the beginning of a child process: it dies with its parent and leaves signals of the terminal to it."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _serve(connection: Any, make: Callable[[], Shooter]) -> None:
@@ -71,9 +60,14 @@ class GuardedCamera:
     live = True
 
     def __init__(
-        self, make: Callable[[], Shooter], name: str, deadline: float = 20.0, start_deadline: float = 60.0,
+        self,
+        make: Callable[[], Shooter],
+        name: str,
+        *,
+        deadline: float = 20.0,
+        start_deadline: float = 60.0,
         patient: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """``deadline`` seconds for a frame, ``start_deadline`` to open.
 
         Raises CameraError when it does not open, unless ``patient``: then it is tried again with each frame asked for.
@@ -135,8 +129,10 @@ class GuardedCamera:
             timer.cancel()
 
     def shoot(self) -> Frame | None:
-        """See :class:`~pleinair.cameras.stored.Shooter`. Raises CameraError for a frame that does not come, and while the camera
-        is being started again."""
+        """See :class:`~pleinair.cameras.camera.Shooter`.
+
+        Raises CameraError when a frame does not come, and while the camera is being started again.
+        """
         if self._starting is not None and self._starting.done():
             self._starting = None
         if self._process is None:
@@ -186,7 +182,7 @@ class GuardedCamera:
             self._process = None
 
     def close(self) -> None:
-        """See :class:`~pleinair.cameras.stored.Shooter`."""
+        """See :class:`~pleinair.cameras.camera.Shooter`."""
         if self._starting is not None:
             self._starting.result()
         self._end()

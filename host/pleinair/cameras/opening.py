@@ -1,54 +1,145 @@
-"""Cameras for a roll, by the name that ``--camera`` gives: live ones in a process of their own, and stored ones."""
+"""Opening a camera by its name: ``synthetic:3``, ``frames:garden``, ``video:clip.mp4``, ``pi:0``, ``v4l2:1``.
+
+A name is parsed once, to a :class:`CameraSource`; everything below asks that. To add a live camera, write a class with
+:class:`~pleinair.cameras.camera.Shooter`'s methods and give it to :func:`open_shooter` as a driver.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
+from pleinair.cameras.camera import Camera, Shooter, StoredShooter
+from pleinair.cameras.framing import FramedCamera, Framing
 from pleinair.cameras.guarded import GuardedCamera
-from pleinair.cameras.stored import KINDS, Shooter, StoredShooter, open_camera
+from pleinair.cameras.stored import FolderCamera
+from pleinair.cameras.synthetic import SYNTHETIC_STEP, SyntheticCamera
 from pleinair.cameras.v4l2 import V4l2Camera
+from pleinair.cameras.video import VideoCamera
 from pleinair.errors import OptionError
 
-#: What ``--camera`` takes for a roll, for help and errors.
-ALL_KINDS = f"{KINDS}, pi[:N], v4l2:N"
-_LIVE = re.compile(r"(pi|v4l2)(?::([0-9]{1,2}))?")
-#: Seconds between live frames when ``--every`` is not given.
+#: What a direct film can be made from, for help and errors.
+STORED_KINDS = "synthetic[:SEED], frames:DIR, video:FILE"
+#: What a roll can be filmed from.
+ALL_KINDS = f"{STORED_KINDS}, pi[:N], v4l2:N"
+#: Seconds between live frames unless told otherwise.
 LIVE_EVERY = 10.0
+_NUMBER = {"synthetic": re.compile("[0-9]{0,9}"), "pi": re.compile("[0-9]{1,2}"), "v4l2": re.compile("[0-9]{1,2}")}
+_LIVE = ("pi", "v4l2")
+
+#: Opens live camera ``number``: asked for pictures of a size, (width, height) or None, one every so many seconds.
+Driver = Callable[[int, tuple[int, int] | None, float], Shooter]
 
 
-def is_live(spec: str) -> bool:
-    """Whether a camera's frames are gone when nobody takes them."""
-    return _LIVE.fullmatch(spec) is not None
+def _open_v4l2(number: int, size: tuple[int, int] | None, every: float) -> Shooter:
+    return V4l2Camera(number, size)
 
 
-def absolute(spec: str) -> str:
-    """The same camera, named so that it is found from any folder."""
-    kind, _, rest = spec.partition(":")
-    return f"{kind}:{os.path.abspath(os.path.expanduser(rest))}" if kind in ("frames", "video") and rest else spec
+#: The live cameras that need nothing but OpenCV. The command line adds the Raspberry Pi's.
+DRIVERS: Mapping[str, Driver] = {"v4l2": _open_v4l2}
+
+
+@dataclass(frozen=True)
+class CameraSource:
+    """Which camera: its kind, the ``path`` of a folder or video, the ``number`` of a device, or a day's seed."""
+
+    kind: str
+    path: Path | None = None
+    number: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> CameraSource:
+        """From a name like ``video:clip.mp4``; a tilde at a path's beginning is the home folder. Raises OptionError."""
+        kind, colon, rest = text.partition(":")
+        if kind in ("frames", "video") and rest:
+            # The shell leaves the tilde in frames:~/garden alone.
+            return cls(kind, path=Path(os.path.expanduser(rest)))
+        if kind == "synthetic" and not _NUMBER[kind].fullmatch(rest):
+            raise OptionError(f"{text!r}: the seed after synthetic: is a whole number", option="camera")
+        if kind not in _NUMBER or (kind in _LIVE and colon and not _NUMBER[kind].fullmatch(rest)):
+            raise OptionError(f"{text!r}: choose from {ALL_KINDS}", option="camera")
+        return cls(kind, number=int(rest) if rest else None)
+
+    def __str__(self) -> str:
+        """The name; parsed again, it gives the same source."""
+        rest = self.path if self.path is not None else self.number
+        return self.kind if rest is None else f"{self.kind}:{rest}"
+
+    @property
+    def live(self) -> bool:
+        """Whether frames that nobody takes are gone."""
+        return self.kind in _LIVE
+
+    @property
+    def timed(self) -> bool:
+        """Whether its frames have a time; a folder's have none."""
+        return self.kind != "frames"
+
+    def absolute(self) -> CameraSource:
+        """The same camera, found from any working folder."""
+        return self if self.path is None else replace(self, path=Path(os.path.abspath(self.path)))
+
+
+def open_camera(
+    source: CameraSource | str,
+    *,
+    size: tuple[int, int] | None = None,
+    every: float | None = None,
+    frames: int | None = None,
+    framing: Framing | None = None,
+) -> Camera:
+    """A stored camera, for a direct film.
+
+    ``size`` is (width, height) of its frames, ``every`` the seconds of scene time between them, ``frames`` how many
+    there are at most. Raises OptionError for what is no stored camera, CameraError when the source does not serve.
+    """
+    source = CameraSource.parse(source) if isinstance(source, str) else source
+    if framing is not None and framing != Framing():
+        return FramedCamera(open_camera(source, every=every, frames=frames), framing, size)
+    if source.kind == "synthetic":
+        return SyntheticCamera(size or (640, 360), frames, every or SYNTHETIC_STEP, source.number or 0)
+    if source.path is None:
+        raise OptionError(
+            f"{str(source)!r}: a live camera films on a roll; choose from {STORED_KINDS}", option="camera"
+        )
+    if source.kind == "video":
+        return VideoCamera(source.path, size, every, frames)
+    if every is not None:
+        raise OptionError(f"{every:g}s: a folder of frames has no clock; leave it out", option="every")
+    return FolderCamera(source.path, size, frames)
 
 
 def open_shooter(
-    spec: str, size: tuple[int, int] | None, step: float | None, limit: int | None, start: int = 0,
-    every: float | None = None, patient: bool = False,
-) -> Shooter:  # fmt: skip
-    """The camera of a roll. ``size`` is asked of live ones, (width, height); stored ones give their own.
+    source: CameraSource,
+    *,
+    size: tuple[int, int] | None = None,
+    step: float | None = None,
+    frames: int | None = None,
+    start: int = 0,
+    every: float | None = None,
+    patient: bool = False,
+    drivers: Mapping[str, Driver] = DRIVERS,
+) -> Shooter:
+    """The camera of a roll, asked for each frame when it is due. Live ones run in a process of their own.
 
-    ``step`` is the scene time between stored frames, ``limit`` how many there are, ``start`` where to go on.
+    ``size``, (width, height), is asked of live cameras and of the synthetic day; others give their own. ``step`` is the
+    scene time between stored frames, ``frames`` how many synthetic ones there are, ``start`` the position to go on
+    from, ``every`` the seconds between live frames.
+
     Raises OptionError, CameraError; a ``patient`` caller takes a live camera that does not open, and asks it again.
     """
-    match = _LIVE.fullmatch(spec)
-    if match is None:
-        if spec.partition(":")[0] in ("pi", "v4l2"):
-            raise OptionError(f"--camera {spec!r}: choose from {ALL_KINDS}")
-        kind = spec.partition(":")[0]
-        if kind == "synthetic":
-            return StoredShooter(open_camera(spec, size, step, limit), start)
-        return StoredShooter(open_camera(spec, None, step), start)
-    number = int(match[2] or 0)
-    if match[1] == "v4l2":
-        return GuardedCamera(partial(V4l2Camera, number, size), f"v4l2:{number}", patient=patient)
-    from pleinair_pi.camera import PiCamera
-
-    return GuardedCamera(partial(PiCamera, number, size, every or LIVE_EVERY), f"pi:{number}", patient=patient)
+    if not source.live:
+        synthetic = source.kind == "synthetic"
+        return StoredShooter(
+            open_camera(source, size=size if synthetic else None, every=step, frames=frames if synthetic else None),
+            start,
+        )
+    if source.kind not in drivers:
+        raise OptionError(f"{str(source)!r}: no driver of that name was given", option="camera")
+    number = source.number or 0
+    make = partial(drivers[source.kind], number, size, every or LIVE_EVERY)
+    return GuardedCamera(make, f"{source.kind}:{number}", patient=patient)

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pleinair.cameras.stored import Frame
+from pleinair.cameras.camera import Frame
 from pleinair.errors import CameraError
 
 #: Asked of a camera when no size is given; it answers with what it has.
@@ -33,12 +33,14 @@ class V4l2Camera:
         """Raises CameraError when it is not there, not allowed, or gives no picture."""
         self.name, self.device = f"v4l2:{number}", f"/dev/video{number}"
         if not os.path.exists(self.device):
-            raise CameraError(f"--camera {self.name}: there is no {self.device}")
+            raise CameraError(f"{self.name}: there is no {self.device}", option="camera")
         if not os.access(self.device, os.R_OK | os.W_OK):
-            raise CameraError(f"--camera {self.name}: {self.device} is not yours to read; join the group video")
+            raise CameraError(f"{self.name}: {self.device} is not yours to read; join the group video", option="camera")
         self._capture: Any = cv2.VideoCapture(number, cv2.CAP_V4L2)
         if not self._capture.isOpened():
-            raise CameraError(f"--camera {self.name}: {self.device} gives no pictures, or another program has it")
+            raise CameraError(
+                f"{self.name}: {self.device} gives no pictures, or another program has it", option="camera"
+            )
         width, height = size or DEFAULT_SIZE
         # MJPEG: uncompressed pictures of this size come at a few a second over USB 2, or not at all.
         self._capture.set(cv2.CAP_PROP_FOURCC, _MJPG)
@@ -51,7 +53,7 @@ class V4l2Camera:
             image = self._read()
         if image is None:
             self.close()
-            raise CameraError(f"--camera {self.name}: {self.device} gives no pictures")
+            raise CameraError(f"{self.name}: {self.device} gives no pictures", option="camera")
         self.size = (image.shape[1], image.shape[0])
 
     def _read(self) -> np.ndarray | None:
@@ -59,7 +61,7 @@ class V4l2Camera:
         return image if done and image is not None and image.size else None
 
     def shoot(self) -> Frame:
-        """See :class:`~pleinair.cameras.stored.Shooter`."""
+        """See :class:`~pleinair.cameras.camera.Shooter`."""
         for _ in range(_BUFFERED):
             began = time.monotonic()
             if not self._capture.grab():
@@ -71,12 +73,16 @@ class V4l2Camera:
             raise CameraError(f"camera {self.name}: gave a picture that cannot be decoded")
         metadata = {key: self._capture.get(code) for key, code in _PROPERTIES.items()}
         frame = Frame(
-            cv2.cvtColor(image, cv2.COLOR_BGR2RGB), self._index, time.monotonic(), "", self._index,
-            {key: value for key, value in metadata.items() if value > 0},
-        )  # fmt: skip
+            image=cv2.cvtColor(image, cv2.COLOR_BGR2RGB),
+            index=self._index,
+            seconds=time.monotonic(),
+            name="",
+            position=self._index,
+            metadata={key: value for key, value in metadata.items() if value > 0},
+        )
         self._index += 1
         return frame
 
     def close(self) -> None:
-        """See :class:`~pleinair.cameras.stored.Shooter`."""
+        """See :class:`~pleinair.cameras.camera.Shooter`."""
         self._capture.release()

@@ -117,15 +117,16 @@ def run(
     With --roll, or a live camera, frames are kept on a roll: a folder that survives kills and power cuts.
     """
     from pleinair.cameras.framing import Framing, parse_crop
-    from pleinair.cameras.opening import is_live
+    from pleinair.cameras.opening import CameraSource
 
+    source = CameraSource.parse(camera)
     interval = None if every is None else parse_duration(every, "--every")
     extent = None if size is None else parse_size(size)
     backend, style, bits = choose(with_engine(backend, engine), overlay, fallback, style, bits)
     framing = Framing(int(rotate), None if crop is None else parse_crop(crop))
-    common = Common(out, camera, style, bits, backend, interval, frames, for_, extent, framing, bool(timestamp),
+    common = Common(out, source, style, bits, backend, interval, frames, for_, extent, framing, bool(timestamp),
                     fps, steady, deflicker, threads)  # fmt: skip
-    if roll_settings["roll"] is not None or is_live(camera):
+    if roll_settings["roll"] is not None or source.live:
         film_on_roll(common, **roll_settings)
         return
     refuse_without_roll(roll_settings)
@@ -136,8 +137,7 @@ def run(
 
 def _film_at_once(o: Common, out: Path) -> None:
     """From a stored camera straight into the film."""
-    from pleinair.cameras.framing import FramedCamera
-    from pleinair.cameras.stored import open_camera
+    from pleinair.cameras.opening import open_camera
     from pleinair.films.pipeline import plural
     from pleinair.films.pipeline import run as run_pipeline
     from pleinair.films.recorder import FilmRecorder
@@ -147,14 +147,12 @@ def _film_at_once(o: Common, out: Path) -> None:
     frames, fps = o.frames, o.fps
     if o.for_ is not None:
         frames = frames_for(o.for_, o.camera, o.every, frames)
-    refuse_same(o.camera.partition(":")[2], out, "the video that it is made from")
+    refuse_same(o.camera.path, out, "the video that it is made from")
     recorder = FilmRecorder(out, fps)
     if recorder.aside is not None:
         click.echo(f"an earlier run to this film was cut off; what it recorded is now {recorder.aside}", err=True)
     model = load_model(o.style, o.bits)
-    source = open_camera(o.camera, None if o.framed else o.size, o.every, frames)
-    if o.framed:
-        source = FramedCamera(source, o.framing, o.size)
+    source = open_camera(o.camera, size=o.size, every=o.every, frames=frames, framing=o.framing)
     threads, at_once = share_threads(o.backend, o.threads, source.size)
     with (
         closing(open_painter(model, o.backend, threads)) as painter,
@@ -215,7 +213,7 @@ def paint(
 
     backend, style, bits = choose(with_engine(backend, engine), overlay, fallback, style, bits)
     check_image_output(out)
-    refuse_same(str(image), out, "the photo itself")
+    refuse_same(image, out, "the photo itself")
     photo = read_image(image)
     height, width = photo.shape[:2]
     if min(height, width) < MIN_SIDE:
@@ -393,7 +391,7 @@ def tune(
         from pleinair_training.tuning import tune_style
     except ImportError as error:
         raise OptionError(f"tune needs {error.name}: pip install 'pleinair[train]'") from error
-    from pleinair.cameras.stored import open_camera
+    from pleinair.cameras.opening import open_camera
     from pleinair.network.integer import BITS
 
     if bits not in BITS:
@@ -401,7 +399,8 @@ def tune(
     if not out.parent.is_dir():
         raise OutputError(f"--out {out}: the folder {out.parent} does not exist")
     interval = None if every is None else parse_duration(every, "--every")
-    source = open_camera(camera, None if size is None else parse_size(size), interval, frames)
+    extent = None if size is None else parse_size(size)
+    source = open_camera(camera, size=extent, every=interval, frames=frames)
     pictures = [frame.image for frame in source.frames()]
     with _Bars() as bars:
         distances = tune_style(style, pictures, bits, steps, out, bars.show)

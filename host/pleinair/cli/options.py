@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from pleinair.cameras.opening import CameraSource
 from pleinair.cli.values import parse_duration, read_config
 from pleinair.errors import OptionError, OutputError
 
@@ -74,10 +75,10 @@ def with_engine(backend: str, engine: str) -> str:
     return f"{backend}:{engine}"
 
 
-def refuse_same(source: str, out: Path, what: str) -> None:
+def refuse_same(source: Path | None, out: Path, what: str) -> None:
     """Raise OptionError when the output is the input: it would be gone."""
     try:
-        same = bool(source) and os.path.samefile(source, out)
+        same = source is not None and os.path.samefile(source, out)
     except (OSError, ValueError):
         return
     if same:
@@ -132,15 +133,15 @@ def quiet_console() -> Any:
     return console
 
 
-def frames_for(for_: str, camera: str, interval: float | None, frames: int | None) -> int:
+def frames_for(for_: str, source: CameraSource, interval: float | None, frames: int | None) -> int:
     """How many frames ``--for`` asks of a stored camera. Raises OptionError."""
-    from pleinair.cameras.stored import SYNTHETIC_STEP
+    from pleinair.cameras.synthetic import SYNTHETIC_STEP
 
     if frames is not None:
         raise OptionError(f"--for {for_!r}: give --for or --frames, not both")
-    if camera.startswith("frames:"):
+    if not source.timed:
         raise OptionError(f"--for {for_!r}: a folder of frames has no clock; give --frames")
-    if interval is None and not camera.startswith("synthetic"):
+    if interval is None and source.kind != "synthetic":
         raise OptionError(f"--for {for_!r}: needs --every")
     count = max(1, round(parse_duration(for_, "--for") / (interval or SYNTHETIC_STEP)))
     if count > MOST_FRAMES:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pleinair.cameras.framing import Framing
+from pleinair.cameras.opening import CameraSource, Driver
 from pleinair.cli.fpga import accelerator_options, choose
 from pleinair.cli.options import (
     PATH,
@@ -49,7 +50,7 @@ class Common:
     """What ``pleinair run`` is told, with or without a roll; times in seconds, size as (width, height)."""
 
     out: Path | None
-    camera: str
+    camera: CameraSource
     style: str
     bits: int
     backend: str
@@ -63,11 +64,6 @@ class Common:
     steady: int
     deflicker: int | None
     threads: int
-
-    @property
-    def framed(self) -> bool:
-        """Whether frames are turned or cropped."""
-        return self.framing != Framing()
 
 
 def roll_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -92,6 +88,14 @@ def roll_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def drivers() -> dict[str, Driver]:
+    """The live cameras that there are, the Raspberry Pi's with them."""
+    from pleinair.cameras.opening import DRIVERS
+    from pleinair_pi.camera import PiCamera
+
+    return {**DRIVERS, "pi": PiCamera}
+
+
 _WITHOUT = {
     "start": "--from", "stop": "--until", "daylight": "--daylight", "notify": "--notify-cmd", "preview": "--preview"
 }  # fmt: skip
@@ -109,7 +113,7 @@ def film_on_roll(
     spool: str, notify: str | None, preview: int | None, preview_host: str,
 ) -> None:  # fmt: skip
     """``pleinair run`` with a roll: begin one, film, paint, and join the film where one is asked for."""
-    from pleinair.cameras.opening import LIVE_EVERY, absolute, is_live, open_shooter
+    from pleinair.cameras.opening import LIVE_EVERY, open_shooter
     from pleinair.films.recorder import check_film
     from pleinair.fpga.painter import is_accelerator
     from pleinair.models import load_model
@@ -130,15 +134,15 @@ def film_on_roll(
         parse_command(notify)
     if o.out is not None:
         check_film(o.out)
-        refuse_same(o.camera.partition(":")[2], o.out, "the video that it is made from")
+        refuse_same(o.camera.path, o.out, "the video that it is made from")
     if roll is None:
         if o.out is None:
             raise OptionError("give --roll ROLL, --out FILM, or both")
         roll = o.out.with_suffix(".roll")
-    live, frames, seconds, step, every = is_live(o.camera), o.frames, None, None, o.every
+    live, frames, seconds, step, every = o.camera.live, o.frames, None, None, o.every
     if live:
         every = o.every or LIVE_EVERY
-    elif not o.camera.startswith("frames:"):
+    elif o.camera.timed:
         step, every = o.every, None
     if o.for_ is not None and every is not None:
         seconds = parse_duration(o.for_, "--for")
@@ -151,17 +155,17 @@ def film_on_roll(
     style = o.style if not Path(o.style).is_dir() else str(Path(o.style).resolve())
     look = Look(style, o.bits, o.fps, o.steady, deflicker, o.timestamp, network_sha256(model))
     Roll.check_new(roll)
-    camera, asked = absolute(o.camera), o.size
+    camera, asked = o.camera.absolute(), o.size
     if asked is not None and o.framing.rotate in (90, 270):
         asked = asked[::-1]
     if o.framing.crop is not None:
         asked = None
-    shooter = open_shooter(camera, asked, step, frames, every=every)
+    shooter = open_shooter(camera, size=asked, step=step, frames=frames, every=every, drivers=drivers())
     check_shooter(shooter)
     try:
         size = o.size or o.framing.size_of(shooter.size)
         settings = Settings(
-            camera, size, look, every, frames, seconds, start, stop, daylight, o.framing.rotate, o.framing.crop,
+            str(camera), size, look, every, frames, seconds, start, stop, daylight, o.framing.rotate, o.framing.crop,
             step, asked, spool, keep=keep, keep_free=free, backend=o.backend, threads=o.threads, notify=notify,
             out=None if o.out is None else str(o.out.absolute()), preview=preview, preview_host=preview_host,
         )  # fmt: skip
@@ -176,12 +180,13 @@ def _film(roll: Roll, shooter: Any, schedule: Any, out: Path | None) -> None:
     """Film on an open roll until it ends; then the film, where one is asked for."""
     from pleinair.rolls.preview import Preview
     from pleinair.rolls.timelapse import Timelapse
+    from pleinair_pi.heat import read_heat
 
     settings = roll.settings
     with contextlib.ExitStack() as stack:
         stack.callback(roll.close)
         stack.callback(shooter.close)
-        lapse = Timelapse(roll, shooter, schedule)
+        lapse = Timelapse(roll, shooter, schedule, thermometer=read_heat)
         over = [False]
         stop = stack.enter_context(stopped_by_signals(lambda: over[0]))
         if settings.preview is not None:
@@ -329,9 +334,15 @@ def resume(roll_folder: Path, preview: int | None, preview_host: str | None) -> 
         out = None if settings.out is None else Path(settings.out)
         try:
             shooter = open_shooter(
-                settings.camera, settings.ask, settings.step, settings.frames, roll.ledger.position, settings.every,
+                CameraSource.parse(settings.camera),
+                size=settings.ask,
+                step=settings.step,
+                frames=settings.frames,
+                start=roll.ledger.position,
+                every=settings.every,
                 patient=True,
-            )  # fmt: skip
+                drivers=drivers(),
+            )
         except CameraError:
             # What was captured to the end can be painted without its source.
             if roll.ledger.state != "complete" or out is None:
@@ -488,6 +499,7 @@ def doctor(
     from pleinair.doctor.examine import BAD, DOUBTFUL, examine
     from pleinair.fpga.deployment import DeploymentError
     from pleinair.fpga.painter import backend_name
+    from pleinair_pi.heat import read_heat
 
     # An overlay that cannot be read is the doctor's to tell of, not the command line's.
     with contextlib.suppress(DeploymentError):
@@ -496,7 +508,7 @@ def doctor(
         backend = backend_name(overlay, fallback)
     colours = {BAD: "red", DOUBTFUL: "yellow"}
     table, worst = Table("", "", "found", "remedy", box=None, padding=(0, 2, 0, 0)), False
-    for finding in examine(camera, style, bits, backend, roll):
+    for finding in examine(CameraSource.parse(camera), style, bits, backend, roll, drivers(), read_heat):
         colour = colours.get(finding.state, "green")
         table.add_row(
             finding.subject, Text(finding.state, style=colour), Text(one_line(finding.found)), Text(finding.remedy)

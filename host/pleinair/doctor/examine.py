@@ -6,18 +6,20 @@ import importlib.util
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pleinair import durable
+from pleinair.cameras.opening import DRIVERS, CameraSource, Driver, open_shooter
 from pleinair.errors import PleinairError
 from pleinair.fpga.painter import is_accelerator
 from pleinair.machine import kernel_bytes
 from pleinair.rolls.roll import free_bytes
 from pleinair.rolls.schedule import wall_is_set
+from pleinair.rolls.thermometer import Heat, Thermometer
 
 GOOD, DOUBTFUL, BAD = "good", "doubtful", "bad"
 #: Below these a roll does not go well: bytes of disk, bytes of memory, seconds to sync a frame.
@@ -34,11 +36,19 @@ class Finding:
     remedy: str = ""
 
 
-def examine(camera: str, style: str, bits: int, backend: str, folder: Path) -> Iterator[Finding]:
-    """Look at everything; ``folder`` is where the roll is to be."""
+def examine(
+    camera: CameraSource,
+    style: str,
+    bits: int,
+    backend: str,
+    folder: Path,
+    drivers: Mapping[str, Driver] = DRIVERS,
+    thermometer: Thermometer | None = None,
+) -> Iterator[Finding]:
+    """Look at everything; ``folder`` is where the roll is to be. ``drivers`` open live cameras."""
     accelerated = is_accelerator(backend)
     yield from look_at_packages(not accelerated)
-    yield look_at_camera(camera)
+    yield look_at_camera(camera, drivers)
     yield look_at_model(style, bits)
     if accelerated:
         from pleinair.doctor.board import look_at_board
@@ -49,7 +59,8 @@ def examine(camera: str, style: str, bits: int, backend: str, folder: Path) -> I
     yield look_at_disk(folder)
     yield look_at_clock()
     yield look_at_memory()
-    yield look_at_heat()
+    if thermometer is not None:
+        yield look_at_heat(thermometer())
 
 
 def look_at_packages(processor: bool = True) -> Iterator[Finding]:
@@ -64,13 +75,11 @@ def look_at_packages(processor: bool = True) -> Iterator[Finding]:
         yield Finding("packages", GOOD, "ONNX Runtime, PyAV and astral are there")
 
 
-def look_at_camera(spec: str) -> Finding:
+def look_at_camera(source: CameraSource, drivers: Mapping[str, Driver] = DRIVERS) -> Finding:
     """Whether the camera gives a frame."""
-    from pleinair.cameras.opening import open_shooter
-
     began = time.monotonic()
     try:
-        camera = open_shooter(spec, None, None, 1)
+        camera = open_shooter(source, frames=1, drivers=drivers)
     except PleinairError as error:
         return Finding("camera", BAD, str(error), "cable, power, the group video, or another --camera")
     try:
@@ -168,11 +177,8 @@ def look_at_memory(meminfo: Path = Path("/proc/meminfo")) -> Finding:
     return Finding("memory", GOOD, found)
 
 
-def look_at_heat() -> Finding:
+def look_at_heat(heat: Heat) -> Finding:
     """How hot it is, and whether the firmware complains."""
-    from pleinair_pi.heat import COOL, read_heat
-
-    heat = read_heat()
     told = heat.now() or [f"{name} since boot" for name in heat.since_boot()]
     found = "no thermometer" if heat.celsius is None else f"{heat.celsius:.0f} C"
     if told:
@@ -180,7 +186,7 @@ def look_at_heat() -> Finding:
             "the Pi's own power supply, a short cable" if "under-voltage" in told[0] else "a heat sink, a fan, shade"
         )
         return Finding("heat", BAD if heat.now() else DOUBTFUL, ", ".join([found, *told]), remedy)
-    if heat.celsius is not None and heat.celsius > COOL:
+    if heat.celsius is not None and heat.rest() > 0:
         return Finding("heat", DOUBTFUL, found, "a heat sink, a fan, shade; painting rests when it is hot")
     if shutil.which("vcgencmd") is None:
         return Finding("heat", GOOD, f"{found}; no Pi's firmware to ask about power")

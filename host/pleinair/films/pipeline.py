@@ -25,7 +25,7 @@ from typing import Generic, TypeVar
 import cv2
 import numpy as np
 
-from pleinair.cameras.stored import Camera, Frame
+from pleinair.cameras.camera import Camera, Frame
 from pleinair.errors import CameraError, PleinairError
 from pleinair.films.recorder import Recorder
 from pleinair.films.treatment import Treatment

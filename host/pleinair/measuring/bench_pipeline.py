@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pleinair.cameras.stored import FolderCamera, SyntheticCamera
+from pleinair.cameras.stored import FolderCamera
+from pleinair.cameras.synthetic import SyntheticCamera
 from pleinair.films.pipeline import Progress, run
 from pleinair.films.recorder import FilmRecorder
 from pleinair.films.steadiness import DEFAULT_STRENGTH

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from pleinair.cameras.camera import Frame, Shooter
 from pleinair.cameras.framing import Framing
-from pleinair.cameras.stored import Frame, Shooter
 from pleinair.errors import CameraError, DiskFullError, PleinairError
 from pleinair.rolls.defects import defect
 from pleinair.rolls.roll import Retention, Roll

@@ -26,10 +26,10 @@ import cv2
 import numpy as np
 
 from pleinair import durable
-from pleinair.cameras.guarded import as_child
 from pleinair.errors import ImageError, ModelError, PleinairError
 from pleinair.models import Model, load_model
 from pleinair.painting.painter import NetworkPainter, Painter, open_painter
+from pleinair.processes import as_child
 from pleinair.rolls.originals import load_original, original_path
 from pleinair.rolls.roll import Look
 from pleinair.rolls.segments import SegmentRecorder, find_segments, uncovered

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pleinair import durable
-from pleinair.cameras.stored import Shooter
+from pleinair.cameras.camera import Shooter
 from pleinair.errors import OutputError, RollError
 from pleinair.films.recorder import check_film
 from pleinair.painting.painter import Painter
@@ -31,6 +31,7 @@ from pleinair.rolls.roll import Ledger, Look, Roll, check_there, free_bytes, is_
 from pleinair.rolls.schedule import Daylight, Hours, Schedule
 from pleinair.rolls.segments import find_segments, join, uncovered
 from pleinair.rolls.systemd import tell_systemd
+from pleinair.rolls.thermometer import Heat, Thermometer
 
 _BEAT = 0.2
 #: Seconds between two writings of state.json and looks at the heat.
@@ -59,8 +60,9 @@ class Timelapse:
     def __init__(
         self, roll: Roll, shooter: Shooter, schedule: Schedule,
         painter: Callable[[Look, str, int], Painter] = open_look, patience: float = 600.0,
+        thermometer: Thermometer | None = None,
     ) -> None:  # fmt: skip
-        """``painter`` opens what paints, in the painting process. Raises OptionError for a bad --notify-cmd."""
+        """``painter`` opens what paints, in the painting process. Raises OptionError for a bad command to notify by."""
         self.roll, self.shooter, self.schedule = roll, shooter, schedule
         settings = roll.settings
         self.capture = Capture(roll, shooter, schedule, self._trouble)
@@ -71,7 +73,8 @@ class Timelapse:
         )  # fmt: skip
         self.darkroom = Darkroom(place, self._developed, patience, painter)
         self.painter = ""
-        self.heat: Any = None
+        self.heat: Heat | None = None
+        self._thermometer = thermometer
         self.errors: deque[dict[str, Any]] = deque(maxlen=20)
         self._notifier = None if settings.notify is None else Notifier(settings.notify, roll.folder, self._untold)
         self._painted_open = 0
@@ -191,10 +194,10 @@ class Timelapse:
             self._mistake = error
 
     def _look_at_heat(self) -> None:
-        from pleinair_pi.heat import read_heat
-
+        if self._thermometer is None:
+            return
         before = self.heat
-        self.heat = read_heat()
+        self.heat = self._thermometer()
         troubles = self.heat.now()
         if troubles and (before is None or before.now() != troubles):
             hot = f" at {self.heat.celsius:.0f} C" if self.heat.celsius is not None else ""

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from pleinair.cameras import v4l2
-from pleinair.cameras.opening import absolute, is_live, open_shooter
 from pleinair.cameras.v4l2 import V4l2Camera
 from pleinair.errors import CameraError
 from tests.rolls import coded_frame
@@ -101,14 +100,3 @@ def test_cameras_that_do_not_serve(monkeypatch):
     monkeypatch.setattr(v4l2.os, "access", lambda path, mode: False)
     with pytest.raises(CameraError, match="join the group video"):
         V4l2Camera(0, None)
-
-
-def test_names_of_cameras(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    assert [is_live(spec) for spec in ("pi", "pi:1", "v4l2:0", "synthetic:3", "frames:pi", "v4l2:x")] == [
-        True, True, True, False, False, False
-    ]  # fmt: skip
-    assert absolute("frames:a/b") == f"frames:{tmp_path}/a/b" and absolute("pi:1") == "pi:1"
-    monkeypatch.undo()
-    with pytest.raises(CameraError, match="there is no /dev/video62"):
-        open_shooter("v4l2:62", None, None, None)

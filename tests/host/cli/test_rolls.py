@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import pytest
 
-from pleinair.cameras.framing import Framing
 from pleinair.cli.main import main
 from pleinair.rolls.roll import Roll, read_ledger, read_settings
 from tests.films import read_video
@@ -163,16 +162,6 @@ def test_framing_without_a_roll(place):
     arguments = ["run", "--style", "plain", "--backend", "reference", "--camera", "frames:frames", "--steady", "0"]
     assert main([*arguments, "--rotate", "180", "--out", "film.mp4"]) == 0
     assert [read_code(np.rot90(image, 2)) for image in read_video(place / "film.mp4")] == list(range(12))
-
-
-@pytest.mark.parametrize(("rotate", "turn"), [(0, None), (90, cv2.ROTATE_90_CLOCKWISE), (180, cv2.ROTATE_180),
-                                              (270, cv2.ROTATE_90_COUNTERCLOCKWISE)])  # fmt: skip
-def test_turns(rotate, turn):
-    image = coded_frame(77)
-    wanted = image if turn is None else cv2.rotate(image, turn)
-    framing = Framing(rotate)
-    assert framing.size_of((64, 48)) == (wanted.shape[1], wanted.shape[0])
-    np.testing.assert_array_equal(framing(image, framing.size_of((64, 48))), wanted)
 
 
 def test_settings_come_through(place):

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pleinair.cameras.stored import SyntheticCamera
+from pleinair.cameras.synthetic import SyntheticCamera
 from pleinair.engines import exact as engines
 from pleinair.engines.exact import (
     ENGINES,

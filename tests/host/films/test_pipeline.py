@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pleinair.cameras.stored import Frame, open_camera
+from pleinair.cameras.camera import Frame
+from pleinair.cameras.opening import open_camera
 from pleinair.errors import CameraError, ImageError, OutputError
 from pleinair.films.pipeline import Progress, ReadAhead, plural, run
 from pleinair.films.recorder import FilmRecorder

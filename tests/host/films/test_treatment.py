@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pleinair.cameras.stored import Frame
+from pleinair.cameras.camera import Frame
 from pleinair.films import pipeline
 from pleinair.films.deflicker import Deflicker
 from pleinair.films.pipeline import run

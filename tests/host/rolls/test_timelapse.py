@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from pleinair import durable
+from pleinair.cameras.camera import StoredShooter
 from pleinair.cameras.guarded import GuardedCamera
-from pleinair.cameras.stored import StoredShooter, open_camera
+from pleinair.cameras.opening import open_camera
 from pleinair.errors import CameraError, DiskFullError, OutputError, RollError
 from pleinair.rolls.darkroom import open_look
 from pleinair.rolls.originals import original_path, read_original
@@ -582,12 +583,11 @@ def test_without_a_clock_nothing_is_overwritten(tmp_path):
 # -- heat, and telling
 
 
-def test_heat_slows_painting_and_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("pleinair_pi.heat.read_heat", lambda: Heat(83.0, 0b0101))
+def test_heat_slows_painting_and_is_told(tmp_path):
     (tmp_path / "tell.sh").write_text(f'#!/bin/sh\necho "$PLEINAIR_WHAT: $1" >> {tmp_path}/told\n')
     (tmp_path / "tell.sh").chmod(0o755)
     roll = new_roll(tmp_path / "roll", notify=str(tmp_path / "tell.sh"))
-    lapse = Timelapse(roll, Still(), Schedule(0.02), painter=open_slow)
+    lapse = Timelapse(roll, Still(), Schedule(0.02), painter=open_slow, thermometer=lambda: Heat(83.0, 0b0101))
     seen = list[dict]()
     lapse.run(threading.Event(), seen.append)
     roll.close()

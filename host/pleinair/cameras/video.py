@@ -1,0 +1,134 @@
+"""A video file as a camera, decoded by PyAV."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pleinair.cameras.camera import Frame, check_size
+from pleinair.cameras.framing import fit
+from pleinair.errors import CameraError
+from pleinair.painting.tiles import MIN_SIDE
+from pleinair.pyav import MISSING, reformatter
+
+
+class VideoCamera:
+    """The frames of a video file: all of them, or one every ``every`` seconds of its time, upright."""
+
+    def __init__(self, path: Path, size: tuple[int, int] | None, every: float | None, limit: int | None) -> None:
+        """Raises CameraError when the file is missing or holds no video that can be decoded."""
+        self.name, self.skipped = f"video {path.name}", list[str]()
+        self._path, self._every, self._limit = path, every, limit
+        with self._open() as container:
+            stream = container.streams.video[0]
+            width, height = stream.codec_context.width, stream.codec_context.height
+            check_size((max(width, MIN_SIDE), max(height, MIN_SIDE)), f"video:{path}")
+            # Only a decoded frame tells how the video is turned, and that there is one.
+            first = next((picture for picture, _ in self._pictures(container, [0])), None)
+            total = stream.frames or None
+            rate = float(stream.average_rate or 0)
+        if first is None:
+            raise CameraError(f"video:{path}: no frame of it can be decoded", option="camera")
+        height, width = _upright(first, reformatter()).shape[:2]
+        self.size = size or check_size((width, height), f"video:{path}")
+        if total and every and rate:
+            total = max(1, math.ceil(total / rate / every))
+        self.count: int | None = min(total, limit) if total and limit else total or None
+
+    def _open(self) -> Any:
+        try:
+            import av
+        except ImportError as error:
+            raise CameraError(f"video: {MISSING}", option="camera") from error
+        try:
+            self._path.stat()
+            if not self._path.is_file():
+                raise CameraError(f"video:{self._path}: a folder or device, not a file", option="camera")
+            # FFmpeg takes what stands before a colon for a protocol, unless the name begins with a slash.
+            container = av.open(str(self._path.absolute()))
+        except av.error.InvalidDataError as error:
+            raise CameraError(f"video:{self._path}: not a video, or one without its end", option="camera") from error
+        except (av.error.FFmpegError, OSError) as error:
+            raise CameraError(f"video:{self._path}: {error.strerror}", option="camera") from error
+        if not container.streams.video:
+            container.close()
+            raise CameraError(f"video:{self._path}: holds no video stream", option="camera")
+        return container
+
+    def _pictures(self, container: Any, damaged: list[int]) -> Iterator[tuple[Any, float]]:
+        """Decoded frames with their seconds; counts packets and frames that are damaged, and goes on after."""
+        import av
+
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        packets = container.demux(stream)
+        number = 0
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.error.FFmpegError, OSError):
+                damaged[0] += 1
+                return
+            if packet is None:
+                return
+            try:
+                pictures = packet.decode()
+            except av.error.FFmpegError:
+                damaged[0] += 1
+                continue
+            for picture in pictures:
+                seconds = float(picture.time) if picture.time is not None else float(number)
+                number += 1
+                if picture.is_corrupt:
+                    damaged[0] += 1
+                else:
+                    yield picture, seconds
+
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        """See :class:`~pleinair.cameras.camera.Camera`. Damage is reported in ``skipped``; what can be decoded comes all the same."""
+        index, damaged, last, due = 0, [0], 0.0, -math.inf
+        with self._open() as container:
+            reformat = reformatter()
+            stream = container.streams.video[0]
+            for picture, seconds in self._pictures(container, damaged):
+                last = seconds
+                if self._every is not None:
+                    if seconds + 1e-6 < due:
+                        continue
+                    # The grid starts at the first frame, and a gap in the video costs the frames in it.
+                    due = seconds if due == -math.inf else due
+                    due += self._every * (math.floor((seconds + 1e-6 - due) / self._every) + 1)
+                if index >= start:
+                    yield Frame(fit(_upright(picture, reformat), self.size), index, seconds, f"{seconds:.2f} s", index)
+                index += 1
+                if self._limit and index >= self._limit:
+                    return
+            if damaged[0]:
+                self.skipped.append(f"video {self._path}: {damaged[0]} of its frames are damaged")
+            end = _announced_end(container, stream)
+            if end is not None and last < end - max(1.0, 0.02 * end):
+                self.skipped.append(f"video {self._path}: truncated, it ends at {last:.1f} s of {end:.1f} s")
+        if index == 0:
+            raise CameraError(f"video:{self._path}: no frame could be read", option="camera")
+
+
+def _upright(picture: Any, reformat: Callable[..., Any]) -> np.ndarray:
+    """A decoded frame as uint8 [H, W, 3] RGB, turned as the file says that it is to be shown."""
+    image: np.ndarray = reformat(picture, format="rgb24").to_ndarray()
+    return np.ascontiguousarray(np.rot90(image, round(picture.rotation / 90)))
+
+
+def _announced_end(container: Any, stream: Any) -> float | None:
+    """Seconds before which a video should not end, where it says so for this stream.
+
+    Containers disagree on whether a late start counts, so it does not.
+    """
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    if container.duration and len(container.streams) == 1:
+        return float(container.duration) / 1e6
+    return None

@@ -1,0 +1,21 @@
+"""Child processes: how one of ours begins."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import signal
+
+#: Linux's prctl(2) option that names a signal for when the parent dies.
+_PR_SET_PDEATHSIG = 1
+
+
+def as_child() -> None:
+    """Make this process die with its parent, and leave the terminal's signals to the parent.
+
+    Called first thing in a child process.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,0 +1,123 @@
+"""Videos: frames in order and upright, damage told and passed over, files that do not serve refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pleinair.cameras.opening import open_camera
+from pleinair.errors import CameraError
+from tests.films import frame_of, means, read_video, write_video
+from tests.house import SHARED
+
+TIMELAPSES = SHARED / "data" / "timelapse"
+
+
+LEVELS = [20, 60, 100, 140, 180, 220]
+
+
+def images(spec: str, **settings) -> list[np.ndarray]:
+    """All images of the camera."""
+    return [frame.image for frame in open_camera(spec, **settings).frames()]
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.mkv", "a:b.mkv"])
+def test_video_frames_in_order(tmp_path, name):
+    write_video(tmp_path / name, [frame_of(level) for level in range(30, 210, 6)])
+    camera = open_camera(f"video:{tmp_path / name}")
+    shots = list(camera.frames())
+    assert camera.size == (64, 48) and camera.count in (30, None)
+    np.testing.assert_allclose(means([f.image for f in shots]), range(30, 210, 6), atol=2)
+    np.testing.assert_allclose([f.seconds for f in shots], np.arange(30) / 10, atol=2e-3)
+    assert not camera.skipped
+
+
+@pytest.mark.parametrize("start", [0, 503])
+def test_every_takes_a_grid_from_the_first_frame_on(tmp_path, start):
+    path = write_video(tmp_path / "film.mkv", [frame_of(level) for level in range(30, 210, 6)], start=start)
+    shots = list(open_camera(f"video:{path}", every=0.5).frames())
+    np.testing.assert_allclose([f.seconds for f in shots], start / 10 + np.arange(6) * 0.5, atol=2e-3)
+    np.testing.assert_allclose(means([f.image for f in shots]), [30, 60, 90, 120, 150, 180], atol=2)
+
+
+def test_limit_and_size_of_a_video(tmp_path):
+    path = write_video(tmp_path / "film.mp4", [frame_of(level) for level in LEVELS])
+    assert [image.shape for image in images(f"video:{path}", frames=2, size=(20, 30))] == [(30, 20, 3)] * 2
+
+
+def test_odd_sizes_come_as_they_are(tmp_path):
+    wanted = [frame_of(level, 65, 49) for level in LEVELS]
+    path = write_video(tmp_path / "odd.mkv", wanted, codec="ffv1", pix_fmt="bgr0")
+    np.testing.assert_array_equal(images(f"video:{path}"), wanted)
+
+
+def test_a_video_filmed_upright_is_shown_upright(tmp_path):
+    import av
+
+    if not hasattr(av.video.stream.VideoStream, "set_display_rotation"):
+        pytest.skip("this PyAV cannot write a display matrix")
+    image = np.zeros((48, 64, 3), np.uint8)
+    image[:, :32] = 200
+    # Turned by -90 degrees counterclockwise, the bright left comes to the top.
+    path = write_video(tmp_path / "phone.mp4", [image] * 3, rotation=-90)
+    camera = open_camera(f"video:{path}")
+    shot = next(camera.frames()).image
+    assert camera.size == (48, 64) and shot.shape == (64, 48, 3)
+    assert shot[:28].mean() > 190 and shot[36:].mean() < 10
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_truncated_video_gives_its_beginning_and_says_so(tmp_path, suffix):
+    noise = np.random.default_rng(0)
+    shots = [noise.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(60)]
+    path = write_video(tmp_path / f"film{suffix}", shots, options={"movflags": "faststart"} if suffix == ".mp4" else {})
+    whole = read_video(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    camera = open_camera(f"video:{path}")
+    got = [frame.image for frame in camera.frames()]
+    assert 20 < len(got) < 50
+    np.testing.assert_array_equal(got, whole[: len(got)])
+    assert any("truncated" in line and str(path) in line for line in camera.skipped)
+
+
+def test_damage_in_the_middle_does_not_end_the_video(tmp_path):
+    noise = np.random.default_rng(0)
+    shots = [noise.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(60)]
+    path = write_video(tmp_path / "film.mp4", shots, options={"movflags": "faststart"})
+    data, whole = bytearray(path.read_bytes()), read_video(path)
+    data[len(data) // 2 : len(data) // 2 + 400] = bytes(400)
+    path.write_bytes(data)
+    camera = open_camera(f"video:{path}")
+    got = [frame.image for frame in camera.frames()]
+    assert len(got) > 50 and len(camera.skipped) == 1 and "damaged" in camera.skipped[0]
+    np.testing.assert_array_equal(got[-1], whole[-1])
+
+
+def test_videos_that_do_not_serve(tmp_path):
+    import av
+
+    with av.open(str(tmp_path / "sound.wav"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+        sound.rate = 8000
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode(None))
+    (tmp_path / "text.mp4").write_text("hello\n" * 100)
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    small = write_video(tmp_path / "small.mkv", [frame_of(9, 14, 40)])
+    no_end = write_video(tmp_path / "no_end.mp4", [frame_of(9)] * 9)
+    no_end.write_bytes(no_end.read_bytes().partition(b"moov")[0])
+    for name, cause in (
+        ("sound.wav", "no video stream"), ("text.mp4", "not a video"), ("empty.mp4", "not a video"),
+        ("none.mp4", "No such file"), (".", "a folder"), (small.name, "14x40"), (no_end.name, "without its end"),
+        ("x" * 300, "too long"),
+    ):  # fmt: skip
+        with pytest.raises(CameraError, match=cause) as caught:
+            open_camera(f"video:{tmp_path / name}")
+        assert str(tmp_path / name) in str(caught.value)
+
+
+@pytest.mark.skipif(not TIMELAPSES.is_dir(), reason="../shared/data/timelapse is not there")
+def test_a_real_video_every_ten_seconds():
+    shots = list(open_camera(f"video:{TIMELAPSES / 'vtest.avi'}", size=(96, 72), every=10.0).frames())
+    assert [round(f.seconds) for f in shots] == list(range(0, 80, 10))
