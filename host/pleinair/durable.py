@@ -1,16 +1,19 @@
 """Files that survive a power cut: written beside their place, synced, renamed, and the folder synced too.
 
-Everything that a roll keeps goes through here, so that what a full or failing disk does to it can be tried in one
-place. All of these raise OSError as the system gave it; who calls them says what it was for.
+Everything that is kept goes through here, so that a full or failing disk can be tried in one place. These functions
+raise OSError as the system gave it; callers add the context.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import os
+import secrets
 from pathlib import Path
 
-#: What a file is called while it is written. A roll that is opened removes what ends so.
+#: The end of a file's name while it is written. Opening a roll removes files whose names end so.
 PART = ".part"
 
 
@@ -27,12 +30,20 @@ def sync_file(handle: int) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until a folder's names are on the disk."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Wait until a folder's names are on the disk.
+
+    Nothing where that cannot be asked: some network file systems do not sync folders (EINVAL), and a folder may be
+    written to but not opened (EACCES).
+    """
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EACCES):
+            raise
 
 
 def replace(source: Path, target: Path) -> None:
@@ -48,11 +59,18 @@ def make_folder(folder: Path) -> None:
         sync_folder(folder.parent)
 
 
-def write_file(path: Path, data: bytes, durable: bool = True) -> None:
-    """A file whole or not at all; with ``durable`` it is on the disk when this returns. Leaves no part behind."""
+def write_file(path: Path, data: bytes, durable: bool = True, *, shared: bool = False) -> None:
+    """Write a file whole or not at all; with ``durable`` it is on the disk when this returns.
+
+    It is written beside its place first, as NAME.part, which one writer at a time may do. Where several processes may
+    write the file at once, ``shared`` gives each a hidden name of its own. No part is left behind, except by a kill.
+    """
     part = path.with_name(path.name + PART)
+    if shared:
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
     try:
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        fresh = os.O_EXCL if shared else os.O_TRUNC
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | fresh | os.O_CLOEXEC, 0o666)
         try:
             write_all(handle, data)
             if durable:
@@ -63,10 +81,19 @@ def write_file(path: Path, data: bytes, durable: bool = True) -> None:
             replace(part, path)
         else:
             os.replace(part, path)
-    except OSError:
+    except BaseException:
         with contextlib.suppress(OSError):
             part.unlink()
         raise
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 class DurableFile:

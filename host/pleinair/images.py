@@ -7,20 +7,21 @@ The C libraries below OpenCV also write to file descriptor 2; ``pleinair.cli.mai
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import secrets
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from pleinair import durable
 from pleinair.errors import ImageError, OutputError
 
 #: Largest picture accepted, in pixels: five times what a Pi's camera gives. ``host/__init__.py`` tells OpenCV.
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 << 20
+#: How the names of image files end, in small letters, where a folder is searched for images.
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"
 _KNOWN = (_JPEG, _PNG, b"RIFF", b"II*\0", b"MM\0*", b"BM")
@@ -147,17 +148,9 @@ def write_image(path: Path, image: np.ndarray) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: beside its place first, synced, then renamed. Raises OutputError."""
+    """Write a file whole or not at all (:func:`pleinair.durable.write_file`). Raises OutputError."""
     check_writable(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        durable.write_file(path, data, shared=True)
     except OSError as error:
         raise OutputError(f"output {path}: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):  # as it is after the renaming, and for a name too long
-            temporary.unlink()

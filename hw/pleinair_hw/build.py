@@ -18,7 +18,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +27,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from pleinair.durable import write_file
 from pleinair.errors import OptionError, OutputError
 from pleinair.network import reference
 from pleinair.network.integer import IntegerNetwork, dump
@@ -174,14 +174,8 @@ def _claim(folder: Path) -> None:
         raise OutputError(f"{folder}: {error.strerror or error}") from error
 
 
-def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(data)
-    os.replace(part, path)
-
-
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    _write(path, (json.dumps(content, indent=1) + "\n").encode())
+    write_file(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 @contextlib.contextmanager
@@ -251,7 +245,7 @@ def build(request: Request, progress: Progress | None = None) -> Build:
     }  # fmt: skip
     with _into_folder(folder):
         _write_json(folder / STATE, state)
-        _write(folder / NETWORK, network_file)
+        write_file(folder / NETWORK, network_file)
         if request.fifo_sizing == "simulate":
             plan = _size_fifos(plan, folder, say)
         model = compile_plan(plan, folder / "finn", lambda step, _: say(step))

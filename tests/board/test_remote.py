@@ -8,9 +8,10 @@ import numpy as np
 import pynq
 import pytest
 
+from pleinair.durable import file_sha256
 from pleinair.emulator.fabric import Fabric, Power
 from pleinair.fpga import driver
-from pleinair.fpga.deployment import file_sha256, write_manifest
+from pleinair.fpga.deployment import write_manifest
 from pleinair.fpga.driver import Accelerator, AcceleratorError
 from pleinair.fpga.handoff import bitstream
 from pleinair.fpga.painter import AcceleratorPainter

@@ -26,9 +26,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pleinair.cameras.framing import fit
 from pleinair.cameras.opening import open_camera
 from pleinair.cameras.synthetic import SyntheticCamera
+from pleinair.durable import file_sha256
 from pleinair.errors import CameraError, ModelError, OptionError, TrainingError
 from pleinair.films.steadiness import Steady
-from pleinair.images import read_image
+from pleinair.images import SUFFIXES, read_image
 from pleinair.models import CARD, DEFAULT_GRAIN, FILES, load_model, read_card, styles
 from pleinair.network.integer import BITS
 from pleinair.painting.grain import Grain
@@ -40,7 +41,6 @@ from pleinair_training.measures import border_line, feature_distance, flicker, s
 from pleinair_training.photos import load_painting
 from pleinair_training.trainer import (
     Settings,
-    file_hash,
     load_checkpoint,
     load_float,
     load_quantised,
@@ -56,7 +56,6 @@ SEQUENCE_FRAMES, SEQUENCE_SIZE = 40, (512, 384)
 #: Photos in the pictures of a report, and how many of them for each width.
 SHEET_PHOTOS, GRID_PHOTOS = 5, 3
 PHOTOS = "photos"
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
 
 #: uint8 [H, W, 3] to float32 [H, W, 3] in 0..255; whole numbers from quantised networks.
 Paint = Callable[[np.ndarray], np.ndarray]
@@ -280,16 +279,16 @@ def find_painting(subject: Subject, paintings: Path | None) -> Path:
 
     Raises OptionError without ``paintings`` where they are needed, TrainingError when it is not among them.
     """
-    if subject.style is not None and subject.style.is_file() and file_hash(subject.style) == subject.sha256:
+    if subject.style is not None and subject.style.is_file() and file_sha256(subject.style) == subject.sha256:
         return subject.style
     if paintings is None:
         raise OptionError(f"{subject.name}: its painting {subject.painting} is not at hand; give --paintings DIR")
     if not paintings.is_dir():
         raise OptionError(f"--paintings {paintings}: no such folder")
-    files = [p for p in paintings.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file()]
+    files = [p for p in paintings.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()]
     # Whatever it is called by now; but where the name is right, no other need be read.
     for path in sorted(files, key=lambda p: (p.name != subject.painting, p)):
-        if file_hash(path) == subject.sha256:
+        if file_sha256(path) == subject.sha256:
             return path
     raise TrainingError(
         f"paintings {paintings}: none is {subject.name}'s, {subject.painting or 'a file'} "

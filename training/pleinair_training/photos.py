@@ -18,9 +18,7 @@ import cv2
 import numpy as np
 
 from pleinair.errors import ImageError, OptionError, TrainingError
-from pleinair.images import read_image
-
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
+from pleinair.images import SUFFIXES, read_image
 
 
 def held_out(names: list[str], count: int) -> frozenset[str]:
@@ -80,7 +78,7 @@ class Photos:
         """Lists and tries every file once. Raises TrainingError when fewer than two photos can be used."""
         if not self.folder.is_dir():
             raise TrainingError(f"photos {self.folder}: no such folder")
-        found = sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
+        found = sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
         apart = held_out([p.name for p in found], self.hold_out)
         self.kept_apart = sorted(apart)
         self.files = []

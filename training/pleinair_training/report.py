@@ -28,6 +28,7 @@ from rich.text import Text
 
 from pleinair.errors import OutputError
 from pleinair.images import check_writable, decode_image, write_bytes
+from pleinair.text import one_line
 from pleinair_training.evaluation import GRID_PHOTOS, PHOTOS, Evaluation, Score, Subject
 from pleinair_training.loss_network import CONTENT_LAYER, STYLE_LAYERS
 from pleinair_training.trainer import Settings, run_record
@@ -106,7 +107,7 @@ def console_table(evaluation: Evaluation) -> Table:
     for score in evaluation.scores:
         if score.network == PHOTOS:
             table.add_section()
-            table.add_row(Text(_clean(score.subject), style="bold"))
+            table.add_row(Text(one_line(score.subject), style="bold"))
         losses = (f"{value:,.0f}" for value in (score.content, score.style, score.total))
         likeness = ("" if value is None else f"{value:.3f}" for value in (score.ratio, score.ssim))
         flickers = ("" if value is None else f"{value:.2f}x" for value in (score.flicker_ratio, score.film_ratio))
@@ -146,12 +147,6 @@ def make_folder(out: Path) -> None:
 # -- tables
 
 
-def _clean(text: str) -> str:
-    """Text as one printable line that can be encoded: JSON may hold lone surrogates and control characters."""
-    line = " ".join(text.split())
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
-
-
 def scores_csv(scores: Iterable[Score]) -> bytes:
     """Every field of every score and the total; unknown ones are empty."""
     names = [f.name for f in fields(Score)]
@@ -161,7 +156,7 @@ def scores_csv(scores: Iterable[Score]) -> bytes:
     writer.writerow(names)
     for score in scores:
         values = [getattr(score, name) for name in names]
-        writer.writerow([_clean(v) if isinstance(v, str) else v for v in values])
+        writer.writerow([one_line(v) if isinstance(v, str) else v for v in values])
     return file.getvalue().encode()
 
 
@@ -171,7 +166,7 @@ def markdown(evaluation: Evaluation) -> bytes:
 
     def line(cells: Iterable[str]) -> str:
         # HTML is Markdown too.
-        escaped = (html.escape(_clean(c), quote=False).replace("\\", "\\\\").replace("|", "\\|") for c in cells)
+        escaped = (html.escape(one_line(c), quote=False).replace("\\", "\\\\").replace("|", "\\|") for c in cells)
         return f"| {' | '.join(escaped)} |\n"
 
     head = line(c.heading for c in columns) + line("---" if i < 2 else "---:" for i in range(len(columns)))
@@ -197,7 +192,7 @@ def contact_sheet(
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
 
     def say(text: str, x: float, y: float, **options: Any) -> None:
-        lines = [_clean(line) for line in text.split("\n")]
+        lines = [one_line(line) for line in text.split("\n")]
         text = "\n".join(line if len(line) <= _LETTERS else f"{line[: _LETTERS - 3]}..." for line in lines)
         figure.text(x / width, 1 - y / height, text, fontsize=12.5, va="center", parse_math=False, **options)
 
@@ -241,7 +236,7 @@ def sheet_picture(evaluation: Evaluation) -> bytes:
     rows: list[tuple[str, Sequence[np.ndarray | None]]] = [("originals", images)]
     for subject in evaluation.subjects:
         pictures = evaluation.pictures[subject.name]
-        label = _clean(subject.name) + "\n" + network_label(pictures.preferred)
+        label = one_line(subject.name) + "\n" + network_label(pictures.preferred)
         rows.append((label, pictures.sheet))
     return contact_sheet(labels, rows)
 
@@ -297,7 +292,7 @@ def curves_picture(subjects: Iterable[Subject]) -> bytes | None:
         _plot_run(axes, stages, settings.style_weight)
         titles = ("content loss", "style loss", f"quantised: content + {settings.style_weight:g} x style")
         for axis, title in zip(axes, titles, strict=True):
-            axis.set_title(f"{_clean(subject.name)}: {title}", fontsize=10, parse_math=False)
+            axis.set_title(f"{one_line(subject.name)}: {title}", fontsize=10, parse_math=False)
             if title == "style loss":
                 axis.set_yscale("log")
                 axis.yaxis.set_major_locator(MaxNLocator(6))
@@ -344,7 +339,7 @@ def _jpeg(picture: np.ndarray) -> str:
 
 
 def _image(source: str, description: str, kind: str = "") -> str:
-    return f'<img src="{source}" alt="{html.escape(_clean(description))}"{kind}>'
+    return f'<img src="{source}" alt="{html.escape(one_line(description))}"{kind}>'
 
 
 def _html_table(evaluation: Evaluation) -> str:
@@ -353,7 +348,7 @@ def _html_table(evaluation: Evaluation) -> str:
     body = []
     for score, row in zip(evaluation.scores, rows, strict=True):
         kind = ' class="first photos"' if score.network == PHOTOS else ""
-        body.append(f"<tr{kind}>" + "".join(f"<td>{html.escape(_clean(c))}</td>" for c in row) + "</tr>")
+        body.append(f"<tr{kind}>" + "".join(f"<td>{html.escape(one_line(c))}</td>" for c in row) + "</tr>")
     meanings = "".join(f"<dt>{html.escape(c.heading)}</dt><dd>{html.escape(c.meaning)}</dd>" for c in columns[2:])
     joined = "\n".join(body)
     return (
@@ -371,7 +366,7 @@ def _subject_section(evaluation: Evaluation, subject: Subject) -> str:
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     about = ", ".join(part for part in (subject.title or subject.painting, subject.licence) if part)
     return (
-        f"<h2>{html.escape(_clean(subject.name))}</h2><p>{html.escape(_clean(about))}</p>"
+        f"<h2>{html.escape(one_line(subject.name))}</h2><p>{html.escape(one_line(about))}</p>"
         f'<div class="wide"><table class="pictures"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}'
         "</tbody></table></div>"
     )

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import hashlib
 import io
 import json
 import math
@@ -30,6 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pleinair.durable import file_sha256
 from pleinair.errors import OptionError, OutputError, TrainingError
 from pleinair.images import read_image, write_bytes, write_image
 from pleinair.models import DEFAULT_GRAIN
@@ -109,15 +109,6 @@ _AVERAGED = 20
 _BOARD_STEPS = 10
 #: Settings that a finished stage does not depend on: they may change from one stage of a run to the next.
 _LATER = ("plain_", "quantised_", "distillation_", "stability_")
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -242,8 +233,8 @@ class Run:
         self.weights = {name: float(getattr(settings, f"{name}_weight")) for name in _LOSSES}
         self.record = {
             "settings": asdict(settings),
-            "painting_sha256": file_hash(Path(settings.style)),
-            "loss_network_sha256": file_hash(weights),
+            "painting_sha256": file_sha256(Path(settings.style)),
+            "loss_network_sha256": file_sha256(weights),
             "held_out": self.photos.kept_apart,
             "photos": len(self.photos.files),
         }

@@ -9,9 +9,7 @@ from pathlib import Path
 from pleinair.cameras.camera import Frame, check_size
 from pleinair.cameras.framing import fit
 from pleinair.errors import CameraError, ImageError
-from pleinair.images import read_image
-
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"}
+from pleinair.images import SUFFIXES, read_image
 
 
 def _natural(path: Path) -> tuple[list[str | int], str]:
@@ -29,13 +27,11 @@ class FolderCamera:
     def __init__(self, folder: Path, size: tuple[int, int] | None, limit: int | None) -> None:
         """Raises CameraError when the folder is missing, holds no image, or none that can be read."""
         try:
-            found = [p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES and p.name[0] != "." and p.is_file()]
+            found = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != "." and p.is_file()]
         except OSError as error:
             raise CameraError(f"frames:{folder}: {error.strerror}", option="camera") from error
         if not found:
-            raise CameraError(
-                f"frames:{folder}: no image in it (looked for {', '.join(sorted(_SUFFIXES))})", option="camera"
-            )
+            raise CameraError(f"frames:{folder}: no image in it (looked for {', '.join(SUFFIXES)})", option="camera")
         self.name, self.skipped = f"frames of {folder.name}", list[str]()
         self._files, self._limit = sorted(found, key=_natural), limit
         self.count: int | None = min(len(found), limit) if limit else len(found)

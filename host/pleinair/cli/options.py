@@ -16,6 +16,7 @@ import click
 from pleinair.cameras.opening import CameraSource
 from pleinair.cli.values import parse_duration, read_config
 from pleinair.errors import OptionError, OutputError
+from pleinair.text import one_line as one_line
 
 DEFAULT_STYLE = "starry-night"
 MOST_FRAMES = 10_000_000
@@ -117,11 +118,6 @@ def say(text: str) -> None:
         click.echo(text)
     except OSError as error:
         raise OutputError(f"standard output: {error.strerror}") from error
-
-
-def one_line(text: str) -> str:
-    """Text as one printable line: file names and cards may hold anything, escape sequences included."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
 
 
 def quiet_console() -> Any:

@@ -2,9 +2,9 @@
 
 ``$XDG_CACHE_HOME/pleinair/engines.json`` (``~/.cache`` by default) is ``{"format": "pleinair-engines", "version": 1,
 "fastest": {KEY: ENGINE}}``, the latest entry last. A KEY names all that the answer depends on: processor and board,
-pleinair and the engines' versions, the network's width and work, and threads; whatever changes makes another key, so
-that nothing outdated is ever told. It is a hint about speed alone: every engine checks itself before its first frame.
-So a file that is missing, damaged or of another kind says nothing, and one that cannot be written is done without.
+pleinair and the engines' versions, the network's width and work, and threads. If one of them changes, so does the key,
+and no outdated answer is given. It is a hint about speed alone: every engine checks itself before its first frame. So
+a file that is missing, damaged or of another kind counts as empty, and one that cannot be written is not written.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from pathlib import Path
 
+from pleinair import durable
 from pleinair.machine import board, cores, processor, versions
 from pleinair.network.integer import IntegerNetwork
 
 FORMAT = "pleinair-engines"
 #: Packages that compute, and the one that makes their graphs.
 PACKAGES = ("pleinair", "onnxruntime", "openvino", "ai-edge-litert")
-#: So many entries are kept; a machine has a handful of widths and thread counts.
+#: Most entries that are kept; a machine has a handful of widths and thread counts.
 MAX_ENTRIES = 64
 _MAX_BYTES = 1 << 17
 _MAX_NAME = 64
 
 
 def memory_file() -> Path:
-    """Where it is kept. $XDG_CACHE_HOME counts where it is an absolute path, as its specification has it."""
+    """The file's path. $XDG_CACHE_HOME counts only as an absolute path, as its specification says."""
     cache = os.environ.get("XDG_CACHE_HOME", "")
     folder = Path(cache) if os.path.isabs(cache) else Path(os.path.expanduser("~")) / ".cache"
     return folder / "pleinair" / "engines.json"
@@ -37,10 +37,9 @@ def memory_file() -> Path:
 def key(network: IntegerNetwork, threads: int) -> str:
     """What the fastest engine depends on, in one line. ``threads`` 0 means every core."""
     packages = " ".join(f"{name}={version}" for name, version in versions(PACKAGES).items())
-    parts = (
-        processor(), board(), os.uname().machine, packages, f"{network.bits} bits",
-        f"{network.macs_per_pixel():.0f} MACs", f"{threads or cores()} threads",
-    )  # fmt: skip
+    work = f"{network.macs_per_pixel():.0f} MACs"
+    width, on = f"{network.bits} bits", f"{threads or cores()} threads"
+    parts = (processor(), board(), os.uname().machine, packages, width, work, on)
     return " | ".join(parts)
 
 
@@ -62,15 +61,15 @@ def _entries(path: Path) -> dict[str, str]:
 
 
 def remembered(network: IntegerNetwork, threads: int) -> str | None:
-    """The engine that was fastest for such a network with so many threads (0: every core); None where none is known.
+    """The engine that was fastest for such a network with ``threads`` (0: every core); None where none is known.
 
-    The name may be any text: whoever asks must see that it is an engine's.
+    The name may be any text: the caller must check that it is an engine's.
     """
     return _entries(memory_file()).get(key(network, threads))
 
 
 def remember(network: IntegerNetwork, threads: int, engine: str) -> None:
-    """Keep that ``engine`` is the fastest exact one here. What stands in the way is silent."""
+    """Keep that ``engine`` is the fastest exact one here. A file that cannot be written is no error."""
     path = memory_file()
     entries = _entries(path)
     entries.pop(key(network, threads), None)
@@ -79,17 +78,4 @@ def remember(network: IntegerNetwork, threads: int, engine: str) -> None:
     text = json.dumps({"format": FORMAT, "version": 1, "fastest": latest}, indent=1)
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, text.encode())
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """A file whole or not at all, with two writers at once too. Raises OSError."""
-    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(part)
-        raise
+        durable.write_file(path, text.encode(), durable=False, shared=True)

@@ -13,13 +13,13 @@ Standard library alone: this is read on the board.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pleinair.durable import file_sha256
 from pleinair.errors import PleinairError
 
 MANIFEST = "hashes.json"
@@ -76,15 +76,6 @@ class Deployment:
         """Files of weights to be written before the first frame, in order: 1_0_NAME.dat, 1_1_NAME.dat, ..."""
         files = (self.folder / RUNTIME_WEIGHTS).glob("*.dat")
         return sorted(files, key=lambda file: [int(part) for part in file.name.split("_")[:2]])
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal. Raises OSError."""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _files(folder: Path) -> list[str]:

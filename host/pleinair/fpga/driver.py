@@ -31,8 +31,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from pleinair.durable import file_sha256
 from pleinair.errors import EngineError, PleinairError
-from pleinair.fpga.deployment import Deployment, file_sha256
+from pleinair.fpga.deployment import Deployment
 from pleinair.fpga.handoff import is_zynq_7000, weight_ports
 
 T = TypeVar("T")

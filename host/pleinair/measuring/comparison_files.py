@@ -27,10 +27,10 @@ from pleinair.measuring.comparison_rows import (
     Energy,
     Quality,
     Row,
-    clean,
 )
 from pleinair.network.floating import FLOAT_BITS
 from pleinair.network.integer import BITS
+from pleinair.text import one_line
 
 _MAX_FILE = 8 << 20
 _MAX_TEXT = 200
@@ -106,7 +106,7 @@ class _Record:
         value = self._values.get(key)
         if not isinstance(value, str) or len(value) > _MAX_TEXT:
             raise self.refuse(key, f"text of up to {_MAX_TEXT} characters")
-        return clean(value)
+        return one_line(value)
 
     def number(self, key: str, least: float, most: float) -> float:
         value = self._values.get(key)
@@ -204,7 +204,7 @@ def read_evaluation(path: Path, style: str) -> dict[int, Quality]:
         optional = {key: number(row, key) for key in ("ratio", "ssim", "flicker")}
         found[bits] = Quality(content + loss, content, loss, **optional)
     if not found:
-        there = ", ".join(sorted({clean(str(row["subject"])) for row in table}))
+        there = ", ".join(sorted({one_line(str(row["subject"])) for row in table}))
         raise OptionError(f"{name}: has no scores of {style}; there are {there}")
     return found
 
@@ -286,7 +286,7 @@ def _benched(each: _Record, record: _Record, where: str) -> Row:
     if not each.has("watts"):
         return replace(row, energy=stated(board.lower(), fps))
     rails = each.part("watts")
-    watts = {clean(rail): rails.number(rail, 0, 1e4) for rail, _ in rails.items()}
+    watts = {one_line(rail): rails.number(rail, 0, 1e4) for rail, _ in rails.items()}
     # The board's input, where it has a sensor: the other rails are fed from it.
     chosen = {rail: w for rail, w in watts.items() if rail == _INPUT_RAIL} or watts
     source = f"sensors of {', '.join(chosen)}"

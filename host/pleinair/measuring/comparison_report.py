@@ -29,11 +29,11 @@ from pleinair.measuring.comparison_rows import (
     Quality,
     Row,
     as_json,
-    clean,
     thread_name,
     width_name,
 )
 from pleinair.network.floating import FLOAT_BITS
+from pleinair.text import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -320,7 +320,7 @@ def speed_plot(comparison: Comparison) -> str:
     axes.set_yticks([position for position, _ in places], [_bar_name(row) for _, row in places])
     for position, name in headings:
         axes.annotate(
-            clean(name), (0, position), (-2, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
+            one_line(name), (0, position), (-2, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
             color=_INK, fontsize=_FONT + 0.5, fontweight="bold", va="center", parse_math=False,
         )  # fmt: skip
     axes.set_xlabel("frames a second", color=_SOFT, fontsize=_FONT)
@@ -342,7 +342,7 @@ def quality_plot(comparison: Comparison) -> str | None:
     for number, (backend, how) in enumerate(backends):
         own = [r for r in rows if (r.backend, r.how) == (backend, how)]
         marker = _MARKERS[number % len(_MARKERS)]
-        label = clean(backend if how == MEASURED else f"{backend}, {how}")
+        label = one_line(backend if how == MEASURED else f"{backend}, {how}")
         axes.plot([], [], marker, color=_INK if how == MEASURED else "none", markeredgecolor=_INK, label=label)
         for row in own:
             assert row.fps is not None
@@ -487,7 +487,7 @@ def html_page(comparison: Comparison) -> str:
     """The page; a policy in it forbids loading anything from elsewhere."""
     require_matplotlib()
     width, height = comparison.size
-    style = escape(clean(comparison.style))
+    style = escape(one_line(comparison.style))
     machine = comparison.machine
     price, quality = price_plot(comparison), quality_plot(comparison)
     parts = [
@@ -498,7 +498,7 @@ def html_page(comparison: Comparison) -> str:
         f"<title>pleinair: {style}, bits and machines compared</title><style>{_STYLE}</style></head><body>",
         f"<h1>{style}: bits and machines compared</h1>",
         f'<p class="soft">Frames of {width}x{height}, in uint8, out uint8. This machine: '
-        f"{escape(clean(machine.processor))}, {machine.cores} {'core' if machine.cores == 1 else 'cores'}.</p>",
+        f"{escape(one_line(machine.processor))}, {machine.cores} {'core' if machine.cores == 1 else 'cores'}.</p>",
         _headlines(comparison),
         '<div class="plots"><section>',
         "<h2>Frames a second</h2>",
@@ -521,7 +521,7 @@ def html_page(comparison: Comparison) -> str:
         ]
     parts += ["</section></div>", "<h2>All figures</h2>", _table(comparison), _meanings()]
     if comparison.left_out:
-        lines = "".join(f"<li>{escape(clean(line))}</li>" for line in comparison.left_out)
+        lines = "".join(f"<li>{escape(one_line(line))}</li>" for line in comparison.left_out)
         parts += ["<h2>Left out</h2>", f"<ul>{lines}</ul>"]
     parts += ["<h2>How it was measured</h2>", _method(comparison)]
     return "\n".join(parts) + "\n</body></html>\n"
@@ -544,7 +544,7 @@ def _headlines(comparison: Comparison) -> str:
             (f"{rate(best.fps or 0)}/s", f"frames at 8 bits on the fastest board, {best.backend} ({best.how})")
         )
     return '<div class="heads">' + "".join(
-        f"<div><b>{escape(figure)}</b><span>{escape(clean(text))}</span></div>" for figure, text in heads
+        f"<div><b>{escape(figure)}</b><span>{escape(one_line(text))}</span></div>" for figure, text in heads
     ) + "</div>"  # fmt: skip
 
 
@@ -553,8 +553,8 @@ def _about_price(comparison: Comparison) -> str:
     price = comparison.price
     if price.fps is not None:
         text += (
-            f" DSPs, LUTs and memory are those of the cheapest plans for {escape(clean(str(price.board)))} that reach "
-            f"{rate(price.fps)} frames a second, which all widths do; plans, not synthesis."
+            f" DSPs, LUTs and memory are those of the cheapest plans for {escape(one_line(str(price.board)))} that "
+            f"reach {rate(price.fps)} frames a second, which all widths do; plans, not synthesis."
         )
     return text
 
@@ -581,7 +581,7 @@ def _left(column: Column) -> str:
 
 
 def _cell(column: Column, row: Row, comparison: Comparison) -> str:
-    text = escape(clean(column.text(row, comparison)))
+    text = escape(one_line(column.text(row, comparison)))
     return "EMULATED" if column.heading == "how" and row.how == EMULATED else text
 
 
@@ -612,7 +612,7 @@ def _method(comparison: Comparison) -> str:
     ]  # fmt: skip
     sources = sorted({r.energy.source for r in comparison.rows if r.energy is not None and r.energy.how != MEASURED})
     lines += [f"Power: {source}." for source in sources]
-    return "<ul>" + "".join(f"<li>{escape(clean(line))}</li>" for line in lines) + "</ul>"
+    return "<ul>" + "".join(f"<li>{escape(one_line(line))}</li>" for line in lines) + "</ul>"
 
 
 def console_lines(comparison: Comparison) -> Iterable[tuple[str, ...]]:
@@ -620,4 +620,4 @@ def console_lines(comparison: Comparison) -> Iterable[tuple[str, ...]]:
     for r in ordered(comparison):
         how = thread_name(r.threads) if r.threads else ("EMULATED" if r.how == EMULATED else r.how)
         fps = "does not fit" if r.fps is None else rate(r.fps)
-        yield clean(r.backend), width_name(r.bits), how, fps, _times(r.speed_johnson), _times(r.speed_8bit)
+        yield one_line(r.backend), width_name(r.bits), how, fps, _times(r.speed_johnson), _times(r.speed_8bit)

@@ -91,7 +91,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Quality:
-    """What `pleinair evaluate` found of a width; see ``pleinair_training.evaluation.Score``. ``loss`` is content plus style."""
+    """What `pleinair evaluate` found of a width; see ``pleinair_training.evaluation.Score``.
+
+    ``loss`` is content plus style.
+    """
 
     loss: float
     content: float
@@ -151,11 +154,6 @@ class Request:
     evaluation: Path | None = None
     rounds: int = 7
     torch: bool = True
-
-
-def clean(text: str) -> str:
-    """Text as one printable line: names in files may hold anything."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
 
 
 def width_name(bits: int) -> str:

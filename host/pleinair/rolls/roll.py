@@ -40,7 +40,7 @@ from pleinair.films.treatment import Treatment
 from pleinair.rolls.journal import Journal, Reading
 from pleinair.rolls.originals import SUFFIXES, encode, find_originals, keep_original, original_path, read_original
 from pleinair.rolls.schedule import wall_is_set
-from pleinair.rolls.segments import LENGTH, Segment, count_frames, file_sha256, find_segments, salvage
+from pleinair.rolls.segments import LENGTH, Segment, count_frames, find_segments, salvage
 
 FORMAT = "pleinair-roll"
 VERSION = 1
@@ -391,7 +391,7 @@ class Roll:
             segment.path.unlink()
             self.mended.append(f"{segment.path.name} was not closed well; it is painted again")
             return
-        self.write(self.sealed_record(segment, file_sha256(segment.path), frames))
+        self.write(self.sealed_record(segment, durable.file_sha256(segment.path), frames))
 
     # -- its parts
 
@@ -435,7 +435,7 @@ class Roll:
         """Whether a piece holds the bytes that were written; one that does not is forgotten, to be painted again, or,
         where its originals are gone, cut down to what can be read of it. Raises OSError."""
         known = self.ledger.sealed.get(self._key(segment))
-        if known is None or file_sha256(segment.path) == known[0]:
+        if known is None or durable.file_sha256(segment.path) == known[0]:
             return True
         if self.has_originals(segment.first, segment.last, known[1]):
             segment.path.unlink()
@@ -445,7 +445,7 @@ class Roll:
         kept = salvage(segment, look.fps)
         self.mended.append(f"{segment.path.name} is damaged: {kept} of {known[1]} frames are left, its originals gone")
         if kept:
-            self.write(self.sealed_record(segment, file_sha256(segment.path), kept))
+            self.write(self.sealed_record(segment, durable.file_sha256(segment.path), kept))
         else:
             self.write({"event": "unsealed", "file": self._key(segment)})
         return bool(kept)

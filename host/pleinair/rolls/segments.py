@@ -9,7 +9,6 @@ whole and synced; until then it is ``segment.part``.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -121,7 +120,7 @@ class SegmentRecorder:
             self._container.close()
             self._file.sync()
         self._file.close()
-        digest = file_sha256(self._file.path)
+        digest = durable.file_sha256(self._file.path)
         durable.replace(self._file.path, path)
         self._container = self._encoder = None
         return Segment(self.first, last, path), digest
@@ -135,15 +134,6 @@ class SegmentRecorder:
             self._file.close()
             self._file.path.unlink(missing_ok=True)
         self._container = self._encoder = self._file = None
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, hexadecimal. Raises OSError."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _readable(path: Path) -> Iterator[tuple[Any, Any]]:

@@ -21,7 +21,6 @@ hexadecimal number a line: CAPACITIES, one for each gauge, and PERIODS, one for 
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
 import operator
 import re
@@ -32,6 +31,7 @@ from math import ceil, lcm, log2, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pleinair.durable import file_sha256
 from pleinair.errors import PleinairError
 from pleinair_hw.finn import patches
 from pleinair_hw.finn.patches import Purpose
@@ -166,7 +166,7 @@ def _is_inside(name: str) -> bool:
 
 
 def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+    return file_sha256(file) if file.is_file() else ""
 
 
 # --- Verilog modules: their ports and widths -------------------------------------------------------------------------
