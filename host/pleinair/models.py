@@ -3,20 +3,20 @@
 ``card.json`` (``"format": "pleinair-model-card"``) names style and painting, licence, margin, grain, and under
 ``networks`` for each number of bits the files with their SHA-256, the architecture, how it was trained and
 the losses it reached. Files: ``network-8bit.npz`` (what painters read), ``qonnx-8bit.onnx.gz`` (what hardware
-is compiled from), ``cpu-8bit.onnx`` (for ONNX Runtime alone, without pleinair; up to 8 bits). The float network,
-which is there for comparison, has a ``network-32bit.npz`` alone. ``parent.npz`` is what a scene is tuned from.
+is compiled from), ``cpu-8bit.onnx`` (for ONNX Runtime alone, without pleinair; up to 8 bits). The float network is
+there for comparison and has a ``network-32bit.npz`` alone. ``parent.npz`` is what a scene is tuned from.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pleinair.documents import read_bytes, read_record
 from pleinair.errors import ModelError
 from pleinair.network import floating as float_network
 from pleinair.network.floating import FLOAT_BITS, FloatNetwork
@@ -36,6 +36,20 @@ _MAX_MARGIN = 512
 
 
 @dataclass(frozen=True)
+class Style:
+    """A style at one width that was found, to be passed on instead of what the user wrote.
+
+    Two folders of the same name differ in ``folder``, which is absolute, and in ``sha256``, that of the network's file
+    as the card has it ("" where it has none; such a model does not load).
+    """
+
+    name: str
+    folder: Path
+    bits: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Model:
     """A style at one width, ready to paint with. ``margin`` in pixels, ``grain`` in levels; ``card`` as parsed."""
 
@@ -46,6 +60,11 @@ class Model:
     network: IntegerNetwork | FloatNetwork
     folder: Path
     card: dict[str, Any]
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the network's file, as the card has it."""
+        return _network_sha256(self.card, self.bits)
 
 
 def model_folders() -> list[Path]:
@@ -58,7 +77,7 @@ def model_folders() -> list[Path]:
 
 
 def styles() -> dict[str, Path]:
-    """The styles there are, by name."""
+    """The folders of all styles, by name; the first of a name counts."""
     found: dict[str, Path] = {}
     for folder in model_folders():
         for card in sorted(folder.glob(f"*/{CARD}")):
@@ -76,33 +95,17 @@ def find_style(name: str) -> Path:
     if name and os.path.isdir(folder):
         if os.path.isfile(folder / CARD):
             return folder
-        raise ModelError(f"--style {name}: the folder has no {CARD}")
-    raise ModelError(f"--style {name!r}: unknown; there are {', '.join(known) or 'none'} (or give a model's folder)")
-
-
-def _read(path: Path, limit: int, what: str) -> bytes:
-    try:
-        if not path.is_file():
-            path.stat()  # says why
-            raise ModelError(f"{what} {path}: not a file")
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise ModelError(f"{what} {path}: {error.strerror}") from error
-    if len(data) > limit:
-        raise ModelError(f"{what} {path}: larger than {limit >> 20} MiB")
-    return data
+        raise ModelError(f"{name}: the folder has no {CARD}", option="style")
+    there = ", ".join(known) or "none"
+    raise ModelError(f"{name!r}: unknown; there are {there} (or give a model's folder)", option="style")
 
 
 def read_card(folder: Path) -> dict[str, Any]:
     """A model folder's card, checked. Raises ModelError."""
     path = folder / CARD
-    try:
-        card = json.loads(_read(path, _MAX_CARD, "card"))
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"card {path}: damaged ({error})") from error
-    if not isinstance(card, dict) or card.get("format") != CARD_FORMAT or card.get("version") != 1:
-        raise ModelError(f"card {path}: not a version 1 {CARD_FORMAT}")
+    record = read_record(path, most=_MAX_CARD, error=ModelError, name=f"card {path}")
+    record.check_format(CARD_FORMAT)
+    card = record.values
     for key, most in (("margin", _MAX_MARGIN), ("grain", MAX_GRAIN)):
         value = card.get(key)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
@@ -134,7 +137,7 @@ def read_parent(folder: Path, card: dict[str, Any]) -> bytes:
 
 
 def _verified(path: Path, hashes: Any, key: str) -> bytes:
-    data = _read(path, MAX_FILE_BYTES, "model")
+    data = read_bytes(path, most=MAX_FILE_BYTES, error=ModelError, name=f"model {path}")
     found = hashlib.sha256(data).hexdigest()
     if not isinstance(hashes, dict) or found != hashes.get(key):
         raise ModelError(f"model {path}: damaged or exchanged, its SHA-256 is {found[:12]}..., not the card's")
@@ -155,16 +158,48 @@ def _unpacked(data: bytes, path: Path) -> bytes:
     return whole
 
 
-def load_model(style: str, bits: int) -> Model:
-    """A style's network at ``bits``. Raises ModelError (unknown style, width it does not have, damage)."""
-    folder = find_style(style)
+def _network_sha256(card: dict[str, Any], bits: int) -> str:
+    hashes = card["networks"][str(bits)].get("sha256")
+    return str(hashes.get("network", "")) if isinstance(hashes, dict) else ""
+
+
+def resolve_style(style: str | Path, bits: int) -> Style:
+    """The style given by name or as a folder, at ``bits``; only its card is read.
+
+    Raises ModelError: an unknown style, a width that it does not have, a damaged card.
+    """
+    folder = Path(os.path.abspath(find_style(str(style))))
     card = read_card(folder)
     if str(bits) not in card["networks"]:
         has = ", ".join(sorted(card["networks"], key=int))
-        raise ModelError(f"--bits {bits}: style {folder.resolve().name} has {has}")
+        raise ModelError(f"{bits}: style {folder.resolve().name} has {has}", option="bits")
+    return Style(folder.resolve().name, folder, bits, _network_sha256(card, bits))
+
+
+def absolute(style: str) -> str:
+    """A style as given, so that it means the same in any folder: a name stays, a model's folder becomes absolute.
+
+    Raises ModelError for an unknown style.
+    """
+    return style if style in styles() else str(find_style(style).resolve())
+
+
+def load_model(style: str | Path | Style, bits: int | None = None) -> Model:
+    """A style's network. ``bits`` is needed for a name or a folder; a :class:`Style` has its own.
+
+    Raises ModelError: an unknown style, a width that it does not have, damage, or a :class:`Style` whose network has
+    been exchanged since.
+    """
+    if not isinstance(style, Style):
+        if bits is None:
+            raise TypeError("load_model() needs bits for a style given by name or folder")
+        style = resolve_style(style, bits)
+    folder, bits, card = style.folder, style.bits, read_card(style.folder)
     path = folder / FILES["network"].format(bits=bits)
+    if str(bits) not in card["networks"] or _network_sha256(card, bits) != style.sha256:
+        raise ModelError(f"model {path}: exchanged since the style was chosen")
     data = read_file(folder, card, bits, "network")
     network = float_network.parse(data, str(path)) if bits == FLOAT_BITS else parse(data, str(path))
     if network.bits != bits:
         raise ModelError(f"model {path}: a {network.bits}-bit network, the card says {bits}")
-    return Model(folder.resolve().name, bits, card["margin"], card["grain"], network, folder, card)
+    return Model(style.name, bits, card["margin"], card["grain"], network, folder, card)

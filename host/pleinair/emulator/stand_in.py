@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pleinair.documents import read_record
 from pleinair.fpga.deployment import (
     BITFILE,
     DRIVER,
@@ -22,9 +23,11 @@ from pleinair.fpga.deployment import (
 )  # fmt: skip
 from pleinair.fpga.handoff import write_handoff
 from pleinair.models import CARD, FILES, find_style, read_card, read_file
+from pleinair.network.integer import BITS
 
 _BUILD_STATE = "build.json"
 _BUILD_FORMAT = "pleinair-build"
+_MAX_BUILD_STATE = 8 << 20
 _ENGINES = ("idma0", "odma0")
 
 
@@ -47,17 +50,21 @@ def is_build(folder: Path) -> bool:
 
 def read_build(folder: Path) -> Build:
     """A finished build's facts. Raises DeploymentError."""
-    try:
-        state = json.loads((folder / _BUILD_STATE).read_bytes())
-        if state["format"] != _BUILD_FORMAT or state["version"] != 1:
-            raise ValueError("another format")
-        build = Build(
-            str(state["request"]["model"]), int(state["bits"]), str(state["board"]), round(state["clock_mhz"]),
-            int(state["height"]), int(state["width"]),
-        )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DeploymentError(f"{folder}: not a build folder ({_BUILD_STATE} missing or damaged)") from error
-    if state.get("state") != "complete":
+
+    def refuse(_: str) -> DeploymentError:
+        return DeploymentError(f"{folder}: not a build folder ({_BUILD_STATE} missing or damaged)")
+
+    record = read_record(folder / _BUILD_STATE, most=_MAX_BUILD_STATE, error=refuse)
+    record.check_format(_BUILD_FORMAT)
+    build = Build(
+        style=record.part("request").string("model", 4096),
+        bits=record.choice("bits", BITS),
+        board=record.string("board"),
+        clock_mhz=round(record.number("clock_mhz", 1, 10_000)),
+        height=record.whole("height", 1, 1 << 16),
+        width=record.whole("width", 1, 1 << 16),
+    )
+    if record.values.get("state") != "complete":
         raise DeploymentError(f"{folder}: the build was interrupted; run it again")
     return build
 

@@ -15,6 +15,8 @@ import os
 from pathlib import Path
 
 from pleinair import durable
+from pleinair.documents import read_record
+from pleinair.errors import PleinairError
 from pleinair.machine import board, cores, processor, versions
 from pleinair.network.integer import IntegerNetwork
 
@@ -45,16 +47,11 @@ def key(network: IntegerNetwork, threads: int) -> str:
 
 def _entries(path: Path) -> dict[str, str]:
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-        if len(data) > _MAX_BYTES:
-            return {}
-        kept = json.loads(data)
-    except (OSError, ValueError, RecursionError):
+        record = read_record(path, most=_MAX_BYTES, error=PleinairError)
+        record.check_format(FORMAT)
+    except PleinairError:
         return {}
-    if not isinstance(kept, dict) or kept.get("format") != FORMAT or kept.get("version") != 1:
-        return {}
-    fastest = kept.get("fastest")
+    fastest = record.values.get("fastest")
     if not isinstance(fastest, dict):
         return {}
     return {k: v for k, v in fastest.items() if isinstance(v, str) and 0 < len(v) <= _MAX_NAME}

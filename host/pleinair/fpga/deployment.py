@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pleinair.documents import read_record
 from pleinair.durable import file_sha256
 from pleinair.errors import PleinairError
 
@@ -106,25 +107,13 @@ def write_manifest(folder: Path, *, board: str, clock_mhz: int, style: str, bits
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            value = json.loads(file.read(_MAX_MANIFEST))
-    except OSError as error:
-        raise DeploymentError(f"{path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise DeploymentError(f"{path}: damaged, it is no JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise DeploymentError(f"{path}: damaged, it holds no JSON object")
-    return value
-
-
 def read_settings(path: Path) -> tuple[dict[str, Any], int, int]:
     """``driver_information``, and the frame's height and width, which input and output share; uint8 RGB.
 
     Raises DeploymentError for the settings of another kind of accelerator.
     """
-    settings: Any = _read_json(path).get("driver_information")
+    record = read_record(path, most=_MAX_MANIFEST, error=DeploymentError)
+    settings: Any = record.values.get("driver_information")
     try:
         shapes = settings["io_shape_dict"]
         if settings["driver_type"] != DRIVER or settings["platform"] != PLATFORM:
@@ -162,9 +151,9 @@ def read_deployment(folder: Path) -> Deployment:
     Raises:
         DeploymentError: a file is missing, altered or not of the deployment, or the folder is no deployment.
     """
-    manifest = _read_json(folder / MANIFEST)
-    if manifest.get("format") != FORMAT or manifest.get("version") != 1:
-        raise DeploymentError(f"{folder / MANIFEST}: not a version 1 {FORMAT}")
+    record = read_record(folder / MANIFEST, most=_MAX_MANIFEST, error=DeploymentError)
+    record.check_format(FORMAT)
+    manifest = record.values
     hashes = manifest.get("files")
     if not isinstance(hashes, dict):
         raise DeploymentError(f"{folder / MANIFEST}: damaged, it names no files")

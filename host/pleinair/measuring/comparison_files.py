@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pleinair.documents import Record, Refusal, read_bytes, read_record, short
 from pleinair.errors import OptionError
 from pleinair.measuring.comparison_rows import (
     EMULATED,
@@ -33,7 +34,6 @@ from pleinair.network.integer import BITS
 from pleinair.text import one_line
 
 _MAX_FILE = 8 << 20
-_MAX_TEXT = 200
 #: What pynq calls the rail that a board is fed by.
 _INPUT_RAIL = "12V"
 
@@ -65,101 +65,9 @@ STATED_POWER = {
 }
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-class _Record:
-    """An object of an untrusted JSON file, or a row of a CSV file; every refusal names file and field."""
-
-    def __init__(self, name: str, values: Any) -> None:
-        if not isinstance(values, dict):
-            raise OptionError(f"{name}: not an object")
-        self._name, self._values = name, values
-
-    def refuse(self, key: str, allowed: str) -> OptionError:
-        return OptionError(f"{self._name}: {key} {_short(self._values.get(key))}; allowed is {allowed}")
-
-    def has(self, key: str) -> bool:
-        return self._values.get(key) is not None
-
-    def part(self, key: str) -> _Record:
-        return _Record(f"{self._name}: {key}", self._values.get(key))
-
-    def items(self) -> Iterator[tuple[str, Any]]:
-        yield from self._values.items()
-
-    def parts(self, key: str, most: int) -> list[_Record]:
-        values = self._values.get(key)
-        if not isinstance(values, list) or len(values) > most:
-            raise self.refuse(key, f"a list of up to {most}")
-        return [_Record(f"{self._name}: {key} {number}", value) for number, value in enumerate(values, 1)]
-
-    def flag(self, key: str) -> bool:
-        value = self._values.get(key)
-        if not isinstance(value, bool):
-            raise self.refuse(key, "true or false")
-        return value
-
-    def text(self, key: str) -> str:
-        value = self._values.get(key)
-        if not isinstance(value, str) or len(value) > _MAX_TEXT:
-            raise self.refuse(key, f"text of up to {_MAX_TEXT} characters")
-        return one_line(value)
-
-    def number(self, key: str, least: float, most: float) -> float:
-        value = self._values.get(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
-            raise self.refuse(key, f"a number from {least:g} to {most:g}")
-        return float(value)
-
-    def whole(self, key: str, least: int, most: int) -> int:
-        value = self.number(key, least, most)
-        if value != int(value):
-            raise self.refuse(key, "a whole number")
-        return int(value)
-
-    def size(self, key: str) -> tuple[int, int]:
-        value = self._values.get(key)
-        if (
-            isinstance(value, list)
-            and len(value) == 2
-            and all(isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= 1 << 16 for n in value)
-        ):
-            return value[0], value[1]
-        raise self.refuse(key, "[width, height]")
-
-    def bits(self, key: str) -> int:
-        value = self._values.get(key)
-        if isinstance(value, bool) or value not in (*BITS, FLOAT_BITS):
-            raise self.refuse(key, ", ".join(map(str, (*BITS, FLOAT_BITS))))
-        return int(value)
-
-
-def _read(path: Path, option: str) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_FILE + 1)
-    except (OSError, ValueError) as error:
-        raise OptionError(f"{option} {path}: {getattr(error, 'strerror', None) or error}") from error
-    if len(data) > _MAX_FILE:
-        raise OptionError(f"{option} {path}: larger than {_MAX_FILE >> 20} MiB")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise OptionError(f"{option} {path}: not UTF-8") from error
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
-
-
-def _read_json(path: Path, option: str) -> _Record:
-    try:
-        return _Record(f"{option} {path}", json.loads(_read(path, option), parse_constant=_refuse_constant))
-    except (ValueError, RecursionError) as error:
-        raise OptionError(f"{option} {path}: not JSON ({error})") from error
+def _refusal(option: str) -> Refusal:
+    """The error of a file that ``option`` names."""
+    return partial(OptionError, option=option)
 
 
 _SCORE_COLUMNS = ("subject", "network", "content", "style")
@@ -171,13 +79,16 @@ def read_evaluation(path: Path, style: str) -> dict[int, Quality]:
     Raises OptionError, also when the style is not among them.
     """
     file = path / "scores.csv" if path.is_dir() else path
-    name = f"--evaluation {file}"
+    refuse = _refusal("evaluation")
+    data = read_bytes(file, most=_MAX_FILE, error=refuse)
     try:
-        table = list(csv.DictReader(io.StringIO(_read(file, "--evaluation")), strict=True))
+        table = list(csv.DictReader(io.StringIO(data.decode("utf-8")), strict=True))
+    except UnicodeDecodeError as error:
+        raise refuse(f"{file}: not UTF-8") from error
     except csv.Error as error:
-        raise OptionError(f"{name}: not CSV ({error})") from error
+        raise refuse(f"{file}: not CSV ({error})") from error
     if not table or not set(_SCORE_COLUMNS) <= set(table[0]):
-        raise OptionError(f"{name}: not the scores of `pleinair evaluate`; needs columns {', '.join(_SCORE_COLUMNS)}")
+        raise refuse(f"{file}: not the scores of `pleinair evaluate`; needs columns {', '.join(_SCORE_COLUMNS)}")
 
     def number(row: dict[str, Any], key: str) -> float | None:
         text = row.get(key)
@@ -188,7 +99,7 @@ def read_evaluation(path: Path, style: str) -> dict[int, Quality]:
         except (TypeError, ValueError):
             value = math.nan
         if not math.isfinite(value):
-            raise OptionError(f"{name}: {key} {_short(text)}; allowed is a number")
+            raise refuse(f"{file}: {key} {short(text)}; allowed is a number")
         return value
 
     found: dict[int, Quality] = {}
@@ -200,18 +111,18 @@ def read_evaluation(path: Path, style: str) -> dict[int, Quality]:
             continue
         content, loss = number(row, "content"), number(row, "style")
         if content is None or loss is None:
-            raise OptionError(f"{name}: {style} at {bits} bits has no losses")
+            raise refuse(f"{file}: {style} at {bits} bits has no losses")
         optional = {key: number(row, key) for key in ("ratio", "ssim", "flicker")}
         found[bits] = Quality(content + loss, content, loss, **optional)
     if not found:
         there = ", ".join(sorted({one_line(str(row["subject"])) for row in table}))
-        raise OptionError(f"{name}: has no scores of {style}; there are {there}")
+        raise refuse(f"{file}: has no scores of {style}; there are {there}")
     return found
 
 
 def read_build(folder: Path) -> Row:
     """A build's rate: from its simulation, where `pleinair simulate` ran two photos or more, else as planned."""
-    record = _read_json(folder / "report.json", "--build")
+    record = read_record(folder / "report.json", most=_MAX_FILE, error=_refusal("build"))
     if record.text("format") != "pleinair-build-report":
         raise record.refuse("format", "'pleinair-build-report'")
     asked, board, rate, used = (record.part(key) for key in ("asked", "board", "rate", "resources"))
@@ -222,16 +133,25 @@ def read_build(folder: Path) -> Row:
         measured = record.part("measured")
         if measured.whole("differing", 0, 1 << 53):
             raise OptionError(
-                f"--build {folder}: its simulation differed from the reference, so its speed says nothing"
+                f"{folder}: its simulation differed from the reference, so its speed says nothing", option="build"
             )
         cycles, how = measured.whole("interval", 1, 1 << 53), SIMULATED
         note = f"{cycles:,} cycles a frame, {planned:,} planned ({cycles / planned - 1:+.1%})"
     counts = {kind: used.part(kind).number("used", 0, 1 << 32) for kind in ("dsp", "lut", "bram", "uram")}
     name, title = board.text("name"), board.text("title")
     row = Row(
-        title, "board", record.text("title"), asked.bits("bits"), how, f"{title}, {clock / 1e6:g} MHz",
-        asked.size("size"), clock / cycles, engine="build", note=note, resources=resources(counts),
-    )  # fmt: skip
+        backend=title,
+        kind="board",
+        style=record.text("title"),
+        bits=asked.choice("bits", (*BITS, FLOAT_BITS)),
+        how=how,
+        where=f"{title}, {clock / 1e6:g} MHz",
+        size=asked.size("size"),
+        fps=clock / cycles,
+        engine="build",
+        note=note,
+        resources=resources(counts),
+    )
     return replace(row, energy=stated(name, row.fps))
 
 
@@ -250,8 +170,8 @@ def stated(board: str, fps: float | None) -> Energy | None:
 
 def read_bench(path: Path) -> list[Row]:
     """What `pleinair bench --json` wrote on a board, on another machine, or on one that stood in for a board."""
-    record = _read_json(path, "--bench")
-    if record.text("format") != "pleinair-bench" or record.whole("version", 0, 1 << 31) != 1:
+    record = read_record(path, most=_MAX_FILE, error=_refusal("bench"))
+    if not record.is_format("pleinair-bench"):
         raise record.refuse("format", "'pleinair-bench', version 1")
     machine = record.part("machine")
     where = machine.text("board") or machine.text("processor")
@@ -261,14 +181,26 @@ def read_bench(path: Path) -> list[Row]:
     return found
 
 
-def _benched(each: _Record, record: _Record, where: str) -> Row:
+def _benched(each: Record, record: Record, where: str) -> Row:
     """One measurement of a bench, on the machine that ``where`` names."""
     style, size, network = record.text("style"), record.size("size"), each.text("network")
     threads, frames = each.whole("threads", 0, 1 << 16), each.whole("frames", 1, 1 << 31)
     fps = each.number("fps", 1e-9, 1e9)
     low, high = (each.number(key, 0, 1e12) if each.has(key) else None for key in ("ms_low", "ms_high"))
     row = Row(
-        "", "other", style, each.bits("bits"), MEASURED, where, size, fps, each.text("name"), threads, low, high, frames
+        "",
+        "other",
+        style,
+        each.choice("bits", (*BITS, FLOAT_BITS)),
+        MEASURED,
+        where,
+        size,
+        fps,
+        each.text("name"),
+        threads,
+        low,
+        high,
+        frames,
     )
     if network != "johnson":
         row = replace(row, macs_per_pixel=record.number("macs_per_pixel", 0, 1e12))

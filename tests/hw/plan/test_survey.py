@@ -102,7 +102,7 @@ def test_bad_options_are_refused(folder: Path) -> None:
         survey.survey([str(folder)], ["zx81"], SIZES, (8,))
     with pytest.raises(OptionError, match="--bits 5"):
         survey.survey([str(folder)], ["kv260"], SIZES, (5,))
-    with pytest.raises(ModelError, match="--style 'nobody'"):
+    with pytest.raises(ModelError, match="style 'nobody'"):
         survey.survey(["nobody"], ["kv260"], SIZES, (8,))
 
 
