@@ -1,6 +1,7 @@
 """What this machine is: its processor, what that can multiply, and the packages that matter for speed.
 
-From Linux's /proc and the installed packages' metadata alone, so that asking costs milliseconds and loads nothing.
+All of it comes from Linux's /proc and the metadata of installed packages, so asking takes milliseconds and imports
+nothing.
 """
 
 from __future__ import annotations
@@ -12,18 +13,22 @@ from importlib import metadata
 from pathlib import Path
 
 #: Instructions that decide how fast small integers multiply, by the names that the kernel gives them: x86, then Arm.
+# fmt: off
 FEATURES = (
     "avx2", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni_int8", "amx_int8",
     "neon", "asimd", "asimddp", "i8mm", "sve", "sve2",
-)  # fmt: skip
+)
+# fmt: on
 #: Packages whose versions decide the speed, where they are installed.
 PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "openvino", "ai-edge-litert", "ncnn", "torch", "av")
 #: Main ID Register's part numbers of Arm's own cores that boards and servers have (their reference manuals).
+# fmt: off
 _ARM_PARTS = {
     0xC07: "Cortex-A7", 0xC09: "Cortex-A9", 0xD03: "Cortex-A53", 0xD04: "Cortex-A35", 0xD05: "Cortex-A55",
     0xD07: "Cortex-A57", 0xD08: "Cortex-A72", 0xD0A: "Cortex-A75", 0xD0B: "Cortex-A76", 0xD0C: "Neoverse N1",
     0xD40: "Neoverse V1", 0xD49: "Neoverse N2", 0xD4F: "Neoverse V2",
-}  # fmt: skip
+}
+# fmt: on
 _ARM = 0x41
 
 
@@ -114,7 +119,7 @@ def available_memory(meminfo: Path = Path("/proc/meminfo")) -> int:
 
 
 def kernel_bytes(table: Path, key: str) -> int | None:
-    """Bytes that a table of the kernel's, like /proc/meminfo, tells in kB under ``key``; None where it does not."""
+    """The bytes that a table of the kernel, like /proc/meminfo, has in kB under ``key``; None where it has none."""
     try:
         lines = dict(line.split(":", 1) for line in table.read_text().splitlines())
         return 1024 * int(lines[key].split()[0])
@@ -129,6 +134,13 @@ def this_machine() -> Machine:
     except (OSError, ValueError):
         memory = 0
     return Machine(
-        processor(), board(), platform.machine(), cores(), features(), memory,
-        f"{platform.system()} {platform.release()}", platform.python_version(), versions(),
-    )  # fmt: skip
+        processor=processor(),
+        board=board(),
+        architecture=platform.machine(),
+        cores=cores(),
+        features=features(),
+        memory=memory,
+        system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        packages=versions(),
+    )
