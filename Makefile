@@ -6,7 +6,7 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check install --quiet
 # What hw/toolchain.sh asks pip for; any build from 2.9 on serves, one for processors alone is the smallest.
 export TORCH ?= torch==2.13.0
 
-.PHONY: setup timelapse test test-slow test-rtl check-arm64 lint clean finn-image finn
+.PHONY: setup timelapse test test-slow test-rtl test-release check-arm64 lint clean finn-image finn
 
 setup: $(VENV)/.complete
 
@@ -53,6 +53,11 @@ test-slow: $(VENV)/.complete
 # Whole shipped networks, cycle by cycle.
 test-rtl: $(VENV)/.complete
 	$(VENV)/bin/python -m pytest -m rtl
+
+# Whether paintings, films, rolls and builds are, to the bit, those of the last release; tests/releases/fingerprints.py
+# says what is compared and how an intended change is noted.
+test-release: $(VENV)/.complete boards
+	$(VENV)/bin/python tests/releases/fingerprints.py --check
 
 # Installing, painting, filming and resuming in an emulated 64-bit Arm userland: the same hashes as here. As root, with
 # qemu-user-static and debootstrap; the first run fetches a Debian.
