@@ -18,7 +18,7 @@ import numpy as np
 from pleinair.cameras.camera import Frame, Shooter
 from pleinair.errors import CameraError
 from pleinair.network.integer import Convolution, IntegerNetwork, validate
-from pleinair.rolls.roll import Look
+from pleinair.rolls.settings import Look
 from tests.films import read_video
 from tests.house import PYTHONPATH
 

@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 
 from pleinair.errors import OptionError, OutputError
-from pleinair.rolls.roll import read_ledger, read_settings
+from pleinair.rolls.ledger import read_ledger
+from pleinair.rolls.settings import read_settings
 
 UNITS = Path("/etc/systemd/system")
 #: Seconds: systemd kills a time-lapse that is silent for the first, waits the second before it starts it again.

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pleinair.errors import OptionError, OutputError, RollError
-from pleinair.rolls.roll import Look, Roll, Settings
+from pleinair.rolls.roll import Roll
+from pleinair.rolls.settings import Look, Settings
 from pleinair_pi import service
 from pleinair_pi.service import WATCHDOG, install, remove, unit_name, unit_text
 
@@ -19,7 +20,8 @@ from pleinair_pi.service import WATCHDOG, install, remove, unit_name, unit_text
 def roll(tmp_path) -> Path:
     """A roll that is to make a film elsewhere."""
     (tmp_path / "films").mkdir()
-    settings = Settings("pi", (64, 48), Look("plain", 8), every=10.0, out=str(tmp_path / "films" / "roof.mp4"))
+    out = str(tmp_path / "films" / "roof.mp4")
+    settings = Settings(camera="pi", size=(64, 48), look=Look("plain", 8), every=10.0, out=out)
     Roll.create(tmp_path / "roof", settings).close()
     return tmp_path / "roof"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,12 +30,15 @@ from pleinair.cli.options import (
     with_engine,
 )  # fmt: skip
 from pleinair.cli.values import parse_bytes, parse_duration
-from pleinair.errors import CameraError, DiskFullError, OptionError, PleinairError
-from pleinair.films.deflicker import DEFAULT_FRAMES, MAX_FRAMES
+from pleinair.errors import DiskFullError, OptionError
+from pleinair.films.deflicker import MAX_FRAMES
 from pleinair.films.steadiness import MAX_STRENGTH
 
 if TYPE_CHECKING:
-    from pleinair.rolls.roll import Look, Roll
+    from pleinair.rolls.roll import Roll
+    from pleinair.rolls.settings import Look
+    from pleinair.rolls.status import Status
+    from pleinair.rolls.timelapse import Timelapse
 
 _ROLL = click.argument("roll_folder", metavar="ROLL", type=PATH)
 _preview = click.option("--preview", type=click.IntRange(1, 65535), help="Serve a page to watch it on this port.")
@@ -109,95 +111,83 @@ def refuse_without_roll(settings: dict[str, Any]) -> None:
 
 
 def film_on_roll(
-    o: Common, roll: Path | None, start: str | None, stop: str | None, daylight: str | None, keep: str, keep_free: str,
-    spool: str, notify: str | None, preview: int | None, preview_host: str,
-) -> None:  # fmt: skip
+    o: Common,
+    roll: Path | None,
+    start: str | None,
+    stop: str | None,
+    daylight: str | None,
+    keep: str,
+    keep_free: str,
+    spool: str,
+    notify: str | None,
+    preview: int | None,
+    preview_host: str,
+) -> None:
     """``pleinair run`` with a roll: begin one, film, paint, and join the film where one is asked for."""
-    from pleinair.cameras.opening import LIVE_EVERY, open_shooter
-    from pleinair.films.recorder import check_film
-    from pleinair.fpga.painter import is_accelerator
-    from pleinair.models import load_model
-    from pleinair.painting.painter import check_backend
-    from pleinair.rolls.capture import check_shooter
-    from pleinair.rolls.darkroom import network_sha256
-    from pleinair.rolls.notify import parse_command
-    from pleinair.rolls.originals import SUFFIXES
-    from pleinair.rolls.roll import KEEP, Look, Roll, Settings
-    from pleinair.rolls.timelapse import make_schedule
+    from pleinair.rolls.beginning import begin_roll
+    from pleinair_pi.heat import read_heat
 
-    for option, value, allowed in (("--keep", keep, KEEP), ("--spool", spool, SUFFIXES)):
-        if value not in allowed:
-            raise OptionError(f"{option} {value!r}: choose from {', '.join(allowed)}")
-    if not is_accelerator(o.backend):
-        check_backend(o.backend)
-    if notify is not None:
-        parse_command(notify)
     if o.out is not None:
-        check_film(o.out)
         refuse_same(o.camera.path, o.out, "the video that it is made from")
     if roll is None:
         if o.out is None:
             raise OptionError("give --roll ROLL, --out FILM, or both")
         roll = o.out.with_suffix(".roll")
-    live, frames, seconds, step, every = o.camera.live, o.frames, None, None, o.every
-    if live:
-        every = o.every or LIVE_EVERY
-    elif o.camera.timed:
-        step, every = o.every, None
-    if o.for_ is not None and every is not None:
-        seconds = parse_duration(o.for_, "--for")
-    elif o.for_ is not None:
-        frames = frames_for(o.for_, o.camera, step, frames)
-    free = parse_bytes(keep_free, "--keep-free")
-    schedule = make_schedule(every, start, stop, daylight)
-    model = load_model(o.style, o.bits)
-    deflicker = o.deflicker if o.deflicker is not None else DEFAULT_FRAMES if live else 0
-    style = o.style if not Path(o.style).is_dir() else str(Path(o.style).resolve())
-    look = Look(style, o.bits, o.fps, o.steady, deflicker, o.timestamp, network_sha256(model))
-    Roll.check_new(roll)
-    camera, asked = o.camera.absolute(), o.size
-    if asked is not None and o.framing.rotate in (90, 270):
-        asked = asked[::-1]
-    if o.framing.crop is not None:
-        asked = None
-    shooter = open_shooter(camera, size=asked, step=step, frames=frames, every=every, drivers=drivers())
-    check_shooter(shooter)
-    try:
-        size = o.size or o.framing.size_of(shooter.size)
-        settings = Settings(
-            str(camera), size, look, every, frames, seconds, start, stop, daylight, o.framing.rotate, o.framing.crop,
-            step, asked, spool, keep=keep, keep_free=free, backend=o.backend, threads=o.threads, notify=notify,
-            out=None if o.out is None else str(o.out.absolute()), preview=preview, preview_host=preview_host,
-        )  # fmt: skip
-        opened = Roll.create(roll, settings)
-    except PleinairError:
-        shooter.close()
-        raise
-    _film(opened, shooter, schedule, o.out)
+    frames, seconds = o.frames, None
+    if o.for_ is not None:
+        if o.camera.live or (not o.camera.timed and o.every is not None):
+            seconds = parse_duration(o.for_, "--for")
+        else:
+            frames = frames_for(o.for_, o.camera, o.every, frames)
+    lapse = begin_roll(
+        roll,
+        o.camera,
+        style=o.style,
+        bits=o.bits,
+        backend=o.backend,
+        threads=o.threads,
+        every=o.every,
+        frames=frames,
+        seconds=seconds,
+        start=start,
+        stop=stop,
+        daylight=daylight,
+        size=o.size,
+        framing=o.framing,
+        fps=o.fps,
+        steady=o.steady,
+        deflicker=o.deflicker,
+        timestamp=o.timestamp,
+        keep=keep,
+        keep_free=parse_bytes(keep_free, "--keep-free"),
+        spool=spool,
+        out=o.out,
+        notify_cmd=notify,
+        preview=preview,
+        preview_host=preview_host,
+        drivers=drivers(),
+        thermometer=read_heat,
+    )
+    _film(lapse, o.out)
 
 
-def _film(roll: Roll, shooter: Any, schedule: Any, out: Path | None) -> None:
-    """Film on an open roll until it ends; then the film, where one is asked for."""
+def _film(lapse: Timelapse, out: Path | None) -> None:
+    """Film until it ends; then the film, where one is asked for."""
     from pleinair.rolls.preview import Preview
-    from pleinair.rolls.timelapse import Timelapse
-    from pleinair_pi.heat import read_heat
 
-    settings = roll.settings
+    roll, settings = lapse.roll, lapse.roll.settings
     with contextlib.ExitStack() as stack:
-        stack.callback(roll.close)
-        stack.callback(shooter.close)
-        lapse = Timelapse(roll, shooter, schedule, thermometer=read_heat)
+        stack.enter_context(lapse)
         over = [False]
         stop = stack.enter_context(stopped_by_signals(lambda: over[0]))
         if settings.preview is not None:
-            preview = stack.enter_context(Preview(roll.folder, lapse.state, settings.preview, settings.preview_host))
+            preview = stack.enter_context(Preview(roll.folder, lapse.status, settings.preview, settings.preview_host))
             click.echo(f"watch it at {preview.address}", err=True)
-        title = f"{shooter.name} {settings.size[0]}x{settings.size[1]} on {roll.folder}, {settings.look.name}"
+        title = f"{lapse.shooter.name} {settings.size[0]}x{settings.size[1]} on {roll.folder}, {settings.look.name}"
         with RollDisplay(title) as display:
-            state = lapse.run(stop, display.show)
+            state = lapse.run(stop, report=display.show)
         over[0] = True
-        ledger = roll.ledger
-        click.echo(_summary(roll.folder, state, ledger), err=True)
+        click.echo(_summary(roll.folder, state, roll.ledger), err=True)
         if state == "full":
             raise DiskFullError(f"{lapse.capture.reason}; make room, then: pleinair resume {roll.folder}")
         if state == "failed":
@@ -216,10 +206,10 @@ def _summary(folder: Path, state: str, ledger: Any) -> str:
 
 def _join(roll: Roll, look: Look, out: Path) -> None:
     from pleinair.films.pipeline import plural
-    from pleinair.rolls.timelapse import finish
+    from pleinair.rolls.finish import finish
 
     with _paint_bar() as report:
-        frames = finish(roll, look, out, report)
+        frames = finish(roll, look, out, report=report)
     for line in roll.mended:
         click.echo(one_line(f"mended: {line}"), err=True)
     say(
@@ -265,15 +255,15 @@ class RollDisplay:
         if self._console.is_terminal:
             self._live.stop()
 
-    def show(self, state: dict[str, Any]) -> None:
-        """Update from a time-lapse's state."""
+    def show(self, status: Status) -> None:
+        """Update from a roll's status."""
         if self._console.is_terminal and time.monotonic() >= self._next:
-            self._live.update(state_table(self._title, state))
+            self._live.update(status_table(self._title, status))
             self._next = time.monotonic() + 0.25
 
 
-def state_table(title: str, state: dict[str, Any]) -> Any:
-    """A roll's state as a rich renderable."""
+def status_table(title: str, status: Status) -> Any:
+    """A roll's status as a rich renderable."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -282,28 +272,23 @@ def state_table(title: str, state: dict[str, Any]) -> Any:
     rows = Table.grid(padding=(0, 2))
     rows.add_column(justify="right", style="dim")
     rows.add_column()
-    wanted = state.get("wanted")
-    frames = f"{state['frames']:,}" + (f" of {wanted:,}" if wanted else "")
-    if wanted:
-        rows.add_row("captured", Group(Text(frames), ProgressBar(wanted, state["frames"], width=40)))
+    frames = f"{status.frames:,}" + (f" of {status.wanted:,}" if status.wanted else "")
+    if status.wanted:
+        rows.add_row("captured", Group(Text(frames), ProgressBar(status.wanted, status.frames, width=40)))
     else:
         rows.add_row("captured", Text(frames))
-    rows.add_row("painted", f"{state['painted']:,}" + (f", {state['pending']:,} to come" if state["pending"] else ""))
-    rows.add_row(
-        "state", Text(state["state"], style="green" if state["state"] in ("running", "complete") else "yellow")
-    )
-    if skipped := ", ".join(f"{count:,} {reason}" for reason, count in state["skipped"].items()):
+    rows.add_row("painted", f"{status.painted:,}" + (f", {status.pending:,} to come" if status.pending else ""))
+    rows.add_row("state", Text(status.state, style="green" if status.state in ("running", "complete") else "yellow"))
+    if skipped := ", ".join(f"{count:,} {reason}" for reason, count in status.skipped.items()):
         rows.add_row("skipped", skipped)
-    if state.get("paint_seconds"):
-        rows.add_row(
-            "rate", f"{state['frames_per_hour']:,.0f} frames an hour, {state['paint_seconds']:.2f} s to paint one"
-        )
-    if state.get("free") is not None:
-        rows.add_row("disk", f"{state['free'] / 1e9:.1f} GB free, {state['keep_free'] / 1e9:.1f} are kept free")
-    if state.get("celsius") is not None:
-        rows.add_row("heat", f"{state['celsius']:.0f} °C" + (f", {', '.join(state['heat'])}" if state["heat"] else ""))
-    for error in state.get("errors", [])[-2:]:
-        rows.add_row("trouble", Text(one_line(f"{error['what']}: {error['message']}"), style="yellow"))
+    if status.paint_seconds:
+        rows.add_row("rate", f"{status.frames_per_hour:,.0f} frames an hour, {status.paint_seconds:.2f} s to paint one")
+    if status.free is not None:
+        rows.add_row("disk", f"{status.free / 1e9:.1f} GB free, {status.keep_free / 1e9:.1f} are kept free")
+    if status.celsius is not None:
+        rows.add_row("heat", f"{status.celsius:.0f} °C" + (f", {', '.join(status.heat)}" if status.heat else ""))
+    for trouble in status.errors[-2:]:
+        rows.add_row("trouble", Text(one_line(f"{trouble.what}: {trouble.message}"), style="yellow"))
     return Group(Text(title, style="bold"), rows)
 
 
@@ -317,43 +302,18 @@ def state_table(title: str, state: dict[str, Any]) -> Any:
 @config_option
 def resume(roll_folder: Path, preview: int | None, preview_host: str | None) -> None:
     """Go on with ROLL after a stop, a kill or a power cut."""
-    from pleinair.cameras.opening import open_shooter
-    from pleinair.rolls.roll import Roll
-    from pleinair.rolls.timelapse import make_schedule
+    from pleinair.rolls.beginning import open_roll, resume_roll
+    from pleinair_pi.heat import read_heat
 
-    roll = Roll.open(roll_folder)
-    try:
-        settings = roll.settings
-        if preview is not None or preview_host is not None:
-            roll.settings = settings = dataclasses.replace(
-                settings, preview=preview or settings.preview, preview_host=preview_host or settings.preview_host
-            )
+    with open_roll(roll_folder) as roll:
         for line in roll.mended:
             click.echo(one_line(f"mended: {line}"), err=True)
-        schedule = make_schedule(settings.every, settings.start, settings.stop, settings.daylight)
-        out = None if settings.out is None else Path(settings.out)
-        try:
-            shooter = open_shooter(
-                CameraSource.parse(settings.camera),
-                size=settings.ask,
-                step=settings.step,
-                frames=settings.frames,
-                start=roll.ledger.position,
-                every=settings.every,
-                patient=True,
-                drivers=drivers(),
-            )
-        except CameraError:
-            # What was captured to the end can be painted without its source.
-            if roll.ledger.state != "complete" or out is None:
-                raise
-            with contextlib.closing(roll):
-                _join(roll, settings.look, out)
-            return
-    except PleinairError:
-        roll.close()
-        raise
-    _film(roll, shooter, schedule, out)
+        out = None if roll.settings.out is None else Path(roll.settings.out)
+        lapse = resume_roll(roll, preview=preview, preview_host=preview_host, drivers=drivers(), thermometer=read_heat)
+        if lapse is not None:
+            _film(lapse, out)
+        elif out is not None:
+            _join(roll, roll.settings.look, out)
 
 
 @click.command()
@@ -364,26 +324,18 @@ def resume(roll_folder: Path, preview: int | None, preview_host: str | None) -> 
 @config_option
 def finish(roll_folder: Path, out: Path, style: str | None, bits: int | None) -> None:
     """Paint what is left of ROLL and join its film; of a roll that is being filmed, what is closed so far."""
-    from pleinair.rolls.roll import Roll, check_there, is_running
-    from pleinair.rolls.timelapse import finish_running
+    from pleinair.rolls.beginning import open_roll
+    from pleinair.rolls.finish import finish_running
+    from pleinair.rolls.lock import is_running
+    from pleinair.rolls.roll import check_there
 
     check_there(roll_folder)
     if style is None and is_running(roll_folder):
         frames, missing = finish_running(roll_folder, out)
         say(f"{click.format_filename(out)}: {frames} frames; {missing} more are not closed yet")
         return
-    roll = Roll.open(roll_folder)
-    with contextlib.closing(roll):
-        _join(roll, _choose(roll, style, bits), out)
-
-
-def _choose(roll: Roll, style: str | None, bits: int | None) -> Look:
-    looks = roll.looks()
-    found = [k for k in looks.values() if style in (None, Path(k.style).name, k.style) and bits in (None, k.bits)]
-    if not found:
-        wanted = " ".join(f"--{n} {v}" for n, v in (("style", style), ("bits", bits)) if v is not None)
-        raise OptionError(f"{wanted}: roll {roll.folder} has the paintings {', '.join(looks)}; see pleinair repaint")
-    return found[0]
+    with open_roll(roll_folder) as roll:
+        _join(roll, roll.find_painting(style, bits), out)
 
 
 @click.command()
@@ -403,33 +355,26 @@ def repaint(
 ) -> None:  # fmt: skip
     """Paint ROLL's originals again, in another style."""
     from pleinair.films.recorder import check_film
-    from pleinair.models import load_model
-    from pleinair.painting.painter import check_backend
-    from pleinair.rolls.darkroom import network_sha256
-    from pleinair.rolls.roll import Roll
-    from pleinair.rolls.timelapse import paint_all
+    from pleinair.rolls.beginning import begin_painting, open_roll
+    from pleinair.rolls.finish import paint_all
 
-    backend = with_engine(backend, engine)
-    check_backend(backend)
     if out is not None:
         check_film(out)
-    model = load_model(style, bits)
-    roll = Roll.open(roll_folder)
-    with contextlib.closing(roll):
-        own = roll.settings.look
-        look = dataclasses.replace(
-            own, style=style if not Path(style).is_dir() else str(Path(style).resolve()), bits=bits,
-            network=network_sha256(model),
-            steady=own.steady if steady is None else steady,
-            deflicker=own.deflicker if deflicker is None else deflicker,
-        )  # fmt: skip
-        roll.settings = dataclasses.replace(roll.settings, backend=backend, threads=threads)
-        roll.add_painting(look)
+    with open_roll(roll_folder) as roll:
+        look = begin_painting(
+            roll,
+            style,
+            bits=bits,
+            backend=with_engine(backend, engine),
+            threads=threads,
+            steady=steady,
+            deflicker=deflicker,
+        )
         if out is not None:
             _join(roll, look, out)
             return
         with _paint_bar() as report:
-            paint_all(roll, look, report)
+            paint_all(roll, look, report=report)
         say(f"{roll.painting_folder(look)}: painted; join it by: pleinair finish {roll_folder} --style {style}")
 
 
@@ -437,48 +382,42 @@ def repaint(
 @_ROLL
 def status(roll_folder: Path) -> None:
     """How ROLL stands: state, frames, what went wrong, disk."""
-    from pleinair.rolls.timelapse import stand
+    from pleinair.rolls.status import read_status
 
-    values, ledger = stand(roll_folder)
-    for name, text in status_lines(values, ledger.lateness):
+    for name, text in status_lines(read_status(roll_folder)):
         say(f"{name:>10}  {one_line(text)}")
 
 
-def status_lines(v: dict[str, Any], lateness: list[int]) -> Iterator[tuple[str, str]]:
-    """A roll's state as (name, text)."""
-    from pleinair.rolls.roll import LATENESS
+def status_lines(s: Status) -> Iterator[tuple[str, str]]:
+    """A roll's status as (name, text)."""
+    from pleinair.rolls.ledger import LATENESS
 
-    yield "state", v["state"] + (f": {v['reason']}" if v["reason"] else "")
-    yield (
-        "camera",
-        f"{v['camera']}, {v['size'][0]}x{v['size'][1]}" + (f", every {v['every']:g} s" if v["every"] else ""),
-    )
-    yield (
-        "captured",
-        f"{v['frames']} frames in {v['sessions']} sessions"
-        + (f", the last {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(v['last_wall']))}" if v["frames"] else ""),
-    )
-    yield "painted", f"{v['painted']} frames by {v['look']}; {v['pending']} to come"
-    if len(v["paintings"]) > 1:
-        yield "paintings", ", ".join(v["paintings"])
-    if v["skipped"]:
-        yield "skipped", ", ".join(f"{count} {reason}" for reason, count in v["skipped"].items())
-    for name, text in (
-        ("suspect", "frames left out of the film"), ("lost", "originals damaged"), ("damaged", "lines of the journal")
-    ):  # fmt: skip
-        if v.get(name if name != "suspect" else "suspects"):
-            yield name, f"{v[name if name != 'suspect' else 'suspects']} {text}"
-    if v["deleted"]:
-        yield "deleted", f"originals below number {v['deleted']}, to make room"
-    if v["troubles"]:
-        yield "troubles", f"{v['troubles']}; the last: {v['last_trouble']}"
-    if sum(lateness):
+    yield "state", s.state + (f": {s.reason}" if s.reason else "")
+    yield "camera", f"{s.camera}, {s.size[0]}x{s.size[1]}" + (f", every {s.every:g} s" if s.every else "")
+    last = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(s.last_wall))
+    yield "captured", f"{s.frames} frames in {s.sessions} sessions" + (f", the last {last}" if s.frames else "")
+    yield "painted", f"{s.painted} frames by {s.look}; {s.pending} to come"
+    if len(s.paintings) > 1:
+        yield "paintings", ", ".join(s.paintings)
+    if s.skipped:
+        yield "skipped", ", ".join(f"{count} {reason}" for reason, count in s.skipped.items())
+    if s.suspects:
+        yield "suspect", f"{s.suspects} frames left out of the film"
+    if s.lost:
+        yield "lost", f"{s.lost} originals damaged"
+    if s.damaged:
+        yield "damaged", f"{s.damaged} lines of the journal"
+    if s.deleted:
+        yield "deleted", f"originals below number {s.deleted}, to make room"
+    if s.troubles:
+        yield "troubles", f"{s.troubles}; the last: {s.last_trouble}"
+    if sum(s.lateness):
         bounds = [f"under {1e3 * bound:g} ms" for bound in LATENESS[:-1]] + ["later"]
-        yield "lateness", ", ".join(f"{n} {bound}" for n, bound in zip(lateness, bounds, strict=True) if n)
-    if "free" in v:
-        yield "disk", f"{v['free'] / 1e9:.2f} GB free, {v['keep_free'] / 1e9:.2f} are kept free; keeps {v['keep']}"
-    if v.get("celsius") is not None:
-        yield "heat", f"{v['celsius']:.0f} C" + (f", {', '.join(v['heat'])}" if v["heat"] else "")
+        yield "lateness", ", ".join(f"{n} {bound}" for n, bound in zip(s.lateness, bounds, strict=True) if n)
+    if s.free is not None:
+        yield "disk", f"{s.free / 1e9:.2f} GB free, {s.keep_free / 1e9:.2f} are kept free; keeps {s.keep}"
+    if s.celsius is not None:
+        yield "heat", f"{s.celsius:.0f} C" + (f", {', '.join(s.heat)}" if s.heat else "")
 
 
 @click.command()

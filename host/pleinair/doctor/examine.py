@@ -17,7 +17,7 @@ from pleinair.cameras.opening import DRIVERS, CameraSource, Driver, open_shooter
 from pleinair.errors import PleinairError
 from pleinair.fpga.painter import is_accelerator
 from pleinair.machine import kernel_bytes
-from pleinair.rolls.roll import free_bytes
+from pleinair.rolls.retention import free_bytes
 from pleinair.rolls.schedule import wall_is_set
 from pleinair.rolls.thermometer import Heat, Thermometer
 

@@ -1,8 +1,8 @@
-"""Capture: at each tick a frame from the camera onto the disk. It waits for nobody.
+"""Capture: at each tick a frame from the camera onto the disk, whatever painting does meanwhile.
 
 A frame is on the disk, synced, and in the journal before the next one is asked for, so that a power cut costs the frame
-at hand and no other. Whatever goes wrong is journalled and the next tick is taken all the same; only a disk with no
-room, where nothing may be deleted, ends it, and a stored camera without more frames.
+at hand and no other. Whatever goes wrong is journalled, and the next tick is taken all the same. Two things end it: a disk
+without room where nothing may be deleted, and a stored camera without more frames.
 """
 
 from __future__ import annotations
@@ -16,25 +16,29 @@ import numpy as np
 
 from pleinair.cameras.camera import Frame, Shooter
 from pleinair.cameras.framing import Framing
-from pleinair.errors import CameraError, DiskFullError, PleinairError
+from pleinair.errors import CameraError, DiskFullError
 from pleinair.rolls.defects import defect
-from pleinair.rolls.roll import Retention, Roll
+from pleinair.rolls.retention import Retention
+from pleinair.rolls.roll import Roll
 from pleinair.rolls.schedule import Clock, Schedule, WallWatch, wall_is_set
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: Bytes of room for a frame and what is written beside it, at least.
 _LEAST_NEED = 2_000_000
-#: Suspect frames one after another that are believed in the end.
-_BELIEVED = 5
+#: After so many suspect frames in a row, the camera is believed.
+_SUSPECTS_BELIEVED = 5
 
 
 class Capture:
     """Fills a roll from a camera. ``seconds`` is the roll's own time so far, ``state`` how it stands."""
 
     def __init__(
-        self, roll: Roll, shooter: Shooter, schedule: Schedule,
+        self,
+        roll: Roll,
+        shooter: Shooter,
+        schedule: Schedule,
         on_trouble: Callable[[str, str], None] = lambda what, message: None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """``on_trouble`` is told what is journalled as trouble: (what, message)."""
         self.roll, self.shooter, self.schedule = roll, shooter, schedule
         self.state, self.reason = "running", ""
@@ -46,7 +50,7 @@ class Capture:
         self._retention = Retention(roll)
         self._mean: float | None = None
         self._suspects = 0
-        self._told_size: tuple[int, ...] = ()
+        self._last_size: tuple[int, ...] = ()
         self._begun, self._offset = 0.0, 0.0
 
     @property
@@ -149,10 +153,10 @@ class Capture:
                 record["clock"] = False
             suspect = self._judge(suspect)
             shape = frame.image.shape
-            if self._told_size and shape != self._told_size:
-                old, new = ("x".join(map(str, s[1::-1])) for s in (self._told_size, shape))
+            if self._last_size and shape != self._last_size:
+                old, new = ("x".join(map(str, s[1::-1])) for s in (self._last_size, shape))
                 self._trouble("camera", f"its pictures were {old} and are {new} now; fitted")
-            self._told_size = shape
+            self._last_size = shape
         else:
             record["position"] = frame.position
         if frame.name:
@@ -169,9 +173,9 @@ class Capture:
             self._trouble("camera", f"frame {full['seq']} is {suspect}; it is kept, and left out of the film")
 
     def _judge(self, suspect: str | None) -> str | None:
-        """What keeps coming back is no accident."""
+        """After five suspect frames in a row, believe the camera."""
         self._suspects = self._suspects + 1 if suspect else 0
-        return suspect if self._suspects < _BELIEVED else None
+        return suspect if self._suspects < _SUSPECTS_BELIEVED else None
 
     def _fail(self, message: str) -> None:
         self.failures += 1
@@ -193,14 +197,3 @@ class Capture:
     def _trouble(self, what: str, message: str) -> None:
         self.roll.write({"event": "trouble", "what": what, "message": message, "wall": self._clock.wall()})
         self._on_trouble(what, message)
-
-
-def check_shooter(shooter: Shooter) -> None:
-    """Raise CameraError when a live camera does not give a frame before a roll is begun."""
-    if shooter.live:
-        try:
-            if shooter.shoot() is None:
-                raise CameraError(f"camera {shooter.name}: gives no frame")
-        except PleinairError:
-            shooter.close()
-            raise

@@ -1,4 +1,4 @@
-"""Telling people: a command of theirs is run when there is trouble, with what and why.
+"""Notifying people: a command of theirs is run when there is trouble.
 
 The command is split as a shell would, but no shell runs it; the message is its last argument, and ``PLEINAIR_WHAT``
 (camera, disk, painting, heat, clock), ``PLEINAIR_MESSAGE`` and ``PLEINAIR_ROLL`` are in its environment.
@@ -23,18 +23,18 @@ _TIMEOUT = 60.0
 
 
 def parse_command(text: str) -> list[str]:
-    """``--notify-cmd`` as arguments. Raises OptionError."""
+    """A command as its arguments. Raises OptionError."""
     try:
         command = shlex.split(text)
     except ValueError as error:
-        raise OptionError(f"--notify-cmd {text!r}: {error}") from error
+        raise OptionError(f"{text!r}: {error}", option="notify_cmd") from error
     if not command:
-        raise OptionError(f"--notify-cmd {text!r}: name a command")
+        raise OptionError(f"{text!r}: name a command", option="notify_cmd")
     return command
 
 
 class Notifier:
-    """Runs the command beside everything else; a command that fails or hangs is given up and told to ``failed``."""
+    """Runs the command in a thread; ``failed`` is told of a command that fails, or that hangs and is given up."""
 
     def __init__(self, command: str, roll: Path, failed: Callable[[str], None], quiet: float = QUIET) -> None:
         """Raises OptionError for a command that cannot be one."""
@@ -57,15 +57,20 @@ class Notifier:
             variables = {"PLEINAIR_WHAT": what, "PLEINAIR_MESSAGE": message, "PLEINAIR_ROLL": str(self._roll)}
             try:
                 done = subprocess.run(
-                    [*self._command, message], env={**os.environ, **variables}, timeout=_TIMEOUT, check=False,
-                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                )  # fmt: skip
+                    [*self._command, message],
+                    env={**os.environ, **variables},
+                    timeout=_TIMEOUT,
+                    check=False,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
                 if done.returncode:
-                    self._failed(f"--notify-cmd: {self._command[0]} ended with status {done.returncode}")
+                    self._failed(f"{self._command[0]} ended with status {done.returncode}")
             except OSError as error:
-                self._failed(f"--notify-cmd: {self._command[0]}: {error.strerror}")
+                self._failed(f"{self._command[0]}: {error.strerror}")
             except subprocess.TimeoutExpired:
-                self._failed(f"--notify-cmd: {self._command[0]} took longer than {_TIMEOUT:.0f} s")
+                self._failed(f"{self._command[0]} took longer than {_TIMEOUT:.0f} s")
 
     def close(self) -> None:
         """Wait for what is under way, for as long as a command may take."""

@@ -39,7 +39,7 @@ def encode(image: np.ndarray, record: dict[str, Any], suffix: str) -> tuple[byte
     quality = [cv2.IMWRITE_JPEG_QUALITY, QUALITY] if suffix == "jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 1]
     done, encoded = cv2.imencode(f".{suffix}", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
     if not done:
-        raise ImageError(f"--spool {suffix}: does not hold a frame of {image.shape[1]}x{image.shape[0]}")
+        raise ImageError(f"{suffix}: does not hold a frame of {image.shape[1]}x{image.shape[0]}", option="spool")
     bare = encoded.tobytes()
     record = {**record, "sha256": hashlib.sha256(bare).hexdigest()}
     comment = _MARK + format_line(record)

@@ -19,6 +19,7 @@ import cv2
 from pleinair.errors import ImageError, OptionError
 from pleinair.images import read_image
 from pleinair.rolls.journal import tail
+from pleinair.rolls.status import Status
 
 #: Longer side of the pictures shown, in pixels.
 SIDE = 1600
@@ -35,11 +36,11 @@ _HEADERS = {
 
 
 class Preview:
-    """Serves the page while the context is open. ``state`` gives the roll's state as plain values."""
+    """Serves the page while the context is open. ``status`` tells how the roll stands."""
 
-    def __init__(self, roll: Path, state: Callable[[], dict[str, Any]], port: int, host: str = "127.0.0.1") -> None:
+    def __init__(self, roll: Path, status: Callable[[], Status], port: int, host: str = "127.0.0.1") -> None:
         """``port`` 0 takes a free one. Raises OptionError when the address cannot be had."""
-        self._roll, self._state = roll, state
+        self._roll, self._status = roll, status
         self._local = host in _LOCAL
         self._scaled: dict[str, tuple[tuple[str, int], bytes]] = {}
         self._scaling = threading.Lock()
@@ -59,7 +60,7 @@ class Preview:
             self._server = ThreadingHTTPServer((host, port), Handler)
         except (OSError, OverflowError) as error:
             cause = getattr(error, "strerror", None) or str(error)
-            raise OptionError(f"--preview {port} on {host}: {cause}") from error
+            raise OptionError(f"{port} on {host}: {cause}", option="preview") from error
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         self.address = f"http://{'localhost' if self._local else host}:{self.port}/"
@@ -83,7 +84,7 @@ class Preview:
         if path == "/":
             self._send(request, 200, "text/html; charset=utf-8", self._page)
         elif path == "/state.json":
-            state = {**self._state(), "roll": self._roll.resolve().name}
+            state = {**self._status().to_json(), "roll": self._roll.resolve().name}
             self._send(request, 200, "application/json", json.dumps(state).encode())
         elif path == "/journal.json":
             self._send(request, 200, "application/json", json.dumps(self._journal()).encode())
@@ -126,7 +127,7 @@ class Preview:
 
     def _newest(self, which: str) -> Path | None:
         if which == "painting":
-            path = self._roll / "paintings" / self._state()["look"] / "latest.jpg"
+            path = self._roll / "paintings" / self._status().look / "latest.jpg"
             return path if path.exists() else None
         folders = sorted((self._roll / "originals").iterdir(), reverse=True)
         for folder in folders[:2]:

@@ -55,7 +55,7 @@ class Hours:
 
     def __init__(self, start: str, stop: str) -> None:
         """``start`` and ``stop`` as ``HH:MM``. Raises OptionError."""
-        self._start, self._stop = parse_time(start, "--from"), parse_time(stop, "--until")
+        self._start, self._stop = parse_time(start, "from"), parse_time(stop, "until")
 
     def open(self, wall: float) -> bool:
         """Whether the hours hold this moment."""
@@ -73,12 +73,14 @@ class Daylight:
         """``place`` as ``LATITUDE,LONGITUDE`` in degrees. Raises OptionError."""
         match = re.fullmatch(r"(-?[0-9]{1,2}(?:\.[0-9]+)?),(-?[0-9]{1,3}(?:\.[0-9]+)?)", place)
         if match is None or abs(float(match[1])) > 90 or abs(float(match[2])) > 180:
-            raise OptionError(f"--daylight {place!r}: write LATITUDE,LONGITUDE in degrees, as 52.52,13.40")
+            raise OptionError(f"{place!r}: write LATITUDE,LONGITUDE in degrees, as 52.52,13.40", option="daylight")
         try:
             from astral import Observer
             from astral.sun import elevation
         except ImportError as error:
-            raise OptionError("--daylight: needs astral: pip install 'pleinair[cpu]'") from error
+            raise OptionError(
+                f"{place}: needs astral: pip install '.[cpu]' in a checkout of pleinair", option="daylight"
+            ) from error
         observer = Observer(float(match[1]), float(match[2]))
         # The sun's height at the moment itself: no special case in polar summers and winters.
         self._elevation: Callable[[datetime.datetime], float] = lambda now: float(elevation(observer, now, False))
@@ -94,10 +96,10 @@ class Daylight:
 
 
 def parse_time(text: str, option: str) -> int:
-    """``HH:MM`` in seconds since midnight. Raises OptionError."""
+    """``HH:MM`` in seconds since midnight. Raises OptionError that names ``option``."""
     match = re.fullmatch(r"([0-9]{1,2}):([0-9]{2})", text)
     if match is None or int(match[1]) > 24 or int(match[2]) > 59 or (int(match[1]) == 24 and int(match[2])):
-        raise OptionError(f"{option} {text!r}: write a time of day like 06:30")
+        raise OptionError(f"{text!r}: write a time of day like 06:30", option=option)
     return int(match[1]) * 3600 + int(match[2]) * 60
 
 
@@ -150,6 +152,18 @@ class Schedule:
             elif self.every is None:
                 self.clock.wait(_NAP, stop)
             number += 1
+
+
+def make_schedule(
+    every: float | None, *, start: str | None = None, stop: str | None = None, daylight: str | None = None
+) -> Schedule:
+    """A tick every ``every`` seconds, between two times of day, in daylight at a place. Raises OptionError."""
+    windows: list[Hours | Daylight] = []
+    if start is not None or stop is not None:
+        windows.append(Hours(start or "00:00", stop or "24:00"))
+    if daylight is not None:
+        windows.append(Daylight(daylight))
+    return Schedule(every, windows)
 
 
 class WallWatch:

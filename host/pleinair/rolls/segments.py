@@ -1,8 +1,8 @@
 """Segments: a painting's film in pieces, each closed for good, and the film that is joined from them.
 
-A segment holds the painted frames of up to :data:`LENGTH` originals and is called by the first and the last of them,
+A segment holds the paintings of up to :data:`LENGTH` originals and is named by the first and the last of them,
 ``00000120-00000239.mkv``. It is encoded alone (H.264, one thread, nothing random in the container), so the same
-paintings give the same bytes, and a segment that was cut off is simply painted again. It has its name once it is
+paintings give the same bytes, and a segment that was cut off is simply painted again. It gets its name when it is
 whole and synced; until then it is ``segment.part``.
 """
 
@@ -39,7 +39,7 @@ class Segment:
 
 
 def find_segments(folder: Path) -> list[Segment]:
-    """The segments there are, in order; overlapping ones are left out, the later one."""
+    """The segments of a painting, in order; of two that overlap, the later one is left out."""
     found = []
     for path in folder.iterdir() if folder.is_dir() else ():
         match = _NAME.fullmatch(path.name)
@@ -99,7 +99,7 @@ class SegmentRecorder:
 
     @contextlib.contextmanager
     def _disk_errors(self) -> Any:
-        """FFmpeg's word for a failed write is not the disk's."""
+        """Re-raise the OSError that FFmpeg swallowed."""
         import av
 
         try:
@@ -111,7 +111,7 @@ class SegmentRecorder:
             raise OSError(self._file.error.errno, self._file.error.strerror)
 
     def seal(self, last: int) -> tuple[Segment, str] | None:
-        """Close it for good as the piece up to original ``last``; with its SHA-256. None when no frame came."""
+        """Close the segment for good, up to original ``last``: it and its SHA-256, or None when it has no frame."""
         if self._encoder is None or self._file is None:
             return None
         path = self.folder / f"{self.first:08d}-{last:08d}.mkv"
@@ -155,7 +155,7 @@ def _readable(path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def salvage(segment: Segment, fps: int) -> int:
-    """Put in a damaged segment's place what of it can be read, or remove it; how many frames. Raises OSError."""
+    """Cut a damaged segment down to the frames that can be read, or remove it; how many are left. Raises OSError."""
     import av
 
     part = segment.path.with_name("salvage" + durable.PART)
@@ -171,7 +171,7 @@ def salvage(segment: Segment, fps: int) -> int:
     return count
 
 
-def join(segments: Sequence[Segment], film: Path, fps: int, tags: dict[str, str]) -> int:
+def join(segments: Sequence[Segment], film: Path, *, fps: int, tags: dict[str, str]) -> int:
     """The segments' frames copied untouched into one film, an MP4's index first; how many frames.
 
     Raises OutputError when the film cannot be written, RollError when there is no frame.

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from pleinair.cli.main import main
-from pleinair.rolls.roll import Roll, read_ledger, read_settings
+from pleinair.rolls.ledger import read_ledger
+from pleinair.rolls.roll import Roll
+from pleinair.rolls.settings import read_settings
 from tests.films import read_video
 from tests.models import write_model
 from tests.networks import random_network

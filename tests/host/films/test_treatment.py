@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +17,9 @@ from pleinair.films.recorder import FilmRecorder
 from pleinair.films.stamp import stamp
 from pleinair.films.steadiness import Steady
 from pleinair.films.treatment import Treatment
-from pleinair.rolls.roll import Look, Roll, Settings
-from pleinair.rolls.timelapse import finish
+from pleinair.rolls.finish import finish
+from pleinair.rolls.roll import Roll
+from pleinair.rolls.settings import Look, Settings
 from tests.films import read_video
 
 WIDTH, HEIGHT, FRAMES = 96, 64, 30
@@ -74,8 +74,8 @@ def direct_film(path: Path, **treatment) -> list[np.ndarray]:
 def roll_film(folder: Path, **treatment) -> list[np.ndarray]:
     """The film of a roll that holds the same frames, without loss."""
     look = Look("posters", 8, **treatment)
-    roll = Roll.create(folder, Settings("frames", (WIDTH, HEIGHT), look, spool="png", piece=FRAMES, keep_free=0))
-    with contextlib.closing(roll):
+    settings = Settings(camera="frames", size=(WIDTH, HEIGHT), look=look, spool="png", piece=FRAMES, keep_free=0)
+    with Roll.create(folder, settings) as roll:
         for frame in Camera().frames():
             record = {"t": frame.seconds, "wall": 0.0, "position": frame.position, "name": frame.name}
             roll.keep(frame.image, record)

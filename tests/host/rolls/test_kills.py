@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pleinair.rolls.finish import finish
 from pleinair.rolls.originals import load_original, original_path
-from pleinair.rolls.roll import Roll, Settings
+from pleinair.rolls.roll import Roll
 from pleinair.rolls.segments import count_frames, find_segments
-from pleinair.rolls.timelapse import finish
+from pleinair.rolls.settings import Settings
 from tests.models import write_model
 from tests.rolls import (
     HEIGHT,
@@ -43,9 +44,9 @@ def begin(roll: Path, frames: Path, models: Path, piece: int = 10) -> None:
     """A roll of a folder camera, a frame every 50 ms, ten frames to a piece of the film: more moments to kill at."""
     look = look_of(models, steady=4, deflicker=16)
     settings = Settings(
-        f"frames:{frames}",
-        (WIDTH, HEIGHT),
-        look,
+        camera=f"frames:{frames}",
+        size=(WIDTH, HEIGHT),
+        look=look,
         every=0.05,
         spool="png",
         piece=piece,

@@ -20,12 +20,16 @@ from pleinair.cameras.camera import StoredShooter
 from pleinair.cameras.guarded import GuardedCamera
 from pleinair.cameras.opening import open_camera
 from pleinair.errors import CameraError, DiskFullError, OutputError, RollError
-from pleinair.rolls.darkroom import open_look
+from pleinair.rolls.developer import open_look
+from pleinair.rolls.finish import finish, paint_all
 from pleinair.rolls.originals import original_path, read_original
-from pleinair.rolls.roll import Look, Retention, Roll, Settings
+from pleinair.rolls.retention import Retention
+from pleinair.rolls.roll import Roll
 from pleinair.rolls.schedule import Clock, Schedule
 from pleinair.rolls.segments import find_segments
-from pleinair.rolls.timelapse import Timelapse, finish, stand
+from pleinair.rolls.settings import Look, Settings
+from pleinair.rolls.status import Status, read_status
+from pleinair.rolls.timelapse import Timelapse
 from pleinair_pi.heat import MOST_REST, Heat
 from tests.house import PATHS
 from tests.rolls import (
@@ -57,13 +61,13 @@ def new_roll(folder: Path, **settings) -> Roll:
     """A roll of the still camera, ten frames to a piece."""
     look = settings.pop("look", Look("plain", 8))
     values = {"every": 0.02, "frames": 25, "spool": "png", "piece": 10, "keep_free": 0} | settings
-    return Roll.create(folder, Settings("still", (WIDTH, HEIGHT), look, **values))
+    return Roll.create(folder, Settings(camera="still", size=(WIDTH, HEIGHT), look=look, **values))
 
 
 def film(roll: Roll, shooter, stop: threading.Event | None = None, **settings) -> Timelapse:
     """Film until it ends; the roll is closed."""
     schedule = settings.pop("schedule", None) or Schedule(roll.settings.every)
-    lapse = Timelapse(roll, shooter, schedule, **{"painter": open_plain, "patience": 20.0} | settings)
+    lapse = Timelapse(roll, shooter, schedule=schedule, **{"painter": open_plain, "patience": 20.0} | settings)
     try:
         lapse.run(stop or threading.Event())
     finally:
@@ -99,9 +103,9 @@ def test_a_roll_from_the_first_frame_to_the_film(tmp_path):
         (0, 9), (10, 19), (20, 24)
     ]  # fmt: skip
     assert joined(tmp_path / "roll") == list(range(25))
-    values, ledger = stand(tmp_path / "roll")
-    assert (values["state"], values["frames"], values["painted"], values["pending"]) == ("complete", 25, 25, 0)
-    assert sum(ledger.lateness) == 25
+    status = read_status(tmp_path / "roll")
+    assert (status.state, status.frames, status.painted, status.pending) == ("complete", 25, 25, 0)
+    assert sum(status.lateness) == 25
 
 
 def test_the_tags_say_what_it_is(tmp_path):
@@ -126,15 +130,15 @@ def test_an_original_carries_its_record_where_others_find_it(tmp_path):
 
 def test_capture_does_not_wait_for_painting(tmp_path):
     roll = new_roll(tmp_path / "roll", frames=60)
-    lapse = Timelapse(roll, Still(), Schedule(0.02), painter=open_slow)
+    lapse = Timelapse(roll, Still(), schedule=Schedule(0.02), painter=open_slow)
     began, over = time.monotonic(), list[float]()
 
-    def report(state: dict) -> None:
-        if state["frames"] == 60 and not over:
+    def report(status: Status) -> None:
+        if status.frames == 60 and not over:
             over.append(time.monotonic() - began)
-            assert state["pending"] > 20
+            assert status.pending > 20
 
-    lapse.run(threading.Event(), report)
+    lapse.run(threading.Event(), report=report)
     roll.close()
     assert over[0] < 10 and lapse.roll.ledger.skipped.get("late", 0) < 30
     assert joined(tmp_path / "roll") == sorted(r["seq"] for r in frames_of(tmp_path / "roll"))
@@ -184,13 +188,14 @@ def test_a_stored_camera_goes_on_where_it_was(tmp_path):
     write_coded(tmp_path / "frames", 30)
     stop = threading.Event()
 
-    def counting(state: dict) -> None:
-        if state["frames"] >= 8:
+    def counting(status: Status) -> None:
+        if status.frames >= 8:
             stop.set()
 
     roll = new_roll(tmp_path / "roll", frames=None)
-    lapse = Timelapse(roll, StoredShooter(open_camera(f"frames:{tmp_path / 'frames'}")), Schedule(0.05), open_plain)
-    lapse.run(stop, counting)
+    camera = StoredShooter(open_camera(f"frames:{tmp_path / 'frames'}"))
+    lapse = Timelapse(roll, camera, schedule=Schedule(0.05), painter=open_plain)
+    lapse.run(stop, report=counting)
     roll.close()
     assert lapse.capture.state == "stopped" and 8 <= len(frames_of(tmp_path / "roll")) < 30
     roll = Roll.open(tmp_path / "roll")
@@ -239,7 +244,7 @@ def test_a_read_only_folder_is_told_in_one_line(tmp_path):
     # All is imported, and the folder entered, before the privileges go.
     code = (
         f"import os, sys; sys.path[:0] = {PATHS!r}; os.chdir({str(tmp_path)!r})\n"
-        "import pleinair.cameras.opening, pleinair.rolls.preview, pleinair.rolls.roll, pleinair.rolls.segments, pleinair.rolls.timelapse\n"
+        "import pleinair.rolls.beginning, pleinair.rolls.preview, pleinair_pi.camera, pleinair_pi.heat\n"
         "from pleinair.cli.main import main\n"
         "os.setuid(65534); sys.exit(main(['resume', 'roll']))"
     )
@@ -381,7 +386,7 @@ def test_a_frame_that_keeps_killing_the_painter_is_left_out(tmp_path):
 
 def test_a_model_that_was_emptied_stops_the_painting_and_never_the_capture(tmp_path):
     roll = new_roll(tmp_path / "roll", look=Look(str(tmp_path / "nowhere"), 8))
-    with pytest.raises(RollError, match="all is captured, but --style .*nowhere"):
+    with pytest.raises(RollError, match="all is captured, but style .*nowhere"):
         film(roll, Still(), painter=open_look)
     assert [r["seq"] for r in frames_of(tmp_path / "roll")] == list(range(25))
     # With the model back, it is painted.
@@ -460,8 +465,6 @@ def test_a_disk_that_is_full_at_any_write(tmp_path, monkeypatch, full):
 def test_a_disk_that_is_full_while_painting(tmp_path, monkeypatch):
     """The same for every write of the painting: what was closed stays, and the film is whole in the end."""
     assert capture_only(new_roll(tmp_path / "roll", frames=25), Still()) == "complete"
-    from pleinair.rolls.timelapse import paint_all
-
     done, at = False, 0
     while not done:
         at += 3
@@ -489,7 +492,7 @@ def fake_disk(monkeypatch, roll_folder: Path, size: int) -> None:
                     used += os.stat(os.path.join(folder, name)).st_size
         return size - used
 
-    monkeypatch.setattr("pleinair.rolls.roll.free_bytes", free)
+    monkeypatch.setattr("pleinair.rolls.retention.free_bytes", free)
 
 
 @pytest.mark.parametrize("keep", ["originals", "painted", "none"])
@@ -499,7 +502,7 @@ def test_the_floor_is_kept_by_deleting_what_may_go_the_oldest_first(tmp_path, mo
     lowest = []
 
     def plan(number: int) -> np.ndarray:
-        from pleinair.rolls.roll import free_bytes
+        from pleinair.rolls.retention import free_bytes
 
         lowest.append(free_bytes(tmp_path))
         # Painting may take its time to start, and what is not painted may not go: then the disk would be rightly full.
@@ -517,7 +520,7 @@ def test_the_floor_is_kept_by_deleting_what_may_go_the_oldest_first(tmp_path, mo
     pieces = find_segments(tmp_path / "roll" / "paintings" / "plain-8bit")
     captured = [r["seq"] for r in frames_of(tmp_path / "roll")]
     if keep == "originals":
-        assert lapse.capture.state == "full" and originals == captured and "--keep originals" in lapse.capture.reason
+        assert lapse.capture.state == "full" and originals == captured and "keep 'originals'" in lapse.capture.reason
         assert joined(tmp_path / "roll") == captured
         assert events(tmp_path / "roll", "end")[-1]["state"] == "full"
         return
@@ -534,7 +537,7 @@ def test_the_floor_is_kept_by_deleting_what_may_go_the_oldest_first(tmp_path, mo
 def test_nothing_that_is_not_painted_is_deleted(tmp_path, monkeypatch):
     roll = new_roll(tmp_path / "roll", frames=9, keep="none")
     fake_disk(monkeypatch, tmp_path / "roll", 0)
-    with pytest.raises(DiskFullError, match="--keep none"):
+    with pytest.raises(DiskFullError, match="keep 'none'"):
         Retention(roll).make_room(1)
     roll.close()
 
@@ -587,14 +590,14 @@ def test_heat_slows_painting_and_is_told(tmp_path):
     (tmp_path / "tell.sh").write_text(f'#!/bin/sh\necho "$PLEINAIR_WHAT: $1" >> {tmp_path}/told\n')
     (tmp_path / "tell.sh").chmod(0o755)
     roll = new_roll(tmp_path / "roll", notify=str(tmp_path / "tell.sh"))
-    lapse = Timelapse(roll, Still(), Schedule(0.02), painter=open_slow, thermometer=lambda: Heat(83.0, 0b0101))
-    seen = list[dict]()
-    lapse.run(threading.Event(), seen.append)
+    lapse = Timelapse(roll, Still(), schedule=Schedule(0.02), painter=open_slow, thermometer=lambda: Heat(83.0, 0b0101))
+    seen = list[Status]()
+    lapse.run(threading.Event(), report=seen.append)
     roll.close()
-    assert seen[-1]["rest"] == MOST_REST and seen[-1]["celsius"] == 83.0
-    captured, painted = (next(i for i, s in enumerate(seen) if s[k] == 25) for k in ("frames", "painted"))
+    assert seen[-1].rest == MOST_REST and seen[-1].celsius == 83.0
+    captured, painted = (next(i for i, s in enumerate(seen) if getattr(s, k) == 25) for k in ("frames", "painted"))
     assert captured < painted  # 25 frames of 0.05 s, and four times as long a rest after each
-    gaps = [s["wall"] for s in seen]
+    gaps = [s.wall for s in seen]
     assert gaps[-1] - gaps[0] > 25 * 0.05 * (1 + MOST_REST) * 0.8
     (trouble,) = events(tmp_path / "roll", "trouble")
     assert trouble["message"] == "the Pi reports under-voltage, throttled at 83 C"
@@ -640,8 +643,8 @@ def film_many(tmp_path: Path, count: int, models: Path) -> None:
     early = [v for k, v in memory.items() if count * 0.2 < k < count * 0.5]
     end = [v for k, v in memory.items() if k > count * 0.8]
     assert min(end) < max(early) + 4_000  # kB
-    values, _ = stand(roll)
-    assert (values["frames"], values["painted"], values["pending"], values["state"]) == (count, count, 0, "complete")
+    status = read_status(roll)
+    assert (status.frames, status.painted, status.pending, status.state) == (count, count, 0, "complete")
 
 
 @pytest.fixture

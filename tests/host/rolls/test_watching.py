@@ -23,7 +23,9 @@ from pleinair.errors import OptionError
 from pleinair.images import decode_image
 from pleinair.rolls.notify import Notifier
 from pleinair.rolls.preview import SIDE, Preview
-from pleinair.rolls.roll import Look, Roll, Settings
+from pleinair.rolls.roll import Roll
+from pleinair.rolls.settings import Look, Settings
+from pleinair.rolls.status import Status, Trouble
 from pleinair.rolls.systemd import tell_systemd
 from tests.rolls import HEIGHT, WIDTH, coded_frame
 
@@ -34,13 +36,26 @@ STATE = {
     "skipped": {"late": 3}, "troubles": 1, "camera_failures": 0, "frames_per_hour": 360.0, "paint_seconds": 0.5,
     "free": 5.5e9, "keep_free": 1e9, "celsius": 71.4, "heat": [], "rest": 0.5,
     "errors": [{"wall": 1.8e9, "what": "camera", "message": "<b>hung</b> & so on"}],
+    "suspects": 2, "lost": 1, "deleted": 0, "sessions": 3, "begun": 1.7e9, "seconds": 12340.0, "wanted_seconds": None,
+    "keep": "originals", "damaged": 0, "last_trouble": "camera: hung", "lateness": [1, 0, 0, 0, 0, 0, 0],
+    "paintings": ["plain-8bit"], "wall": 1.8e9, "pid": 4321,
 }  # fmt: skip
+STATUS = Status(
+    **{
+        **STATE,
+        "size": (64, 48),
+        "heat": (),
+        "lateness": tuple(STATE["lateness"]),
+        "paintings": ("plain-8bit",),
+        "errors": (Trouble(1.8e9, "camera", "<b>hung</b> & so on"),),
+    }
+)
 
 
 @pytest.fixture
 def roll(tmp_path) -> Path:
     """A roll with three frames and a painting."""
-    roll = Roll.create(tmp_path / "roof", Settings("still", (WIDTH, HEIGHT), Look("plain", 8)))
+    roll = Roll.create(tmp_path / "roof", Settings(camera="still", size=(WIDTH, HEIGHT), look=Look("plain", 8)))
     for number in range(3):
         roll.keep(coded_frame(number), {"t": float(number), "wall": 1.8e9 + number})
     cv2.imwrite(str(roll.painting_folder(roll.settings.look) / "latest.jpg"), np.full((48, 64, 3), 200, np.uint8))
@@ -60,7 +75,7 @@ def get(port: int, path: str, method: str = "GET", host: str | None = None) -> t
 
 
 def test_what_the_preview_serves(roll):
-    with Preview(roll, lambda: STATE, 0) as preview:
+    with Preview(roll, lambda: STATUS, 0) as preview:
         assert preview.address == f"http://localhost:{preview.port}/"
         assert get(preview.port, "/")[1].startswith(b"<!doctype html>")
         assert json.loads(get(preview.port, "/state.json")[1]) == {**STATE, "roll": "roof"}
@@ -74,18 +89,18 @@ def test_what_the_preview_serves(roll):
 
 
 def test_the_preview_reads_and_never_writes_and_stays_at_home(roll):
-    with Preview(roll, lambda: STATE, 0) as preview:
+    with Preview(roll, lambda: STATUS, 0) as preview:
         for method in ("POST", "PUT", "DELETE"):
             assert get(preview.port, "/", method)[0] == 501
         assert get(preview.port, "/state.json", host="evil.example")[0] == 403
         assert get(preview.port, "/state.json", host=f"localhost:{preview.port}")[0] == 200
-        with pytest.raises(OptionError, match=f"--preview {preview.port} on 127.0.0.1: Address already in use"):
-            Preview(roll, lambda: STATE, preview.port)
+        with pytest.raises(OptionError, match=f"preview {preview.port} on 127.0.0.1: Address already in use"):
+            Preview(roll, lambda: STATUS, preview.port)
 
 
 def test_large_pictures_are_shrunk_and_torn_ones_are_none(roll):
     path = roll / "paintings" / "plain-8bit" / "latest.jpg"
-    with Preview(roll, lambda: STATE, 0) as preview:
+    with Preview(roll, lambda: STATUS, 0) as preview:
         cv2.imwrite(str(path), np.full((1000, 4000, 3), 90, np.uint8))
         assert decode_image(get(preview.port, "/painting.jpg")[1], "painting").shape == (400, SIDE, 3)
         path.write_bytes(path.read_bytes()[:500])
@@ -97,7 +112,7 @@ def test_large_pictures_are_shrunk_and_torn_ones_are_none(roll):
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
 @pytest.mark.parametrize("width", [1200, 390])
 def test_the_page_in_a_browser(roll, tmp_path, width):
-    with Preview(roll, lambda: STATE, 0) as preview:
+    with Preview(roll, lambda: STATUS, 0) as preview:
         shot = tmp_path / "page.png"
         flags = [
             "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size={width},1300",

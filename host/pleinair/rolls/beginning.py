@@ -1,0 +1,220 @@
+"""Beginning a roll, going on with one, and beginning another painting of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from pleinair.cameras.camera import Shooter
+from pleinair.cameras.framing import Framing
+from pleinair.cameras.opening import DRIVERS, LIVE_EVERY, CameraSource, Driver, open_shooter
+from pleinair.errors import CameraError, OptionError, PleinairError
+from pleinair.films.deflicker import DEFAULT_FRAMES
+from pleinair.films.recorder import check_film
+from pleinair.films.steadiness import DEFAULT_STRENGTH
+from pleinair.fpga.painter import is_accelerator
+from pleinair.models import absolute, load_model
+from pleinair.painting.painter import check_backend
+from pleinair.rolls.notify import parse_command
+from pleinair.rolls.originals import SUFFIXES
+from pleinair.rolls.roll import Roll
+from pleinair.rolls.schedule import make_schedule
+from pleinair.rolls.settings import KEEP, Look, Settings
+from pleinair.rolls.thermometer import Thermometer
+from pleinair.rolls.timelapse import Timelapse
+
+
+def begin_roll(
+    folder: Path | str,
+    camera: CameraSource | str,
+    *,
+    style: str,
+    bits: int = 8,
+    backend: str = "cpu",
+    threads: int = 0,
+    every: float | None = None,
+    frames: int | None = None,
+    seconds: float | None = None,
+    start: str | None = None,
+    stop: str | None = None,
+    daylight: str | None = None,
+    size: tuple[int, int] | None = None,
+    framing: Framing | None = None,
+    fps: int = 24,
+    steady: int = DEFAULT_STRENGTH,
+    deflicker: int | None = None,
+    timestamp: bool = False,
+    keep: str = "originals",
+    keep_free: int = 1_000_000_000,
+    spool: str = "jpg",
+    out: Path | str | None = None,
+    notify_cmd: str | None = None,
+    preview: int | None = None,
+    preview_host: str = "127.0.0.1",
+    drivers: Mapping[str, Driver] = DRIVERS,
+    thermometer: Thermometer | None = None,
+) -> Timelapse:
+    """A new roll in ``folder``, ready to be filmed; the folder is made, and must not hold anything yet.
+
+    ``every`` is the time between frames in seconds: real time of a live camera (:data:`LIVE_EVERY` by default) or of a
+    folder of frames (by default as fast as they are kept), scene time of the others. ``frames`` and ``seconds`` of the
+    roll's own time end it; ``start`` and ``stop`` (``"06:30"``) and ``daylight`` (``"52.52,13.40"``) say when frames
+    are taken. ``size`` is (width, height). ``keep`` says what may be deleted so that ``keep_free`` bytes of the disk
+    stay free: see :data:`~pleinair.rolls.settings.KEEP`. ``out`` is noted for the film that is joined in the end.
+    ``deflicker`` is by default on for live cameras. ``drivers`` open live cameras.
+
+    Nothing is written when this raises: OptionError, ModelError, CameraError, OutputError, RollError.
+    """
+    folder, framing = Path(folder), framing or Framing()
+    source = (CameraSource.parse(camera) if isinstance(camera, str) else camera).absolute()
+    for option, value, allowed in (("keep", keep, KEEP), ("spool", spool, SUFFIXES)):
+        if value not in allowed:
+            raise OptionError(f"{value!r}: choose from {', '.join(allowed)}", option=option)
+    _check_backend(backend)
+    if notify_cmd is not None:
+        parse_command(notify_cmd)
+    if out is not None:
+        check_film(Path(out))
+    step = None
+    if source.live:
+        every = every or LIVE_EVERY
+    elif source.timed:
+        step, every = every, None
+    schedule = make_schedule(every, start=start, stop=stop, daylight=daylight)
+    if deflicker is None:
+        deflicker = DEFAULT_FRAMES if source.live else 0
+    look = _look(style, bits, fps=fps, steady=steady, deflicker=deflicker, timestamp=timestamp)
+    Roll.check_new(folder)
+    ask = _size_to_ask(size, framing)
+    shooter = open_shooter(source, size=ask, step=step, frames=frames, every=every, drivers=drivers)
+    try:
+        _check_shooter(shooter)
+        settings = Settings(
+            camera=str(source),
+            size=size or framing.size_of(shooter.size),
+            look=look,
+            every=every,
+            frames=frames,
+            seconds=seconds,
+            start=start,
+            stop=stop,
+            daylight=daylight,
+            rotate=framing.rotate,
+            crop=framing.crop,
+            step=step,
+            ask=ask,
+            spool=spool,
+            keep=keep,
+            keep_free=keep_free,
+            backend=backend,
+            threads=threads,
+            out=None if out is None else str(Path(out).absolute()),
+            notify=notify_cmd,
+            preview=preview,
+            preview_host=preview_host,
+        )
+        roll = Roll.create(folder, settings)
+    except PleinairError:
+        shooter.close()
+        raise
+    return Timelapse(roll, shooter, schedule=schedule, thermometer=thermometer)
+
+
+def open_roll(folder: Path | str) -> Roll:
+    """An existing roll, put in order after whatever happened to it: see :meth:`Roll.open`."""
+    return Roll.open(Path(folder))
+
+
+def resume_roll(
+    roll: Roll,
+    *,
+    preview: int | None = None,
+    preview_host: str | None = None,
+    drivers: Mapping[str, Driver] = DRIVERS,
+    thermometer: Thermometer | None = None,
+) -> Timelapse | None:
+    """Go on filming an open roll, with a preview elsewhere where one is given.
+
+    None when the roll's camera is gone and is not needed any more: all was captured, and only the film is to be
+    finished. Raises CameraError, OptionError.
+    """
+    settings = roll.settings
+    if preview is not None or preview_host is not None:
+        roll.settings = settings = replace(
+            settings, preview=preview or settings.preview, preview_host=preview_host or settings.preview_host
+        )
+    schedule = make_schedule(settings.every, start=settings.start, stop=settings.stop, daylight=settings.daylight)
+    try:
+        shooter = open_shooter(
+            CameraSource.parse(settings.camera),
+            size=settings.ask,
+            step=settings.step,
+            frames=settings.frames,
+            start=roll.ledger.position,
+            every=settings.every,
+            patient=True,
+            drivers=drivers,
+        )
+    except CameraError:
+        # What was captured to the end can be painted without its source.
+        if roll.ledger.state == "complete" and settings.out is not None:
+            return None
+        raise
+    return Timelapse(roll, shooter, schedule=schedule, thermometer=thermometer)
+
+
+def begin_painting(
+    roll: Roll,
+    style: str,
+    *,
+    bits: int = 8,
+    backend: str = "cpu",
+    threads: int = 0,
+    steady: int | None = None,
+    deflicker: int | None = None,
+) -> Look:
+    """Begin another painting of an open roll; what is None is as in the roll's own.
+
+    ``pleinair.rolls.finish`` paints it, with this backend and so many threads. Raises ModelError, OptionError, and
+    RollError when the roll has a painting of that name that is made in another way.
+    """
+    _check_backend(backend)
+    own = roll.settings.look
+    look = _look(
+        style,
+        bits,
+        fps=own.fps,
+        steady=own.steady if steady is None else steady,
+        deflicker=own.deflicker if deflicker is None else deflicker,
+        timestamp=own.timestamp,
+    )
+    roll.settings = replace(roll.settings, backend=backend, threads=threads)
+    roll.add_painting(look)
+    return look
+
+
+def _look(style: str, bits: int, *, fps: int, steady: int, deflicker: int, timestamp: bool) -> Look:
+    """A look, its style found from any working folder. Raises ModelError."""
+    model = load_model(style, bits)
+    return Look(
+        absolute(style), bits, fps=fps, steady=steady, deflicker=deflicker, timestamp=timestamp, network=model.sha256
+    )
+
+
+def _check_backend(backend: str) -> None:
+    if not is_accelerator(backend):
+        check_backend(backend)
+
+
+def _size_to_ask(size: tuple[int, int] | None, framing: Framing) -> tuple[int, int] | None:
+    """The size to ask of a camera whose pictures become frames of ``size``; None where it may choose."""
+    if size is None or framing.crop is not None:
+        return None
+    return size[::-1] if framing.rotate in (90, 270) else size
+
+
+def _check_shooter(shooter: Shooter) -> None:
+    """Raise CameraError when a live camera does not give a frame before a roll is begun."""
+    if shooter.live and shooter.shoot() is None:
+        raise CameraError(f"camera {shooter.name}: gives no frame")

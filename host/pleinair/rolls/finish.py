@@ -1,0 +1,98 @@
+"""Finishing a roll: paint what is not painted yet, check every piece, join the film."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+
+from pleinair.errors import OutputError
+from pleinair.films.recorder import check_film
+from pleinair.rolls.developer import Developer, OpenLook, Place, open_look
+from pleinair.rolls.ledger import read_ledger
+from pleinair.rolls.roll import Roll
+from pleinair.rolls.segments import find_segments, join, uncovered
+from pleinair.rolls.settings import Look, read_settings
+from pleinair.rolls.systemd import tell_systemd
+
+#: Seconds for painting what is left and joining the film, as systemd is told.
+_JOINING = 7 * 86_400
+
+#: Told how far painting is: numbers of frames done, and in all.
+Report = Callable[[int, int], None]
+
+
+def _silent(done: int, total: int) -> None:
+    """Report to nobody."""
+
+
+def finish(roll: Roll, look: Look, film: Path, *, report: Report = _silent, painter: OpenLook = open_look) -> int:
+    """Join the film of a painting, after painting what is missing of it; how many frames the film has.
+
+    Raises OutputError, RollError, ModelError, EngineError.
+    """
+    check_film(film)
+    # From here on there is nothing to lose, and it may take long.
+    tell_systemd(WATCHDOG_USEC=str(_JOINING * 10**6))
+    paint_all(roll, look, report=report, painter=painter)
+    for _ in range(2):
+        whole = [roll.check_segment(s, look) for s in find_segments(roll.painting_folder(look))]
+        if all(whole):
+            break
+        paint_all(roll, look, report=report, painter=painter)
+    segments = find_segments(roll.painting_folder(look))
+    return join(segments, film, fps=look.fps, tags=film_tags(roll, look))
+
+
+def paint_all(roll: Roll, look: Look, *, report: Report = _silent, painter: OpenLook = open_look) -> None:
+    """Paint every original that no piece holds, and close the last piece.
+
+    Raises OutputError, ModelError, EngineError.
+    """
+    first, last = roll.oldest, roll.ledger.last
+    gaps = uncovered(find_segments(roll.painting_folder(look)), first, last)
+    if not any(roll.has_originals(a, b, 1) for a, b in gaps):
+        return
+    # Opened late: a roll that is painted already needs no engine.
+    brush = painter(look, roll.settings.backend, roll.settings.threads)
+    try:
+        developer = Developer(Place.of(roll, look), brush)
+        try:
+            for event in developer.develop(first, last, True):
+                if event.kind == "lost":
+                    roll.lose(event.seq)
+                elif event.piece is not None:
+                    roll.write(event.piece.to_record())
+                elif event.kind == "painted":
+                    report(event.seq + 1 - first, last + 1 - first)
+        finally:
+            developer.close()
+    except OSError as error:
+        raise OutputError(f"roll {roll.folder}: {error.strerror}") from error
+    finally:
+        brush.close()
+
+
+def film_tags(roll: Roll, look: Look) -> dict[str, str]:
+    """What a film says of itself."""
+    ledger, settings = roll.ledger, roll.settings
+    every = f", one every {settings.every:g} s" if settings.every else ""
+    tags = {
+        "title": f"{Path(look.style).name}: {roll.folder.resolve().name}",
+        "comment": f"painted by pleinair, {Path(look.style).name} at {look.bits} bits; camera {settings.camera}; "
+        f"{ledger.frames} frames{every}",
+    }
+    if ledger.begun:
+        begun = datetime.datetime.fromtimestamp(ledger.begun, datetime.timezone.utc)
+        tags["date"] = tags["creation_time"] = begun.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return tags
+
+
+def finish_running(folder: Path, film: Path) -> tuple[int, int]:
+    """A film of the closed pieces of a roll that another process is filming: (frames, frames that are not in it)."""
+    check_film(film)
+    ledger = read_ledger(folder)
+    settings = read_settings(folder, ledger)
+    segments = find_segments(folder / settings.look.file())
+    frames = join(segments, film, fps=settings.look.fps, tags={"title": folder.resolve().name})
+    return frames, max(0, ledger.frames - frames)

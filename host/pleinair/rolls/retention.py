@@ -1,0 +1,82 @@
+"""Retention: how a roll keeps part of the disk free."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+
+from pleinair.errors import DiskFullError
+from pleinair.rolls.originals import original_path
+from pleinair.rolls.roll import Roll
+from pleinair.rolls.segments import find_segments
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that this user may still write on the disk that holds a folder. Raises OSError."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
+
+
+class Retention:
+    """Keeps ``keep_free`` bytes of the disk free by deleting what ``keep`` allows, the oldest first.
+
+    ``originals``: nothing is deleted. ``painted``: originals in a closed piece of the film may go. ``none``: after
+    those, closed pieces may go, too. The journal says so before anything is deleted.
+    """
+
+    #: Originals deleted together, with one line of the journal and one look at the disk.
+    _BATCH = 16
+
+    def __init__(self, roll: Roll) -> None:
+        self.roll = roll
+
+    def make_room(self, need: int) -> None:
+        """Raises DiskFullError when ``need`` bytes would not leave the floor free and nothing may be deleted."""
+        roll = self.roll
+        floor = roll.settings.keep_free
+        while (free := free_bytes(roll.folder)) < floor + need:
+            if not self._delete():
+                raise DiskFullError(
+                    f"roll {roll.folder}: {free / 1e6:.0f} MB free, {floor / 1e6:.0f} MB are to be kept free, and "
+                    f"keep {roll.settings.keep!r} lets nothing more be deleted"
+                )
+
+    def _delete(self) -> bool:
+        roll = self.roll
+        if roll.settings.keep == "originals":
+            return False
+        segments = find_segments(roll.painting_folder(roll.settings.look))
+        doomed, position = list[Path](), roll.oldest
+        for segment in segments:
+            if segment.first > position and roll.has_originals(position, segment.first - 1, 1):
+                break  # still to be painted
+            position = segment.last + 1
+            for seq in range(max(segment.first, roll.oldest), segment.last + 1):
+                if (path := original_path(roll.originals, seq, roll.settings.spool)).exists():
+                    doomed.append(path)
+                    if len(doomed) == self._BATCH:
+                        break
+            if doomed:
+                break
+        if doomed:
+            self._forget(int(doomed[-1].stem) + 1)
+            for path in doomed:
+                path.unlink()
+            with contextlib.suppress(OSError):
+                doomed[0].parent.rmdir()
+            return True
+        if roll.settings.keep == "none" and len(segments) > 1:
+            self._forget(segments[0].last + 1)
+            segments[0].path.unlink()
+            with contextlib.suppress(OSError):
+                roll.forget(segments[0], roll.settings.look)
+            return True
+        return False
+
+    def _forget(self, below: int) -> None:
+        if below > self.roll.oldest:
+            self.roll.oldest = below
+            with contextlib.suppress(OSError):  # on a disk that is full to the last byte, deleting comes first
+                self.roll.write({"event": "deleted", "below": below, "wall": time.time()})

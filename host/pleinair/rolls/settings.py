@@ -1,0 +1,128 @@
+"""How a roll is filmed and painted: what ``roll.json`` and ``painting.json`` hold."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pleinair import durable
+from pleinair.errors import RollError
+from pleinair.films.treatment import Treatment
+from pleinair.rolls.ledger import Ledger
+from pleinair.rolls.originals import SUFFIXES
+from pleinair.rolls.segments import LENGTH
+
+FORMAT = "pleinair-roll"
+VERSION = 1
+#: What may be deleted to make room: nothing; originals that are painted; after those, pieces of the film, too.
+KEEP = ("originals", "painted", "none")
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a painting is made."""
+
+    style: str
+    bits: int
+    fps: int = 24
+    steady: int = 0
+    deflicker: int = 0
+    timestamp: bool = False
+    #: SHA-256 of the network, so that a roll is not continued with another one.
+    network: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the painting is called: ``starry-night-8bit``."""
+        return f"{Path(self.style).name}-{self.bits}bit"
+
+    def file(self, name: str = "") -> str:
+        """A file of the painting, or its folder, as a path within the roll; the journal names pieces so."""
+        return f"paintings/{self.name}/{name}"
+
+    def treatment(self) -> Treatment:
+        """What is done to each frame besides painting it, from the film's beginning."""
+        return Treatment(steady=self.steady, deflicker=self.deflicker, timestamp=self.timestamp)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a roll is filmed. Times in seconds, sizes as (width, height)."""
+
+    camera: str
+    size: tuple[int, int]
+    look: Look
+    every: float | None = None
+    frames: int | None = None
+    seconds: float | None = None
+    start: str | None = None
+    stop: str | None = None
+    daylight: str | None = None
+    rotate: int = 0
+    crop: tuple[int, int, int, int] | None = None
+    #: Scene time between stored frames.
+    step: float | None = None
+    #: Size asked of a live camera.
+    ask: tuple[int, int] | None = None
+    spool: str = "jpg"
+    #: Frames in a piece of the film.
+    piece: int = LENGTH
+    keep: str = "originals"
+    #: Bytes of the disk to keep free.
+    keep_free: int = 1_000_000_000
+    backend: str = "cpu"
+    threads: int = 0
+    out: str | None = None
+    notify: str | None = None
+    preview: int | None = None
+    preview_host: str = "127.0.0.1"
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Any) -> Settings:
+        """From what :meth:`to_json` gave. Raises ValueError, TypeError or KeyError for anything else."""
+        values = dict(values)
+        look = Look(**values.pop("look"))
+        for name in ("size", "crop", "ask"):
+            values[name] = None if values[name] is None else tuple(map(int, values[name]))
+        settings = cls(look=look, **values)
+        if settings.keep not in KEEP or settings.spool not in SUFFIXES or settings.look.bits not in (4, 8, 16, 32):
+            raise ValueError("keep, spool or bits outside the allowed values")
+        return settings
+
+
+def write_settings(folder: Path, settings: Settings) -> None:
+    """Write roll.json. Raises OSError."""
+    data = {"format": FORMAT, "version": VERSION, "settings": settings.to_json()}
+    durable.write_file(folder / "roll.json", json.dumps(data, indent=1).encode())
+
+
+def read_settings(folder: Path, ledger: Ledger) -> Settings:
+    """A roll's settings, from roll.json or, when that is damaged, from the journal. Raises RollError."""
+    problem = "no settings in it"
+    try:
+        data = json.loads((folder / "roll.json").read_bytes())
+        if data.get("format") != FORMAT or data.get("version") != VERSION:
+            problem = f"not a version {VERSION} {FORMAT}"
+        else:
+            return Settings.from_json(data["settings"])
+    except OSError as error:
+        problem = error.strerror or str(error)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        problem = "damaged"
+    try:
+        return Settings.from_json(ledger.settings or {})
+    except (ValueError, TypeError, KeyError):
+        raise RollError(
+            f"roll {folder}: {folder / 'roll.json'}: {problem}, and the journal does not hold the settings either"
+        ) from None
