@@ -23,10 +23,11 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
+from pleinair.documents import read_record
 from pleinair.durable import write_file
 from pleinair.errors import OptionError, OutputError
 from pleinair.network import reference
@@ -46,6 +47,7 @@ GRAPH = "accelerator.onnx"
 NETWORK = "network.npz"
 FORMAT = "pleinair-build"
 _MAX_FOLDING = 1 << 20
+_MAX_STATE = 8 << 20
 #: Frames up to so many pixels are run through FINN's graph in Python and compared with the reference.
 _CHECKED_PIXELS = 1 << 16
 _FIFO_SIZING = ("estimate", "simulate")
@@ -307,12 +309,12 @@ def _size_fifos(plan: Plan, folder: Path, say: Progress) -> Plan:
 
 def read_state(folder: Path) -> dict[str, Any]:
     """A build folder's build.json. Raises OutputError for a folder without a finished build."""
-    try:
-        state = cast(dict[str, Any], json.loads((folder / STATE).read_text()))
-        if state["format"] != FORMAT or state["version"] != 1:
-            raise ValueError("another format")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OutputError(f"{folder}: not a build folder ({STATE} missing or damaged)") from error
-    if state.get("state") != "complete":
+
+    def refuse(_: str) -> OutputError:
+        return OutputError(f"{folder}: not a build folder ({STATE} missing or damaged)")
+
+    record = read_record(folder / STATE, most=_MAX_STATE, error=refuse)
+    record.check_format(FORMAT)
+    if record.values.get("state") != "complete":
         raise OutputError(f"{folder}: the build was interrupted; run it again")
-    return state
+    return record.values

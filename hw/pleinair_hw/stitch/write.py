@@ -14,8 +14,8 @@ either end. Every connection's width is read from the Verilog on both sides and 
 
 For simulation the top module has more outputs: ``valid_N`` and ``ready_N`` are the handshakes of streams 64 N to
 64 N + 63, the first at the LSB, and ``maxcount_N`` is the most words that FIFO N has held. For the sizing of FIFOs
-every stream between nodes holds a gauge (``hw/pleinair_hw/rtl/gauge.sv``), and the simulation reads two more files when it starts, a
-hexadecimal number a line: CAPACITIES, one for each gauge, and PERIODS, one for each input.
+every stream between nodes holds a gauge (``hw/pleinair_hw/rtl/gauge.sv``). The simulation then reads two more files
+when it starts, with a hexadecimal number on each line: CAPACITIES, one for each gauge, and PERIODS, one for each input.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from math import ceil, lcm, log2, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pleinair.documents import read_record
 from pleinair.durable import file_sha256
 from pleinair.errors import PleinairError
 from pleinair_hw.finn import patches
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 TOP = "accelerator"
 MANIFEST = "manifest.json"
+#: Greatest manifest that is read, in bytes.
+_MAX_MANIFEST = 64 << 20
 GAUGE = Path(__file__).resolve().parents[1] / "rtl" / "gauge.sv"
 CAPACITIES = "capacities.hex"
 PERIODS = "periods.hex"
@@ -131,8 +134,14 @@ class Manifest:
     @classmethod
     def read(cls, folder: Path) -> Manifest:
         """Read ``manifest.json``; StitchError when it is missing or not of this form."""
+        if not (folder / MANIFEST).exists():
+            raise StitchError(f"{folder} holds no stitched RTL: {MANIFEST} is missing")
+
+        def refuse(why: object) -> StitchError:
+            return StitchError(f"{folder / MANIFEST} is not a manifest of stitched RTL: {why}")
+
+        content = read_record(folder / MANIFEST, most=_MAX_MANIFEST, error=refuse, name=MANIFEST).values
         try:
-            content = json.loads((folder / MANIFEST).read_text())
             if content.pop("format") != FORMAT:
                 raise ValueError("another version")
             kinds = {"inputs": Port, "outputs": Port, "streams": Stream, "fifos": Fifo, "nodes": Node}
@@ -143,10 +152,8 @@ class Manifest:
             content["sources"], content["data"] = tuple(content["sources"]), tuple(content["data"])
             manifest = cls(**content)
             outside = [name for name in (*manifest.sources, *manifest.data, *manifest.files) if not _is_inside(name)]
-        except FileNotFoundError as error:
-            raise StitchError(f"{folder} holds no stitched RTL: {MANIFEST} is missing") from error
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StitchError(f"{folder / MANIFEST} is not a manifest of stitched RTL: {error}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise refuse(error) from error
         if outside:
             raise StitchError(f"{folder / MANIFEST}: {outside[0]} lies outside its folder")
         return manifest
