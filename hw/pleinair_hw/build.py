@@ -37,8 +37,9 @@ from pleinair_hw.finn import environment
 from pleinair_hw.finn.compiler import CompileError, compile_plan, run_graph
 from pleinair_hw.plan.boards import Board, find_board
 from pleinair_hw.plan.dataflow import Form
-from pleinair_hw.plan.folding import PLAIN, Given, Plan, Ways, fastest_plan, plan_for_rate, plan_with_folding
 from pleinair_hw.plan.frontend import Source, read_source
+from pleinair_hw.plan.plan import PLAIN, BuildOptions, Folding, Plan
+from pleinair_hw.plan.search import fastest_plan, plan_for_rate, plan_with_folding
 from pleinair_hw.report.page import describe, write_report
 
 STATE = "build.json"
@@ -68,8 +69,23 @@ class Request:
     clock_mhz: int | None = None
     margin: int | None = None
     folding: Path | None = None
-    ways: Ways = PLAIN
+    options: BuildOptions = PLAIN
     fifo_sizing: str = "estimate"
+
+    def record(self) -> dict[str, Any]:
+        """What build.json says of it: everything but the folder."""
+        return {
+            "model": self.model,
+            "board": self.board,
+            "size": self.size,
+            "bits": self.bits,
+            "fps": self.fps,
+            "clock_mhz": self.clock_mhz,
+            "margin": self.margin,
+            "folding": None if self.folding is None else str(self.folding),
+            "ways": asdict(self.options),
+            "fifo_sizing": self.fifo_sizing,
+        }
 
 
 @dataclass(frozen=True)
@@ -103,7 +119,7 @@ def _read_folding(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_folding(path: Path, plan: Plan) -> tuple[Given, dict[str, Form], dict[str, int]]:
+def read_folding(path: Path, plan: Plan) -> tuple[Folding, dict[str, Form], dict[str, int]]:
     """A folding file: ours (plan.json) or FINN's (``{"MVAU_rtl_0": {"PE": 4, "SIMD": 8}, "Defaults": {}}``).
 
     FINN numbers nodes by kind in the order of the graph, which ``plan`` gives. Returns folding by stage, forms by
@@ -154,11 +170,11 @@ def make_plan(request: Request, source: Source, board: Board) -> Plan:
     clock = request.clock_mhz * 1e6 if request.clock_mhz else board.clock_hz
     if request.folding is None:
         if request.fps is None:
-            return fastest_plan(network, height, width, board, clock_hz=clock, ways=request.ways)
-        return plan_for_rate(network, height, width, board, request.fps, clock_hz=clock, ways=request.ways)
-    plain = plan_with_folding(network, height, width, board, {}, {}, clock_hz=clock, ways=request.ways)
+            return fastest_plan(network, height, width, board, clock_hz=clock, options=request.options)
+        return plan_for_rate(network, height, width, board, request.fps, clock_hz=clock, options=request.options)
+    plain = plan_with_folding(network, height, width, board, {}, {}, clock_hz=clock, options=request.options)
     given, forms, depths = read_folding(request.folding, plain)
-    plan = plan_with_folding(network, height, width, board, given, forms, clock_hz=clock, ways=request.ways)
+    plan = plan_with_folding(network, height, width, board, given, forms, clock_hz=clock, options=request.options)
     return plan.with_fifos(depths) if depths else plan
 
 
@@ -237,9 +253,8 @@ def build(request: Request, progress: Progress | None = None) -> Build:
     _claim(folder)
     network_file = dump(network)
     digest = hashlib.sha256(network_file).hexdigest()
-    asked = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(request).items() if k != "out"}
     state = {
-        "format": FORMAT, "version": 1, "state": "started", "request": asked, "style": source.title,
+        "format": FORMAT, "version": 1, "state": "started", "request": request.record(), "style": source.title,
         "bits": network.bits, "margin": source.margin, "grain": source.grain,
         "height": plan.dataflow.source.height, "width": plan.dataflow.source.width,
         "board": board.name, "clock_mhz": plan.clock_hz / 1e6,
@@ -277,7 +292,7 @@ def _synthesise(
     model: Any, source: Source, bits: int, board: Board, plan: Plan, folder: Path, say: Progress
 ) -> Path | None:
     vivado = environment.find_vivado()
-    if vivado is None or source.folder is None or plan.ways.pumped:
+    if vivado is None or source.folder is None or plan.options.pumped:
         return None
     from pleinair_hw.vivado import assemble, synthesise
 

@@ -2,8 +2,8 @@
 
 :func:`synthesise` gives a generated accelerator to FINN's flow for Zynq, which packs it as an IP block, joins it to
 the processing system by two memory-access engines (IODMA, the only part that is compiled from C++, by Vitis HLS), and
-lets Vivado make the bitstream. :func:`assemble` puts the result into a deployment folder, which pleinair.fpga.deployment
-describes and reads.
+lets Vivado make the bitstream. :func:`assemble` puts the result into a deployment folder, which
+pleinair.fpga.deployment describes and reads.
 
 The calls follow finn-plus 1.6.1 (``ZynqBuild``, ``MakePYNQDriver``, ``DependencyUpdater``). docs/vivado.md says what of
 this has been run. Nothing is imported from FINN before it is needed.
@@ -254,8 +254,9 @@ def make_driver(model: Any, board: Board, clock_mhz: int) -> Path:
 def synthesise(model: Any, board: Board, clock_mhz: int, vivado: Vivado) -> Bitstream:
     """Vivado's bitstream for a generated accelerator. Takes hours, and needs the network once.
 
-    :func:`pleinair_hw.finn.environment.prepare` has been called with the build's folder, pleinair_hw.finn.operators is imported, and every node
-    has its RTL generated there (PrepareIP). The accelerator is taken as it stands, FIFOs and all.
+    Before it, :func:`pleinair_hw.finn.environment.prepare` has been called with the build's folder,
+    pleinair_hw.finn.operators is imported, and every node has its RTL generated there (PrepareIP). The accelerator is
+    taken as it stands, FIFOs and all.
 
     Args:
         model: qonnx ModelWrapper of the accelerator (the dataflow partition's graph); uint8 NHWC in and out.

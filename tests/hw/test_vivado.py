@@ -234,11 +234,14 @@ def test_finns_flow_up_to_each_call_of_the_tools(tmp_path, fetched, name):
 def test_a_whole_network_with_writeable_weights(tmp_path, fetched):
     """Layers with writeable weights inside a residual branch: one partition, a file and a port for each, in order."""
     from pleinair_hw.finn.compiler import compile_plan
-    from pleinair_hw.plan.folding import Ways, plan_for_rate
+    from pleinair_hw.plan.plan import BuildOptions
+    from pleinair_hw.plan.search import plan_for_rate
 
     board = BOARDS["zcu104"]
     network = random_network(3, width=8, blocks=1, bits=8, kernel=3)
-    model = compile_plan(plan_for_rate(network, 16, 16, board, 500, ways=Ways(writeable=True)), tmp_path / "build")
+    model = compile_plan(
+        plan_for_rate(network, 16, 16, board, 500, options=BuildOptions(writeable=True)), tmp_path / "build"
+    )
     layers = [f"MVAU_rtl_{n}" for n, _ in enumerate(model.get_nodes_by_op_type("MVAU_rtl"))]
     made = deployment.synthesise(model, board, 300, install_vivado(tmp_path / "Xilinx"))
     settings = json.loads((made.driver / "settings.json").read_text())
@@ -260,11 +263,14 @@ def test_a_whole_network_with_writeable_weights(tmp_path, fetched):
 @needs_finn
 def test_products_at_twice_the_clock_have_none_in_finns_shell(tmp_path, fetched):
     from pleinair_hw.finn.compiler import compile_plan
-    from pleinair_hw.plan.folding import Ways, plan_for_rate
+    from pleinair_hw.plan.plan import BuildOptions
+    from pleinair_hw.plan.search import plan_for_rate
 
     board = BOARDS["pynq-z2"]
     network = random_network(3, width=4, blocks=1, bits=8, kernel=3)
-    model = compile_plan(plan_for_rate(network, 16, 16, board, 2000, ways=Ways(pumped=True)), tmp_path / "build")
+    model = compile_plan(
+        plan_for_rate(network, 16, 16, board, 2000, options=BuildOptions(pumped=True)), tmp_path / "build"
+    )
     with pytest.raises(OptionError, match="--pump: FINN's shell for Zynq gives no clock of twice the rate"):
         deployment.synthesise(model, board, 100, install_vivado(tmp_path / "Xilinx"))
 

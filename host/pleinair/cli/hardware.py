@@ -47,7 +47,7 @@ def build(
         raise OptionError(f"--fps {fps!r}: a number above 0, or max")
     from pleinair_hw.build import Request
     from pleinair_hw.build import build as run_build
-    from pleinair_hw.plan.folding import Ways
+    from pleinair_hw.plan.plan import BuildOptions
 
     request = Request(
         model,
@@ -59,7 +59,7 @@ def build(
         clock,
         margin,
         folding,
-        Ways(writeable_weights, pump),
+        BuildOptions(writeable_weights, pump),
         fifo_sizing,
     )
     with quiet_console().status("start") as status:

@@ -403,7 +403,7 @@ def _price(
     if chosen is None:
         return Price(None, None, prices)
     from pleinair_hw.plan.boards import find_board
-    from pleinair_hw.plan.folding import DoesNotFitError, plan_for_rate
+    from pleinair_hw.plan.search import DoesNotFitError, plan_for_rate
 
     board = find_board(chosen)
     rates = {r.bits: r.fps for r in planned if r.backend == board.title and r.fps}

@@ -17,7 +17,7 @@ import numpy as np
 from pleinair.errors import PleinairError
 from pleinair_hw.finn import environment
 from pleinair_hw.finn.graph import datatype, tensor_name, write_graph
-from pleinair_hw.plan.folding import Plan
+from pleinair_hw.plan.plan import Plan
 
 
 class CompileError(PleinairError):
@@ -26,8 +26,6 @@ class CompileError(PleinairError):
 
 #: Called with a step's name and the model after it.
 Watch = Callable[[str, Any], None]
-#: Attributes that hold folding, by FINN's operator name; PE for all others.
-_LANES = {"FMPadding": "SIMD", "ConvolutionInputGenerator": "SIMD", "UpsampleNearestNeighbour": "SIMD"}
 #: FINN puts no FIFO where a depth of two, the registers of a stream's two ends, is asked for.
 _SHALLOW = 2
 
@@ -97,15 +95,15 @@ class _Compiler:
             if kind != stage.kind:
                 raise CompileError(f"node {node.name} is {node.op_type}, planned is {stage.kind}")
             style = stage.memory.style if stage.memory is not None else ""
-            attributes: dict[str, Any] = {_LANES.get(kind, "PE"): stage.simd or stage.pe}
+            attributes: dict[str, Any] = {"SIMD": stage.simd} if stage.simd else {"PE": stage.pe}
             if kind == "MVAU":
                 width = datatype(plan.dataflow.operator(stage.operator).output)
                 model.set_tensor_datatype(node.output[0], DataType[width])
                 attributes = {
                     "SIMD": stage.simd, "PE": stage.pe, "accDataType": width, "outputDataType": width,
                     "mem_mode": "internal_decoupled", "resType": "dsp",
-                    "runtime_writeable_weights": int(plan.ways.writeable),
-                    "pumpedCompute": int(plan.ways.pumped and stage.simd > 1),
+                    "runtime_writeable_weights": int(plan.options.writeable),
+                    "pumpedCompute": int(plan.options.pumped and stage.simd > 1),
                 }  # fmt: skip
             elif kind == "ConvolutionInputGenerator":
                 attributes["parallel_window"] = int(stage.parallel_window)

@@ -138,9 +138,9 @@ def prepare(build_folder: Path, *, workers: int | None = None) -> None:
     """Make FINN ready to generate into ``build_folder``; ``finn.*`` may be imported afterwards, builder included.
 
     Below the folder come FINN's own folders of generated files, its log ``finn.log``, and a copy of its RTL library
-    with the corrections that the circuit needs (``pleinair_hw.finn.patches``), from which everything is generated: for open
-    simulation and for Vivado alike. FINN's settings are those written here; a user's ``~/.finn`` is not read. What FINN
-    downloads for Vivado goes into FINN_DEPS, by default a folder in the user's cache.
+    with the corrections that the circuit needs (``pleinair_hw.finn.patches``). Everything is generated from that copy,
+    for open simulation and for Vivado alike. FINN's settings are those written here; a user's ``~/.finn`` is not read.
+    What FINN downloads for Vivado goes into FINN_DEPS, by default a folder in the user's cache.
 
     Can be called again, with the same folder or another.
 

@@ -104,24 +104,26 @@ def read_source(model: str, bits: int | None, margin: int | None) -> Source:
     path = Path(model)
     if path.is_file():
         if margin is None:
-            raise OptionError(f"--margin: needed for {path.name}, which has no card; at least the network's halo")
+            raise OptionError(
+                f"is needed for {path.name}, which has no card; at least the network's halo", option="margin"
+            )
         network = read_graph(path.read_bytes(), path.name)
         if bits is not None and bits != network.bits:
-            raise OptionError(f"--bits {bits}: {path.name} is a network of {network.bits} bits")
+            raise OptionError(f"{bits}: {path.name} is a network of {network.bits} bits", option="bits")
         if margin < network.halo:
-            raise OptionError(f"--margin {margin}: below the network's halo of {network.halo} pixels")
+            raise OptionError(f"{margin}: below the network's halo of {network.halo} pixels", option="margin")
         return Source(network, path.stem, margin, 0, None)
     folder = find_style(model)
     if bits is None:
-        raise OptionError("--bits: needed for a model folder; 4, 8 or 16")
+        raise OptionError("are needed for a model folder; 4, 8 or 16", option="bits")
     card = read_card(folder)
     name = FILES["qonnx"].format(bits=bits)
     loaded = load_model(str(folder), bits)
     if not isinstance(loaded.network, IntegerNetwork):
-        raise OptionError(f"--bits {bits}: a float network cannot be hardware; 4, 8 or 16")
+        raise OptionError(f"{bits}: a float network cannot be hardware; 4, 8 or 16", option="bits")
     network = read_graph(read_file(folder, card, bits, "qonnx"), name)
     if dump(network) != dump(loaded.network):
         raise ModelError(f"{folder}: {name} holds another network than {FILES['network'].format(bits=bits)}")
     if margin is not None and margin != loaded.margin:
-        raise OptionError(f"--margin {margin}: the card of {folder.name} says {loaded.margin}")
+        raise OptionError(f"{margin}: the card of {folder.name} says {loaded.margin}", option="margin")
     return Source(network, loaded.style, loaded.margin, loaded.grain, folder)

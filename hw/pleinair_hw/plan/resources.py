@@ -19,6 +19,15 @@ from itertools import pairwise
 from pleinair_hw.plan.boards import Board
 
 STYLES = ("auto", "distributed", "block", "ultra")
+#: Kinds of a chip's resources, as :meth:`Resources.shares` has them, in words.
+NAMES = {
+    "dsp": "DSPs",
+    "lut": "LUTs",
+    "lutram": "LUTs as memory",
+    "ff": "flip-flops",
+    "bram": "block RAM",
+    "uram": "UltraRAM",
+}
 
 
 @dataclass(frozen=True)
@@ -246,8 +255,8 @@ def mvu(
     """
     inner = -(-simd // 2) if pumped else simd
     core = mvu_core(pe, inner, weight_bits, activation_bits, accumulator_bits, dsp_block, narrow)
-    # The queue is as long as the pipeline and the words that pleinair_hw.finn.patches adds. It is a shift register with a variable
-    # tap: an SRLC32E a bit in Vivado, which Yosys builds from flip-flops and multiplexers instead.
+    # The queue is as long as the pipeline and the words that pleinair_hw.finn.patches adds. It is a shift register with
+    # a variable tap: an SRLC32E a bit in Vivado, which Yosys builds from flip-flops and multiplexers instead.
     bits = pe * accumulator_bits
     words = 7 + clog2(simd + 1) + (simd == 1)
     queue = shift_register(words, bits) + Resources(lut=4 * clog2(words) + 8, ff=bits + clog2(words) + 4)

@@ -1,7 +1,7 @@
 """What fits which board, and how fast: the fastest plan for every network, board and frame size.
 
-``python -m pleinair_hw.plan.survey docs/boards.md`` writes the page of the shipped networks. Needs neither FINN nor Vivado; a plan
-takes some seconds, so they are searched in several processes.
+``python -m pleinair_hw.plan.survey docs/boards.md`` writes the page of the shipped networks. Needs neither FINN nor
+Vivado; a plan takes some seconds, so they are searched in several processes.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from pleinair.network.integer import BITS, IntegerNetwork, Residual, Upsample
 from pleinair.painting.tiles import padded_size
 from pleinair_hw.plan.boards import BOARDS, Board, find_board
 from pleinair_hw.plan.dataflow import Form, MatrixProduct, build_dataflow, possible_forms
-from pleinair_hw.plan.folding import BUDGET, PLAIN, DoesNotFitError, Plan, Ways, fastest_plan, plan_for_cycles
-from pleinair_hw.plan.resources import Resources, lanes
+from pleinair_hw.plan.plan import BUDGET, PLAIN, BuildOptions, Plan
+from pleinair_hw.plan.resources import NAMES, Resources, lanes
+from pleinair_hw.plan.search import DoesNotFitError, fastest_plan, plan_for_cycles
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,15 +35,6 @@ if TYPE_CHECKING:
 SIZES: tuple[tuple[int, int], ...] = ((256, 256), (640, 480), (1280, 720))
 #: Called with the rows that are done and all that there will be.
 Progress = Callable[[int, int], None]
-
-_NAMES = {
-    "dsp": "DSPs",
-    "lut": "LUTs",
-    "lutram": "LUTs as memory",
-    "ff": "flip-flops",
-    "bram": "block RAM",
-    "uram": "UltraRAM",
-}
 
 
 @dataclass(frozen=True)
@@ -97,13 +89,13 @@ def what_binds(plan: Plan) -> str:
     network, source = plan.dataflow.network, plan.dataflow.source
     target = math.ceil(plan.cycles / 1.004) - 1
     faster = plan_for_cycles(
-        network, source.height, source.width, plan.board, target, clock_hz=plan.clock_hz, ways=plan.ways
+        network, source.height, source.width, plan.board, target, clock_hz=plan.clock_hz, options=plan.options
     )
     if faster.over:
-        return ", ".join(_NAMES[kind] for kind in faster.over)
+        return ", ".join(NAMES[kind] for kind in faster.over)
     if faster.cycles >= plan.cycles:
         return f"stage {faster.slowest.name}"
-    return _NAMES[max(BUDGET, key=lambda kind: plan.shares[kind] / BUDGET[kind])]
+    return NAMES[max(BUDGET, key=lambda kind: plan.shares[kind] / BUDGET[kind])]
 
 
 def dsp_limit(network: IntegerNetwork, height: int, width: int, board: Board, clock_hz: float) -> float:
@@ -133,33 +125,33 @@ def dsp_limit(network: IntegerNetwork, height: int, width: int, board: Board, cl
 def _search(task: _Task) -> Row:
     model = load_model(task.style, task.bits)
     if not isinstance(model.network, IntegerNetwork):
-        raise OptionError(f"--bits {task.bits}: a float network cannot be hardware; 4, 8 or 16")
+        raise OptionError(f"{task.bits}: a float network cannot be hardware; 4, 8 or 16", option="bits")
     return survey_network(model.network, task.style, model.margin, find_board(task.board), task.size, task.clock_hz)
 
 
 def survey_network(
     network: IntegerNetwork, style: str, margin: int, board: Board, size: tuple[int, int],
-    clock_hz: float | None = None, ways: Ways = PLAIN,
+    clock_hz: float | None = None, options: BuildOptions = PLAIN,
 ) -> Row:  # fmt: skip
     """One row: the fastest plan of ``network`` for frames of ``size`` on ``board``."""
     height, width = padded_size(size[1], size[0], margin, network.stride)
     channels, blocks = shape_of(network)
     clock = clock_hz or board.clock_hz
-    limit = dsp_limit(network, height, width, board, clock) * (2 if ways.pumped else 1)
+    limit = dsp_limit(network, height, width, board, clock) * (2 if options.pumped else 1)
     plan: Plan | None = None
     try:
-        plan = fastest_plan(network, height, width, board, clock_hz=clock, ways=ways)
+        plan = fastest_plan(network, height, width, board, clock_hz=clock, options=options)
         binds = what_binds(plan)
     except DoesNotFitError:
         # So slow that parallelism costs next to nothing.
         slow = height * width * 4096
-        over = plan_for_cycles(network, height, width, board, slow, clock_hz=clock, ways=ways).over
-        binds = "needs " + ", ".join(f"{math.ceil(share * 100)}% of the {_NAMES[kind]}" for kind, share in over.items())
+        over = plan_for_cycles(network, height, width, board, slow, clock_hz=clock, options=options).over
+        binds = "needs " + ", ".join(f"{math.ceil(share * 100)}% of the {NAMES[kind]}" for kind, share in over.items())
     return Row(
         style=style, bits=network.bits, width=channels, blocks=blocks, board=board, size=size, input=(width, height),
         clock_hz=clock, fps=plan.fps if plan else None, cycles=plan.cycles if plan else 0,
         total=plan.total if plan else Resources(), lanes=plan.lanes if plan else 0,
-        lanes_busy=plan.lanes_busy if plan else 0.0, binds=binds, limit=limit, pumped=ways.pumped,
+        lanes_busy=plan.lanes_busy if plan else 0.0, binds=binds, limit=limit, pumped=options.pumped,
     )  # fmt: skip
 
 
@@ -180,7 +172,7 @@ def survey(
         ModelError: a style that is unknown or damaged.
     """
     if unknown := [b for b in bits if b not in BITS]:
-        raise OptionError(f"--bits {unknown[0]}: allowed are {', '.join(map(str, BITS))}")
+        raise OptionError(f"{unknown[0]}: allowed are {', '.join(map(str, BITS))}", option="bits")
     boards = [find_board(name).name for name in boards]
     tasks = [
         _Task(style, width, board, size, clock_hz)
@@ -306,7 +298,9 @@ def _pumped(row: Row) -> Row:
     """The same with matrix products at twice the clock."""
     model = load_model(row.style, row.bits)
     assert isinstance(model.network, IntegerNetwork)
-    return survey_network(model.network, row.style, model.margin, row.board, row.size, row.clock_hz, Ways(pumped=True))
+    return survey_network(
+        model.network, row.style, model.margin, row.board, row.size, row.clock_hz, BuildOptions(pumped=True)
+    )
 
 
 def _aims(rows: Sequence[Row]) -> list[str]:
@@ -340,9 +334,9 @@ What fits which board, and how fast. Made by
 
     python -m pleinair_hw.plan.survey docs/boards.md
 
-from the shipped networks and the folding search (`pleinair_hw.plan.folding`). Nothing here is measured on a board, and Vivado has
-not seen it: cycles are those that FINN expects of its RTL and that our blocks take, DSPs and memories follow from the
-RTL, LUTs are formulas fitted to open synthesis (`pleinair_hw.plan.resources`).
+from the shipped networks and the folding search (`hw/pleinair_hw/plan/search.py`). Nothing here is measured on a board,
+and Vivado has not seen it: cycles are those that FINN expects of its RTL and that our blocks take, DSPs and memories
+follow from the RTL, LUTs are formulas fitted to open synthesis (`hw/pleinair_hw/plan/resources.py`).
 """
 _AIMS_INTRODUCTION = """
 ## Against the aims
@@ -361,7 +355,7 @@ share of the used DSPs' multiplier lanes that do a useful product, over the time
 
 def markdown(rows: Sequence[Row], holds_for: Mapping[tuple[str, int], Sequence[str]]) -> str:
     """The page ``docs/boards.md``. ``holds_for``: the styles that a surveyed (style, bits) stands for."""
-    budgets = ", ".join(f"{BUDGET[kind]:.0%} of the {name}" for kind, name in _NAMES.items())
+    budgets = ", ".join(f"{BUDGET[kind]:.0%} of the {name}" for kind, name in NAMES.items())
     page = [
         _INTRODUCTION,
         *textwrap.wrap(f"A plan may fill {budgets}.", 120),

@@ -26,7 +26,7 @@ from typing import Any
 from pleinair.durable import write_file
 from pleinair.errors import OutputError
 from pleinair_hw.plan.dataflow import AddClamp, Window
-from pleinair_hw.plan.folding import BUDGET, Plan, Stage
+from pleinair_hw.plan.plan import BUDGET, Plan, Stage
 from pleinair_hw.plan.resources import Resources
 
 FORMAT = "pleinair-build-report"
@@ -222,8 +222,8 @@ def describe(
             "margin": margin,
             "input": [source.width, source.height],
             "fps": target_fps,
-            "writeable_weights": plan.ways.writeable,
-            "pumped": plan.ways.pumped,
+            "writeable_weights": plan.options.writeable,
+            "pumped": plan.options.pumped,
             "network_sha256": network_sha256,
         },
         "board": {"name": board.name, "title": board.title, "part": board.part, "dsp_block": board.dsp_block},

@@ -1,9 +1,9 @@
 """The complete accelerator, simulated cycle by cycle in Verilator and compared with the integer reference.
 
-A simulation needs the folder that :func:`pleinair_hw.stitch.write.write_rtl` leaves (``BUILD/rtl``) and Verilator, not FINN; the
-folder may have been moved, and is refused when a file in it is not as it was written, unless a change is wanted (a test
-of what a fault does). Compiled simulations are cached by content; weights are read when a simulation starts, so other
-weights need no compiling.
+A simulation needs Verilator and the folder that :func:`pleinair_hw.stitch.write.write_rtl` leaves (``BUILD/rtl``), but
+not FINN. The folder may have been moved. It is refused when a file in it has changed since it was written, unless a
+change is wanted (a test of what a fault does). Compiled simulations are cached by content; weights are read when a
+simulation starts, so other weights need no compiling.
 
 - :func:`simulate` paints frames and measures latency, interval, FIFO occupancies and lane utilisation.
 - :func:`compare` counts the bytes that differ from the reference.
@@ -67,7 +67,7 @@ class Accelerator:
         cache: Path | None = None,
         progress: Progress | None = None,
     ) -> Simulator:
-        """The program that simulates it, from the cache where possible; see :func:`pleinair_hw.simulate.verilator.build`."""
+        """The program that simulates it, from the cache where possible; see :func:`.verilator.build`."""
         if progress is not None:
             progress("compile", 0.0)
         groups = range(ceil(len(self.manifest.streams) / stitch.DEBUG_BITS))

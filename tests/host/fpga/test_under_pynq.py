@@ -71,7 +71,7 @@ def test_a_frame_through_pynq_and_the_simulated_rtl(tmp_path):
     from pleinair_hw.finn import environment
     from pleinair_hw.finn.compiler import compile_plan
     from pleinair_hw.plan.boards import find_board
-    from pleinair_hw.plan.folding import plan_for_cycles
+    from pleinair_hw.plan.search import plan_for_cycles
     from pleinair_hw.stitch import write as stitch
     from tests.hw.simulate.test_simulation import small_network
 

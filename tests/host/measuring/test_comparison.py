@@ -400,7 +400,7 @@ def test_boards_are_planned_and_compared_at_one_rate(monkeypatch) -> None:
     """Small frames of a small style; the plans themselves are hw's business."""
     from pleinair.painting.tiles import padded_size
     from pleinair_hw.plan.boards import find_board
-    from pleinair_hw.plan.folding import plan_for_rate
+    from pleinair_hw.plan.search import plan_for_rate
 
     monkeypatch.setattr(comparison, "_time_apart", lambda *_: comparison._Timed())
     request = Request("starry-night-small", (64, 48), boards=("ultra96",), torch=False, threads=(1,))

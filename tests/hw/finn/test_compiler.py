@@ -13,7 +13,7 @@ from pleinair.network import reference
 from pleinair_hw.finn.compiler import CompileError, compile_plan, run_graph
 from pleinair_hw.plan.boards import BOARDS
 from pleinair_hw.plan.dataflow import build_dataflow
-from pleinair_hw.plan.folding import plan_for_cycles
+from pleinair_hw.plan.search import plan_for_cycles
 from tests.hw.finn.test_environment import needs_finn
 from tests.hw.plan.test_dataflow import all_forms, synthetic_frames
 from tests.networks import random_network

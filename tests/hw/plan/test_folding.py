@@ -9,11 +9,10 @@ from pleinair.models import load_model
 from pleinair.painting.tiles import round_up
 from pleinair_hw.plan import resources
 from pleinair_hw.plan.boards import BOARDS
-from pleinair_hw.plan.folding import (
-    BUDGET,
+from pleinair_hw.plan.nodes import convert_cycles
+from pleinair_hw.plan.plan import BUDGET, BuildOptions
+from pleinair_hw.plan.search import (
     DoesNotFitError,
-    Ways,
-    convert_cycles,
     fastest_plan,
     plan_for_cycles,
     plan_for_rate,
@@ -97,10 +96,10 @@ def test_640x480_at_8_bits_reaches_its_rate_with_busy_lanes(style, board, fps):
 
 def test_twice_the_clock_halves_the_dsps_and_reaches_20_on_the_small_board_at_4_bits():
     network = load_model("starry-night-small", 4).network
-    board, pumped = BOARDS["pynq-z2"], Ways(pumped=True)
-    plan = plan_for_rate(network, *SIZE, board, 20, ways=pumped)
+    board, pumped = BOARDS["pynq-z2"], BuildOptions(pumped=True)
+    plan = plan_for_rate(network, *SIZE, board, 20, options=pumped)
     assert plan.fps >= 20 and not plan.over
-    half = plan_for_cycles(network, *SIZE, board, 12_000_000, ways=pumped)
+    half = plan_for_cycles(network, *SIZE, board, 12_000_000, options=pumped)
     whole = plan_for_cycles(network, *SIZE, board, 12_000_000)
     assert half.total.dsp < 0.65 * whole.total.dsp
     assert half.lanes_busy == pytest.approx(half.dataflow.macs / (half.lanes * half.cycles))
@@ -108,9 +107,7 @@ def test_twice_the_clock_halves_the_dsps_and_reaches_20_on_the_small_board_at_4_
 
 def test_a_rate_beyond_the_board_is_refused_with_the_best_there_is(network):
     board = BOARDS["pynq-z2"]
-    with pytest.raises(
-        DoesNotFitError, match=r"--fps 5000: does not fit pynq-z2 at 100 MHz: .*best that fits is "
-    ) as e:
+    with pytest.raises(DoesNotFitError, match=r"fps 5000: does not fit pynq-z2 at 100 MHz: .*best that fits is ") as e:
         plan_for_rate(network, 96, 128, board, 5000)
     best = float(str(e.value).rsplit(" ", 1)[1])
     assert plan_for_rate(network, 96, 128, board, best * 0.99).fps >= best * 0.99

@@ -29,22 +29,22 @@ def test_a_qonnx_file_needs_a_margin(tmp_path):
     folder = find_style("starry-night-small")
     file = tmp_path / "mine.onnx"
     file.write_bytes(read_file(folder, read_card(folder), 8, "qonnx"))
-    with pytest.raises(OptionError, match="--margin: needed for mine.onnx"):
+    with pytest.raises(OptionError, match="margin is needed for mine.onnx"):
         read_source(str(file), None, None)
-    with pytest.raises(OptionError, match="--margin 8: below the network's halo of 39 pixels"):
+    with pytest.raises(OptionError, match="margin 8: below the network's halo of 39 pixels"):
         read_source(str(file), None, 8)
     source = read_source(str(file), None, 40)
     assert dump(source.network) == dump(load_model("starry-night-small", 8).network)
-    with pytest.raises(OptionError, match="--bits 4: mine.onnx is a network of 8 bits"):
+    with pytest.raises(OptionError, match="bits 4: mine.onnx is a network of 8 bits"):
         read_source(str(file), 4, 40)
 
 
 def test_what_the_folder_cannot_give_is_refused(tmp_path):
-    with pytest.raises(OptionError, match="--bits: needed"):
+    with pytest.raises(OptionError, match="bits are needed"):
         read_source("starry-night", None, None)
-    with pytest.raises(OptionError, match="--bits 32: a float network"):
+    with pytest.raises(OptionError, match="bits 32: a float network"):
         read_source("starry-night", 32, None)
-    with pytest.raises(OptionError, match="--margin 12: the card of starry-night says 40"):
+    with pytest.raises(OptionError, match="margin 12: the card of starry-night says 40"):
         read_source("starry-night", 8, 12)
     folder = tmp_path / "two"
     shutil.copytree(find_style("starry-night-small"), folder)

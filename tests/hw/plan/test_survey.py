@@ -13,7 +13,8 @@ from pleinair.errors import ModelError, OptionError
 from pleinair.network.integer import IntegerNetwork
 from pleinair_hw.plan import survey
 from pleinair_hw.plan.boards import BOARDS
-from pleinair_hw.plan.folding import BUDGET, fastest_plan, plan_for_cycles
+from pleinair_hw.plan.plan import BUDGET
+from pleinair_hw.plan.search import fastest_plan, plan_for_cycles
 from tests.models import write_model
 from tests.networks import random_network
 
@@ -100,7 +101,7 @@ def test_the_dsps_limit_by_hand() -> None:
 def test_bad_options_are_refused(folder: Path) -> None:
     with pytest.raises(OptionError, match="no board 'zx81'"):
         survey.survey([str(folder)], ["zx81"], SIZES, (8,))
-    with pytest.raises(OptionError, match="--bits 5"):
+    with pytest.raises(OptionError, match="bits 5"):
         survey.survey([str(folder)], ["kv260"], SIZES, (5,))
     with pytest.raises(ModelError, match="style 'nobody'"):
         survey.survey(["nobody"], ["kv260"], SIZES, (8,))

@@ -15,8 +15,9 @@ import pytest
 from pleinair.errors import OutputError
 from pleinair.network.integer import Residual
 from pleinair_hw.plan.boards import BOARDS
-from pleinair_hw.plan.folding import BUDGET, Plan, Stage, fastest_plan, plan_for_cycles
+from pleinair_hw.plan.plan import BUDGET, Plan, Stage
 from pleinair_hw.plan.resources import Resources
+from pleinair_hw.plan.search import fastest_plan, plan_for_cycles
 from pleinair_hw.report import page as report
 from tests.networks import random_network
 

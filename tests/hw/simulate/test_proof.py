@@ -18,8 +18,8 @@ from pleinair_hw import build as building
 from pleinair_hw.build import PLAN, Request, build
 from pleinair_hw.finn import environment
 from pleinair_hw.finn.environment import ToolchainError
-from pleinair_hw.plan.folding import Ways
 from pleinair_hw.plan.frontend import Source
+from pleinair_hw.plan.plan import BuildOptions
 from pleinair_hw.simulate.proof import fit, prove
 from tests.house import SHARED
 from tests.hw.finn.test_environment import needs_finn
@@ -78,7 +78,7 @@ def test_a_small_build_paints_the_references_pixels(bits, seed, sizing, tmp_path
 def test_matrix_products_at_twice_the_clock_paint_the_same(tmp_path, monkeypatch):
     """``--pump``: half the DSPs, a second clock, the same pixels and interval."""
     plain, _ = small_build(tmp_path / "plain", monkeypatch, 8, 6)
-    made, _ = small_build(tmp_path / "b", monkeypatch, 8, 6, ways=Ways(pumped=True))
+    made, _ = small_build(tmp_path / "b", monkeypatch, 8, 6, options=BuildOptions(pumped=True))
     assert made.plan.total.dsp < 0.7 * plain.plan.total.dsp
     assert made.plan.cycles <= 15_000
     frames = photos(3)

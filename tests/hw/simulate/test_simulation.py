@@ -69,7 +69,7 @@ def build(
     """The network's accelerator as an estimate plans it, or with FIFOs sized by simulation."""
     from pleinair_hw.finn.compiler import compile_plan
     from pleinair_hw.plan.boards import find_board
-    from pleinair_hw.plan.folding import plan_for_cycles
+    from pleinair_hw.plan.search import plan_for_cycles
 
     plan = plan_for_cycles(network, *size, find_board("zcu104"), cycles)
     frames = np.random.default_rng(seed).integers(0, 256, (3, *size, 3), dtype=np.uint8)
