@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +20,12 @@ import numpy as np
 from pleinair.cameras.camera import Frame, Shooter
 from pleinair.errors import CameraError
 from pleinair.network.integer import Convolution, IntegerNetwork, validate
-from pleinair.rolls.settings import Look
+from pleinair.rolls.capture import Capture
+from pleinair.rolls.finish import finish
+from pleinair.rolls.roll import Roll
+from pleinair.rolls.schedule import Schedule
+from pleinair.rolls.settings import Look, Settings
+from pleinair.rolls.timelapse import Timelapse
 from tests.films import read_video
 from tests.house import PYTHONPATH
 
@@ -186,3 +193,57 @@ class Unruly(Still):
         if fault == "short":
             image = image[..., :2]
         return Frame(image, number, 0.0, "", number)
+
+
+def new_roll(folder: Path, **settings) -> Roll:
+    """A roll of the still camera, ten frames to a piece."""
+    look = settings.pop("look", Look("plain", 8))
+    values = {"every": 0.02, "frames": 25, "spool": "png", "piece": 10, "keep_free": 0} | settings
+    return Roll.create(folder, Settings(camera="still", size=(WIDTH, HEIGHT), look=look, **values))
+
+
+def film_roll(roll: Roll, shooter, stop: threading.Event | None = None, **settings) -> Timelapse:
+    """Film until it ends; the roll is closed."""
+    schedule = settings.pop("schedule", None) or Schedule(roll.settings.every)
+    lapse = Timelapse(roll, shooter, schedule=schedule, **{"painter": open_plain, "patience": 20.0} | settings)
+    try:
+        lapse.run(stop or threading.Event())
+    finally:
+        shooter.close()
+        roll.close()
+    return lapse
+
+
+def joined(folder: Path) -> list[int]:
+    """The numbers that the roll's film shows."""
+    with contextlib.closing(Roll.open(folder)) as roll:
+        path = folder.parent / "joined.mp4"
+        finish(roll, roll.settings.look, path, painter=open_plain)
+    return film_codes(path)
+
+
+def events(folder: Path, kind: str) -> list[dict]:
+    """The journal's lines of a kind."""
+    return [record for record in journal(folder) if record["event"] == kind]
+
+
+def capture_only(roll: Roll, shooter) -> str:
+    """Capture without painting, in this thread; the state it ended in."""
+    capture = Capture(roll, shooter, Schedule(None))
+    capture.run(threading.Event())
+    roll.close()
+    return capture.state
+
+
+class Slow(Plain):
+    """A painter that takes its time."""
+
+    def paint(self, frame: np.ndarray) -> np.ndarray:
+        """See Painter."""
+        time.sleep(0.05)
+        return frame
+
+
+def open_slow(look: Look, backend: str, threads: int) -> Slow:
+    """For the painting process."""
+    return Slow()

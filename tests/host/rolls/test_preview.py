@@ -1,35 +1,33 @@
-"""Watching a roll: the preview page, also in a browser, the command on trouble, systemd, the doctor."""
+"""The preview page: what it serves, to whom, and how it looks in a browser."""
 
 from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import shutil
-import socket
 import subprocess
-import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from pleinair.cli.main import main
-from pleinair.doctor import examine as doctor
-from pleinair.doctor.examine import BAD, DOUBTFUL, GOOD, look_at_clock, look_at_folder, look_at_memory
 from pleinair.errors import OptionError
 from pleinair.images import decode_image
-from pleinair.rolls.notify import Notifier
 from pleinair.rolls.preview import SIDE, Preview
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.settings import Look, Settings
 from pleinair.rolls.status import Status, Trouble
-from pleinair.rolls.systemd import tell_systemd
-from tests.rolls import HEIGHT, WIDTH, coded_frame
+from tests.rolls import (
+    HEIGHT,
+    WIDTH,
+    coded_frame,
+)
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
 STATE = {
     "state": "running", "reason": "", "camera": "still", "painter": "plain", "look": "plain-8bit", "size": [64, 48],
     "every": 10.0, "frames": 1234, "wanted": None, "painted": 1200, "pending": 34, "last_wall": 1.8e9,
@@ -40,6 +38,8 @@ STATE = {
     "keep": "originals", "damaged": 0, "last_trouble": "camera: hung", "lateness": [1, 0, 0, 0, 0, 0, 0],
     "paintings": ["plain-8bit"], "wall": 1.8e9, "pid": 4321,
 }  # fmt: skip
+
+
 STATUS = Status(
     **{
         **STATE,
@@ -136,70 +136,3 @@ def test_the_page_in_a_browser(roll, tmp_path, width):
     )
     assert picture[rows, edge + 30 : edge + column // 2 - 60].std() > 20
     assert picture.shape[1] == width
-
-
-def test_the_command_on_trouble_is_told_what_and_why_once_in_a_while(tmp_path):
-    script = tmp_path / "tell.sh"
-    script.write_text(f'#!/bin/sh\necho "$1|$2|$PLEINAIR_WHAT|$PLEINAIR_ROLL" >> {tmp_path}/told\n')
-    script.chmod(0o755)
-    failed = []
-    notifier = Notifier(f"{script} --now", Path("/rolls/roof"), failed.append)
-    for _ in range(3):
-        notifier.tell("camera", 'hung; $(rm -rf /) "quoted"')
-        notifier.tell("disk", "full")
-    notifier.close()
-    assert (tmp_path / "told").read_text().splitlines() == [
-        '--now|hung; $(rm -rf /) "quoted"|camera|/rolls/roof', "--now|full|disk|/rolls/roof"
-    ]  # fmt: skip
-    assert failed == []
-
-
-@pytest.mark.parametrize(("command", "said"), [("false", "ended with status 1"), ("/nowhere/tell", "No such file")])
-def test_a_command_that_fails_is_told_and_harms_nothing(command, said):
-    failed = []
-    notifier = Notifier(command, Path("roll"), failed.append)
-    notifier.tell("camera", "hung")
-    notifier.close()
-    assert len(failed) == 1 and said in failed[0]
-
-
-@pytest.mark.parametrize("abstract", [False, True])
-def test_systemd_hears(tmp_path, monkeypatch, abstract):
-    name = f"\0pleinair-{os.getpid()}" if abstract else str(tmp_path / "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
-        listener.bind(name)
-        monkeypatch.setenv("NOTIFY_SOCKET", name.replace("\0", "@"))
-        assert tell_systemd(READY="1", STATUS="12 frames")
-        assert listener.recv(100) == b"READY=1\nSTATUS=12 frames"
-    assert tell_systemd(WATCHDOG="1") is False  # nobody listens any more
-    monkeypatch.delenv("NOTIFY_SOCKET")
-    assert tell_systemd(WATCHDOG="1") is False
-
-
-def test_the_doctor_finds_all_well_or_names_the_remedy(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "200")
-    arguments = ["doctor", "--style", "starry-night-small", "--roll", str(tmp_path)]
-    monkeypatch.setattr(doctor, "_DISK", 0)
-    assert main(arguments) == 0
-    out = capsys.readouterr().out
-    assert out.count(" good ") >= 7 and "megabyte is on the disk" in out and "starry-night-small at 8 bits" in out
-    for argument, value, said in (
-        ("--camera", "v4l2:63", "there is no /dev/video63"), ("--style", "nobody", "pleinair styles"),
-        ("--roll", str(tmp_path / "none"), "No such file"), ("--camera", f"frames:{tmp_path}", "no image in it"),
-    ):  # fmt: skip
-        assert main([*arguments, argument, value]) == 2
-        out = capsys.readouterr().out
-        assert " bad " in out and said in out
-
-
-def test_the_doctor_on_clock_memory_and_folders(tmp_path):
-    assert look_at_clock(lambda: 86_400.0).state == BAD
-    assert look_at_clock(time.time, tmp_path).state == DOUBTFUL
-    (tmp_path / "synchronized").touch()
-    assert look_at_clock(time.time, tmp_path).state == GOOD
-    meminfo = tmp_path / "meminfo"
-    for available, state in ((3_000_000, GOOD), (200_000, BAD)):
-        meminfo.write_text(f"MemTotal: 4000000 kB\nMemAvailable: {available} kB\n")
-        assert look_at_memory(meminfo).state == state
-    assert look_at_folder(tmp_path / "none").state == BAD
-    assert look_at_folder(tmp_path).state in (GOOD, DOUBTFUL) and not list(tmp_path.glob(".pleinair*"))

@@ -1,0 +1,76 @@
+"""The darkroom: a painter that hangs or dies costs no frame, and one frame that kills it is left out."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from pleinair.errors import RollError
+from pleinair.rolls.developer import open_look
+from pleinair.rolls.schedule import Schedule
+from pleinair.rolls.segments import find_segments
+from pleinair.rolls.settings import Look
+from pleinair.rolls.status import Status
+from pleinair.rolls.timelapse import Timelapse
+from tests.rolls import (
+    Still,
+    events,
+    film_codes,
+    film_roll,
+    frames_of,
+    joined,
+    new_roll,
+    open_moody,
+    open_slow,
+)
+
+pytestmark = pytest.mark.usefixtures("no_thread_stays")
+
+
+def test_capture_does_not_wait_for_painting(tmp_path):
+    roll = new_roll(tmp_path / "roll", frames=60)
+    lapse = Timelapse(roll, Still(), schedule=Schedule(0.02), painter=open_slow)
+    began, over = time.monotonic(), list[float]()
+
+    def report(status: Status) -> None:
+        if status.frames == 60 and not over:
+            over.append(time.monotonic() - began)
+            assert status.pending > 20
+
+    lapse.run(threading.Event(), report=report)
+    roll.close()
+    assert over[0] < 10 and lapse.roll.ledger.skipped.get("late", 0) < 30
+    assert joined(tmp_path / "roll") == sorted(r["seq"] for r in frames_of(tmp_path / "roll"))
+
+
+@pytest.mark.parametrize("what", ["hang", "die", "crash"])
+def test_a_painter_that_hangs_or_dies_is_started_again(tmp_path, what):
+    orders = tmp_path / "moody"
+    orders.write_text(f"4 {what}\n13 {what}\n")
+    roll = new_roll(tmp_path / "roll", look=Look(str(orders), 8))
+    lapse = film_roll(roll, Still(), painter=open_moody, patience=2.0)
+    assert lapse.capture.state == "complete" and lapse.pending == 0
+    assert joined(tmp_path / "roll") == list(range(25))
+    troubles = [r["message"] for r in events(tmp_path / "roll", "trouble")]
+    assert len(troubles) == 2 and "at frame 4" in troubles[0] and "at frame 13" in troubles[1]
+    assert {"hang": "hung: nothing for", "die": "died (signal 9)", "crash": "in the engine"}[what] in troubles[0]
+
+
+def test_a_frame_that_keeps_killing_the_painter_is_left_out(tmp_path):
+    orders = tmp_path / "moody"
+    orders.write_text("4 die\n" * 3)
+    film_roll(new_roll(tmp_path / "roll", look=Look(str(orders), 8)), Still(), painter=open_moody)
+    film_of = find_segments(tmp_path / "roll" / "paintings" / "moody-8bit")
+    assert [n for s in film_of for n in film_codes(s.path)] == [n for n in range(25) if n != 4]
+    assert "left out" in events(tmp_path / "roll", "trouble")[-1]["message"]
+
+
+def test_a_model_that_was_emptied_stops_the_painting_and_never_the_capture(tmp_path):
+    roll = new_roll(tmp_path / "roll", look=Look(str(tmp_path / "nowhere"), 8))
+    with pytest.raises(RollError, match="all is captured, but style .*nowhere"):
+        film_roll(roll, Still(), painter=open_look)
+    assert [r["seq"] for r in frames_of(tmp_path / "roll")] == list(range(25))
+    # With the model back, it is painted.
+    assert joined(tmp_path / "roll") == list(range(25))

@@ -1,0 +1,54 @@
+"""The ledger: what a journal's lines add up to, and a closed piece's record."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pleinair.rolls.journal import format_line
+from pleinair.rolls.ledger import Ledger, Sealed, read_ledger
+
+PIECE = Sealed("paintings/plain-8bit/00000000-00000009.mkv", 0, 9, 8, "cd" * 32)
+
+
+def test_a_closed_pieces_record_is_as_it_always_was():
+    """Journals on people's disks hold these very bytes."""
+    record = {
+        "event": "sealed", "file": "paintings/plain-8bit/00000000-00000009.mkv", "first": 0, "last": 9, "frames": 8,
+        "sha256": "cd" * 32,
+    }  # fmt: skip
+    assert json.dumps(PIECE.to_record()) == json.dumps(record)
+    assert Sealed.from_record({**record, "wall": 1.8e9}) == PIECE
+    with pytest.raises(KeyError):
+        Sealed.from_record({"event": "sealed", "file": "x"})
+
+
+def test_pieces_are_told_apart_by_their_painting():
+    ledger = Ledger()
+    other = Sealed("paintings/plain-8bit-2/00000000-00000009.mkv", 0, 9, 9, "")
+    for piece in (PIECE, other):
+        ledger.add(piece.to_record())
+    assert ledger.pieces("paintings/plain-8bit/") == [PIECE]
+    ledger.add({"event": "unsealed", "file": PIECE.file})
+    assert ledger.pieces("paintings/plain-8bit/") == [] and ledger.sealed == {other.file: other}
+
+
+def test_what_a_journal_adds_up_to(tmp_path):
+    records = [
+        {"event": "begin", "wall": 5.0, "settings": {}},
+        *({"event": "frame", "seq": n, "t": n / 2, "wall": 6.0 + n, "late": 0.003} for n in (0, 1, 3)),
+        {"event": "skipped", "ticks": 2, "reason": "late"},
+        {"event": "skipped", "ticks": 1, "reason": "late"},
+        {"event": "trouble", "what": "camera", "message": "hung"},
+        {"event": "sealed", "file": "x.mkv"},  # lacks its hash: counted as damaged
+        {"event": "from the future"},
+        {"event": "end", "state": "stopped", "message": "", "t": 9.0},
+    ]
+    (tmp_path / "journal.jsonl").write_bytes(b"".join(map(format_line, records)) + b"torn")
+    ledger = read_ledger(tmp_path)
+    assert ledger.damaged == 1 and ledger.sealed == {}
+    assert (ledger.last, ledger.skipped, ledger.last_trouble) == (3, {"late": 3}, "camera: hung")
+    assert (ledger.state, ledger.seconds, ledger.sessions, ledger.begun) == ("stopped", 9.0, 1, 5.0)
+    assert [ledger.knows(n) for n in range(4)] == [True, True, False, True]
+    assert ledger.lateness == [0, 0, 3, 0, 0, 0, 0]
