@@ -89,7 +89,10 @@ class VideoCamera:
                     yield picture, seconds
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
-        """See :class:`~pleinair.cameras.camera.Camera`. Damage is reported in ``skipped``; what can be decoded comes all the same."""
+        """See :class:`~pleinair.cameras.camera.Camera`.
+
+        Damage is reported in ``skipped``; all frames that can be decoded come.
+        """
         index, damaged, last, due = 0, [0], 0.0, -math.inf
         with self._open() as container:
             reformat = reformatter()

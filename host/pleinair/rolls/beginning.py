@@ -16,6 +16,7 @@ from pleinair.films.steadiness import DEFAULT_STRENGTH
 from pleinair.fpga.painter import is_accelerator
 from pleinair.models import absolute, load_model
 from pleinair.painting.painter import check_backend
+from pleinair.rolls.developer import OpenLook, open_look
 from pleinair.rolls.notify import parse_command
 from pleinair.rolls.originals import SUFFIXES
 from pleinair.rolls.roll import Roll
@@ -54,6 +55,7 @@ def begin_roll(
     preview_host: str = "127.0.0.1",
     drivers: Mapping[str, Driver] = DRIVERS,
     thermometer: Thermometer | None = None,
+    painter: OpenLook = open_look,
 ) -> Timelapse:
     """A new roll in ``folder``, ready to be filmed; the folder is made, and must not hold anything yet.
 
@@ -62,7 +64,8 @@ def begin_roll(
     roll's own time end it; ``start`` and ``stop`` (``"06:30"``) and ``daylight`` (``"52.52,13.40"``) say when frames
     are taken. ``size`` is (width, height). ``keep`` says what may be deleted so that ``keep_free`` bytes of the disk
     stay free: see :data:`~pleinair.rolls.settings.KEEP`. ``out`` is noted for the film that is joined in the end.
-    ``deflicker`` is by default on for live cameras. ``drivers`` open live cameras.
+    ``deflicker`` is by default on for live cameras. ``drivers`` open live cameras; ``painter`` opens what paints, in the
+    painting process.
 
     Nothing is written when this raises: OptionError, ModelError, CameraError, OutputError, RollError.
     """
@@ -118,7 +121,7 @@ def begin_roll(
     except PleinairError:
         shooter.close()
         raise
-    return Timelapse(roll, shooter, schedule=schedule, thermometer=thermometer)
+    return Timelapse(roll, shooter, schedule=schedule, thermometer=thermometer, painter=painter)
 
 
 def open_roll(folder: Path | str) -> Roll:
@@ -133,6 +136,7 @@ def resume_roll(
     preview_host: str | None = None,
     drivers: Mapping[str, Driver] = DRIVERS,
     thermometer: Thermometer | None = None,
+    painter: OpenLook = open_look,
 ) -> Timelapse | None:
     """Go on filming an open roll, with a preview elsewhere where one is given.
 
@@ -161,7 +165,7 @@ def resume_roll(
         if roll.ledger.state == "complete" and settings.out is not None:
             return None
         raise
-    return Timelapse(roll, shooter, schedule=schedule, thermometer=thermometer)
+    return Timelapse(roll, shooter, schedule=schedule, thermometer=thermometer, painter=painter)
 
 
 def begin_painting(

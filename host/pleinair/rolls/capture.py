@@ -1,8 +1,8 @@
 """Capture: at each tick a frame from the camera onto the disk, whatever painting does meanwhile.
 
 A frame is on the disk, synced, and in the journal before the next one is asked for, so that a power cut costs the frame
-at hand and no other. Whatever goes wrong is journalled, and the next tick is taken all the same. Two things end it: a disk
-without room where nothing may be deleted, and a stored camera without more frames.
+at hand and no other. Whatever goes wrong is journalled, and the next tick is taken all the same. Two things end it: a
+disk without room where nothing may be deleted, and a stored camera without more frames.
 """
 
 from __future__ import annotations
