@@ -64,8 +64,8 @@ def begin_roll(
     roll's own time end it; ``start`` and ``stop`` (``"06:30"``) and ``daylight`` (``"52.52,13.40"``) say when frames
     are taken. ``size`` is (width, height). ``keep`` says what may be deleted so that ``keep_free`` bytes of the disk
     stay free: see :data:`~pleinair.rolls.settings.KEEP`. ``out`` is noted for the film that is joined in the end.
-    ``deflicker`` is by default on for live cameras. ``drivers`` open live cameras; ``painter`` opens what paints, in the
-    painting process.
+    ``deflicker`` is by default on for live cameras. ``drivers`` open live cameras; ``painter`` opens what paints, in
+    the painting process.
 
     Nothing is written when this raises: OptionError, ModelError, CameraError, OutputError, RollError.
     """
