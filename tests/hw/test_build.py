@@ -78,7 +78,7 @@ def test_options_that_cannot_be_are_one_line(tmp_path, capsys):
     assert "--fps 'fast'" in refusal(capsys, *common, "--board", "zcu104", "--size", "64x64", "--fps", "fast")
     assert "--fps '-3'" in refusal(capsys, *common, "--board", "zcu104", "--size", "64x64", "--fps", "-3")
     said = refusal(capsys, *common, "--board", "zcu104", "--size", "64x64", "--fifo-sizing", "guess")
-    assert "--fifo-sizing 'guess': allowed are estimate, simulate" in said
+    assert "--fifo-sizing 'guess': choose from estimate, simulate" in said
     said = refusal(capsys, *common, "--board", "zcu104", "--size", "64x64", "--folding", "nowhere.json")
     assert "--folding nowhere.json" in said
     assert "unknown; there are" in refusal(

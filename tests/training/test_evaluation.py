@@ -84,7 +84,8 @@ def made(workshop, tmp_path_factory) -> Made:
     (folder / "model" / CARD).write_text(json.dumps(card))
     given = [str(folder / name) for name in ("run", "model", "run")]
     arguments = (folder / "paintings", workshop / "photos", settings.loss_network)
-    evaluation = evaluate(given, *arguments, photos=1)
+    named = dict(zip(("paintings", "content", "loss_network"), arguments, strict=True))
+    evaluation = evaluate(given, **named, photos=1)
     return Made(folder / "run", folder / "model", *arguments, evaluation)
 
 
@@ -213,7 +214,7 @@ def test_paintings_are_known_by_their_hash(made, tmp_path):
     assert find_painting(moved, made.paintings).name == "renamed.png"
     with pytest.raises(TrainingError, match=r"none is run's, painting\.png of SHA-256"):
         find_painting(moved, tmp_path)
-    with pytest.raises(OptionError, match="give --paintings"):
+    with pytest.raises(OptionError, match="^paintings needed"):
         find_painting(model, None)
     with pytest.raises(OptionError, match="no such folder"):
         find_painting(model, tmp_path / "missing")

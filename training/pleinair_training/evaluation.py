@@ -20,8 +20,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pleinair.cameras.framing import fit
 from pleinair.cameras.opening import open_camera
@@ -59,6 +57,8 @@ PHOTOS = "photos"
 
 #: uint8 [H, W, 3] to float32 [H, W, 3] in 0..255; whole numbers from quantised networks.
 Paint = Callable[[np.ndarray], np.ndarray]
+#: Called with a subject's name, its paintings so far, and how many there will be.
+Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -282,9 +282,11 @@ def find_painting(subject: Subject, paintings: Path | None) -> Path:
     if subject.style is not None and subject.style.is_file() and file_sha256(subject.style) == subject.sha256:
         return subject.style
     if paintings is None:
-        raise OptionError(f"{subject.name}: its painting {subject.painting} is not at hand; give --paintings DIR")
+        raise OptionError(
+            f"needed: the painting of {subject.name}, {subject.painting}, is not at hand", option="paintings"
+        )
     if not paintings.is_dir():
-        raise OptionError(f"--paintings {paintings}: no such folder")
+        raise OptionError(f"{paintings}: no such folder", option="paintings")
     files = [p for p in paintings.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()]
     # Whatever it is called by now; but where the name is right, no other need be read.
     for path in sorted(files, key=lambda p: (p.name != subject.painting, p)):
@@ -323,7 +325,9 @@ def read_footage(path: Path) -> Footage:
     frames = [f.image for f in open_camera(f"video:{path}", size=SEQUENCE_SIZE, frames=SEQUENCE_FRAMES).frames()]
     static = static_pixels(frames)
     if len(frames) < 2 or not static.any():
-        raise CameraError(f"--sequence {path}: two frames or more of a still camera are needed, with parts that rest")
+        raise CameraError(
+            f"{path}: two frames or more of a still camera are needed, with parts that rest", option="sequence"
+        )
     steady = Steady()
     return Footage(frames, [steady(frame) for frame in frames], static)
 
@@ -438,17 +442,32 @@ def _originals(files: list[list[Path]]) -> list[tuple[str, np.ndarray]]:
 
 @torch.no_grad()
 def evaluate(
-    given: Sequence[str], paintings: Path | None, content: Path, loss_network: str,
-    sequence: Path | None = None, photos: int | None = None,
-) -> Evaluation:  # fmt: skip
-    """Scores and pictures of the subjects ``given`` (see :func:`find_subjects`), with progress on stderr.
+    given: Sequence[str],
+    *,
+    paintings: Path | None,
+    content: Path,
+    loss_network: str,
+    sequence: Path | None = None,
+    photos: int | None = None,
+    report: Report | None = None,
+) -> Evaluation:
+    """Measure the subjects ``given`` (see :func:`find_subjects`).
 
-    ``sequence`` is a video of a still camera, without which no flicker is measured; ``photos`` limits the
-    held-out photos per subject. Raises PleinairError's kinds for what a user can mend.
+    Args:
+        given: folders of runs or models, or names of styles; none for all styles.
+        paintings: folder tree of the paintings that runs do not find themselves.
+        content: folder tree of the photos that training kept apart.
+        loss_network: ``vgg16:FILE`` or ``vgg19:FILE``.
+        sequence: video of a still camera; without it no flicker is measured.
+        photos: number of photos for each subject; all when None.
+        report: called after every painting.
+
+    Raises:
+        OptionError, TrainingError, ModelError, CameraError: what a user can mend.
     """
     kind, weights = parse_loss_network(loss_network)
     if not content.is_dir():
-        raise OptionError(f"--content {content}: no such folder")
+        raise OptionError(f"{content}: no such folder", option="content")
     subjects = find_subjects(given)
     found = {s.name: find_painting(s, paintings) for s in subjects}
     files = {s.name: find_photos(s, content, photos) for s in subjects}
@@ -457,17 +476,25 @@ def evaluate(
     originals = _originals(list(files.values()))
     images = [image for _, image in originals]
     evaluation = Evaluation(kind, subjects, [], originals, {})
-    console = Console(stderr=True)
-    console.quiet = not console.is_terminal  # or some versions of rich print an empty line
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bars:
-        for subject in subjects:
-            with ExitStack() as stack:
-                networks = subject.open(stack)
-                each = len(files[subject.name]) + GRID_PHOTOS + (2 * len(footage.frames) if footage else 0)
-                task = bars.add_task(subject.name, total=len(networks) * each + len(images))
-                judge = _Judge(kind, loss, footage, partial(bars.advance, task))
-                scores = judge.scores(subject, networks, files[subject.name], found[subject.name])
-                evaluation.scores.extend(scores)
-                evaluation.pictures[subject.name] = judge.pictures(networks, scores, images)
+    for subject in subjects:
+        with ExitStack() as stack:
+            networks = subject.open(stack)
+            each = len(files[subject.name]) + GRID_PHOTOS + (2 * len(footage.frames) if footage else 0)
+            done = _Counter(subject.name, len(networks) * each + len(images), report)
+            judge = _Judge(kind, loss, footage, done)
+            scores = judge.scores(subject, networks, files[subject.name], found[subject.name])
+            evaluation.scores.extend(scores)
+            evaluation.pictures[subject.name] = judge.pictures(networks, scores, images)
     return evaluation
+
+
+class _Counter:
+    """Counts a subject's paintings and reports each."""
+
+    def __init__(self, name: str, total: int, report: Report | None) -> None:
+        self._name, self._total, self._report, self._done = name, total, report, 0
+
+    def __call__(self) -> None:
+        self._done += 1
+        if self._report is not None:
+            self._report(self._name, self._done, self._total)

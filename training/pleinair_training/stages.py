@@ -1,84 +1,87 @@
-"""``pleinair train``: the stages of a run one after the other, with progress, interruptible at any moment."""
+"""The stages of a training run, one after the other; interruptible at any moment."""
 
 from __future__ import annotations
 
 import math
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pleinair.errors import OptionError, OutputError
+from pleinair.network.floating import FLOAT_BITS
 from pleinair.network.integer import BITS
-from pleinair_training.trainer import Progress as Step
-from pleinair_training.trainer import Run, Settings
+from pleinair_training.trainer import Progress, Run, Settings
 
-#: Steps of quantised fine-tuning unless a number is given: fewer bits, more to make good.
+#: Steps of quantised fine-tuning by default: fewer bits need more.
 QUANTISED_STEPS = {4: 500, 8: 300, 16: 0, 32: 0}
-#: And the peak learning rate. At 16 bits there is nothing to make good: any step leads away from the float network.
+#: Its peak learning rate. At 16 bits nothing was lost that training could win back: any step only leads away.
 QUANTISED_RATE = {4: 6e-4, 8: 2e-4, 16: 1e-5, 32: 2e-4}
 DISTILLATION_WEIGHT = {4: 6e6, 8: 0.0, 16: 0.0, 32: 0.0}
+PRECISIONS, DEVICES = ("float32", "bfloat16"), ("cpu", "cuda")
 
 
 def train_stages(
     out: Path,
+    *,
     bits: int,
-    device: str,
+    device: str = "cpu",
     start: Path | None = None,
     compiled: bool = False,
     quantised_steps: int | None = None,
     distillation_weight: float | None = None,
+    report: Callable[[Progress], None] | None = None,
+    tell: Callable[[str], None] | None = None,
     **options: Any,
-) -> None:
-    """Train up to the asked width (32: the float network), from ``start`` where that is given.
+) -> Path:
+    """Train up to the asked width and return the last checkpoint.
 
-    ``start``: another run's folder, whose parent this one goes on from, or one of its checkpoints.
-    Raises PleinairError's kinds for what a user can mend.
+    Args:
+        out: the run's folder.
+        bits: 4, 8 or 16; 32 stops at the float network.
+        start: another run's folder, to start from its parent, or one of its checkpoints.
+        compiled: run the networks through torch.compile.
+        report: called after every step.
+        tell: called with a line about each photo that is skipped, and one about the run.
+        options: further fields of :class:`~pleinair_training.trainer.Settings`.
+
+    Raises:
+        OptionError, TrainingError, OutputError: what a user can mend.
     """
-    if bits not in (*BITS, 32):
-        raise OptionError(f"--bits {bits}: choose from 4, 8, 16, 32")
-    if options["precision"] not in ("float32", "bfloat16"):
-        raise OptionError(f"--precision {options['precision']!r}: choose from float32, bfloat16")
-    if not math.isfinite(options["style_weight"]):
-        raise OptionError(f"--style-weight {options['style_weight']}: must be a finite number")
-    if options["crop"] % 4:
-        raise OptionError(f"--crop {options['crop']}: must be a multiple of 4")
-    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-        raise OptionError(f"--device {device!r}: choose cpu, or cuda where there is one")
-    console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")
+    report, tell = report or (lambda _: None), tell or (lambda _: None)
+    _check(bits, device, options)
     try:
-        steps = QUANTISED_STEPS[bits] if quantised_steps is None else quantised_steps
-        weight = DISTILLATION_WEIGHT[bits] if distillation_weight is None else distillation_weight
         settings = Settings(
-            **options, quantised_steps=steps, quantised_rate=QUANTISED_RATE[bits], distillation_weight=weight
+            **options,
+            quantised_steps=QUANTISED_STEPS[bits] if quantised_steps is None else quantised_steps,
+            quantised_rate=QUANTISED_RATE[bits],
+            distillation_weight=DISTILLATION_WEIGHT[bits] if distillation_weight is None else distillation_weight,
         )
         run = Run(out, settings, device, compiled=compiled)
     except OSError as error:
-        raise OutputError(f"--out {out}: {error.strerror}") from error
+        raise OutputError(f"{out}: {error.strerror}", option="out") from error
     for name, why in run.photos.skipped.items():
-        console.print(f"skipped {name}: {why}", highlight=False, markup=False)
-    console.print(f"{len(run.photos.files)} photos, {len(run.photos.kept_apart)} kept apart; run in {out}")
-    columns = (
-        TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("{task.fields[losses]}"), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console) as bars:
-        tasks: dict[str, Any] = {}
+        tell(f"skipped {name}: {why}")
+    tell(f"{len(run.photos.files)} photos, {len(run.photos.kept_apart)} kept apart; run in {out}")
+    run.train_parent(report, start)
+    run.train_plain(report)
+    if bits == FLOAT_BITS:
+        return run.checkpoint("plain")
+    run.train_quantised(bits, report)
+    return run.checkpoint(f"{bits}bit")
 
-        def report(step: Step) -> None:
-            if step.stage not in tasks:
-                tasks[step.stage] = bars.add_task(step.stage, total=step.steps, losses="")
-            bars.update(
-                tasks[step.stage], completed=step.step,
-                losses=f"content {step.content:,.0f} style {step.style:,.0f} {step.seconds_per_step:.2f} s a step",
-            )  # fmt: skip
 
-        run.train_parent(report, start)
-        run.train_plain(report)
-        if bits != 32:
-            run.train_quantised(bits, report)
-    finished = "plain" if bits == 32 else f"{bits}bit"
-    console.print(f"done: {run.checkpoint(finished)}; next: pleinair export {out} --out models/NAME")
+def _check(bits: int, device: str, options: dict[str, Any]) -> None:
+    """Raise OptionError for a value outside what is allowed."""
+    precision, weight, crop = options["precision"], options["style_weight"], options["crop"]
+    if bits not in (*BITS, FLOAT_BITS):
+        raise OptionError(f"{bits}: choose from {', '.join(map(str, (*BITS, FLOAT_BITS)))}", option="bits")
+    if precision not in PRECISIONS:
+        raise OptionError(f"{precision!r}: choose from {', '.join(PRECISIONS)}", option="precision")
+    if not math.isfinite(weight):
+        raise OptionError(f"{weight}: must be a finite number", option="style_weight")
+    if crop % 4:
+        raise OptionError(f"{crop}: must be a multiple of 4", option="crop")
+    if device not in DEVICES or (device == "cuda" and not torch.cuda.is_available()):
+        raise OptionError(f"{device!r}: choose cpu, or cuda where there is one", option="device")

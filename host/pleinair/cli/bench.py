@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pleinair.cli.fpga import FPGA, accelerator_options, choose
-from pleinair.cli.options import (
-    PATH,
-    backend_option,
-    bits_option,
-    config_option,
-    one_line,
-    quiet_console,
-    say,
-    style_option,
-)  # fmt: skip
-from pleinair.cli.values import parse_size
+from pleinair.cli.console import Bars, print_table, say
+from pleinair.cli.fpga import accelerator_options, choose
+from pleinair.cli.options import PATH, backend_option, bits_option, config_option, style_option
+from pleinair.cli.types import SIZE, Whole
 from pleinair.errors import EngineError, OptionError
 from pleinair.films.pipeline import plural
 from pleinair.network.floating import FLOAT_BITS
+from pleinair.text import one_line
 
 if TYPE_CHECKING:
     from pleinair.measuring.bench import Bench, Measurement
@@ -39,6 +35,8 @@ LARGE, _LARGE_SECONDS = (4000, 3000), 10.0
 _SCALING_ROUNDS = 5
 #: Nodes of a profile that are shown; the file holds all.
 _NODES = 12
+#: The file that stands for standard output.
+_STDOUT = "-"
 
 
 @click.command()
@@ -46,70 +44,111 @@ _NODES = 12
 @bits_option
 @backend_option
 @accelerator_options
-@click.option("--size", help="The frames' size, WIDTHxHEIGHT; 640x480, or what the accelerator was built for.")
 @click.option(
-    "--frames", type=click.IntRange(1, 100_000),
-    help=f"Paint so many with each engine; {ROUNDS} by default, {FRAMES} with fpga and reference.",
-)  # fmt: skip
+    "--size", type=SIZE, help="Size of the frames; 640x480 by default, or what the accelerator was built for."
+)
 @click.option(
-    "--threads", type=click.IntRange(0, 256), default=0, help="Threads that paint; by default 1, then every core."
+    "--frames",
+    type=Whole(1, 100_000),
+    help=f"Number of frames that each engine paints; {ROUNDS} by default, {FRAMES} with fpga and reference.",
+)
+@click.option(
+    "--threads",
+    type=Whole(0, 256),
+    default=0,
+    help="Threads that paint; by default 1 is measured, then every core.",
 )
 @click.option("--profile", is_flag=True, help="Also time every operator of the graph in ONNX Runtime.")
 @click.option(
-    "--film-frames", type=click.IntRange(0, 100_000), default=300, show_default=True,
-    help="Frames of the film that is compared with painting alone; 0 leaves it out.",
-)  # fmt: skip
+    "--film-frames",
+    type=Whole(0, 100_000),
+    default=300,
+    show_default=True,
+    help="Number of frames of a film that is timed from decoding to encoding; 0 leaves it out.",
+)
 @click.option(
-    "--large/--no-large", default=None,
-    help="Memory and pixels of a 12-megapixel frame; by default where that takes seconds.",
-)  # fmt: skip
-@click.option("--scaling", is_flag=True, help="Frames up to 12 megapixels and films up to 5000 frames; minutes.")
+    "--large/--no-large",
+    default=None,
+    help="Also measure memory and pixels of a 12-megapixel frame; by default where it takes under 10 s.",
+)
+@click.option("--scaling", is_flag=True, help="Also time frames up to 12 megapixels and films up to 5000 frames.")
 @click.option("--plot", type=PATH, help="Draw --scaling to this .png or .svg.")
-@click.option("--json", "out", type=PATH, help="Write all figures to this file.")
+@click.option(
+    "--json",
+    "out",
+    type=click.Path(path_type=Path, allow_dash=True),
+    is_flag=False,
+    flag_value=_STDOUT,
+    metavar="[FILE]",
+    help="Write all figures to FILE; without one, to standard output, and the tables to standard error.",
+)
 @config_option
 def bench(
-    style: str, bits: int, backend: str, overlay: str | None, fallback: str | None, size: str | None,
-    frames: int | None, threads: int, profile: bool, film_frames: int, large: bool | None, scaling: bool,
-    plot: Path | None, out: Path | None,
-) -> None:  # fmt: skip
-    """Check and time painting: engines against the machine's int8 peak, or an accelerator's stages and power.
+    style: str,
+    bits: int,
+    backend: str,
+    overlay: str | None,
+    fallback: str | None,
+    size: tuple[int, int] | None,
+    frames: int | None,
+    threads: int,
+    profile: bool,
+    film_frames: int,
+    large: bool | None,
+    scaling: bool,
+    plot: Path | None,
+    out: Path | None,
+) -> None:
+    """Check and time painting on this machine.
 
-    The fastest engine that paints the reference's pixels here is what `--engine auto` takes from now on.
+    On the processor, every engine is compared with the reference, pixel by pixel, and with the machine's int8 peak.
+    The fastest one that paints the right pixels is the engine auto from now on. With --backend fpga the stages and
+    the power of an accelerator are measured.
     """
     from pleinair.images import check_writable
-    from pleinair.measuring.bench import begin
     from pleinair.measuring.scaling import check_plot
     from pleinair.models import load_model
-    from pleinair.painting.painter import BACKENDS
 
+    printed = out == Path(_STDOUT)
     if plot is not None:
         if not scaling:
-            raise OptionError(f"--plot {plot}: needs --scaling")
+            raise OptionError(f"{plot}: needs --scaling", option="plot")
         check_plot(plot)
-    for path in (plot, out):
+    for path in (plot, None if printed else out):
         if path is not None:
             check_writable(path)
-    if backend not in (*BACKENDS, FPGA):
-        raise OptionError(f"--backend {backend!r}: choose from {', '.join(BACKENDS)}, {FPGA}")
     chosen, style, bits = choose(backend, overlay, fallback, style, bits)
-    extent = None if size is None else parse_size(size)
     model = load_model(style, bits)
-    if backend == "cpu":
-        figures = begin(model, extent or DEFAULT_SIZE)
-        _bench_processor(figures, model, frames or ROUNDS, threads, profile, film_frames, large, scaling, plot)
-    else:
-        figures = _bench_alone(model, chosen, extent, frames or FRAMES, threads)
-    if out is not None:
+    with contextlib.redirect_stdout(sys.stderr) if printed else contextlib.nullcontext():
+        if backend == "cpu":
+            wanted = _Wanted(frames or ROUNDS, threads, profile, film_frames, large, scaling, plot)
+            figures = _bench_processor(model, size or DEFAULT_SIZE, wanted)
+        else:
+            figures = _bench_alone(model, chosen, size, frames or FRAMES, threads)
+    if printed:
+        say(figures.to_json().rstrip())
+    elif out is not None:
         figures.write(out)
         say(f"{click.format_filename(out)}: all figures")
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What to measure on the processor: see the options of the same names."""
+
+    rounds: int
+    threads: int
+    profile: bool
+    film_frames: int
+    large: bool | None
+    scaling: bool
+    plot: Path | None
 
 
 # -- one painter alone
 
 
-def _bench_alone(
-    model: Model, backend: str, extent: tuple[int, int] | None, frames: int, threads: int
-) -> Bench:  # fmt: skip
+def _bench_alone(model: Model, backend: str, extent: tuple[int, int] | None, frames: int, threads: int) -> Bench:
     """An accelerator, or the reference."""
     from pleinair.fpga.painter import AcceleratorPainter
     from pleinair.measuring.bench import begin, measure_accelerator, measure_reference
@@ -146,9 +185,7 @@ def _accelerator_lines(painter: Any, found: Measurement, tiles: Any) -> list[str
         + f"; the driver's own {own:.2f} ms"
     ]
     if tiles.replaced or tiles.reloads:
-        lines.append(
-            f"{tiles.replaced} frames painted by the fallback, the overlay loaded anew {tiles.reloads} times"
-        )  # fmt: skip
+        lines.append(f"{tiles.replaced} frames painted by the fallback, the overlay loaded anew {tiles.reloads} times")
     if found.watts:
         lines.append(
             "power, processor included: " + ", ".join(f"{rail} {mean:.2f} W" for rail, mean in found.watts.items())
@@ -163,13 +200,12 @@ def _accelerator_lines(painter: Any, found: Measurement, tiles: Any) -> list[str
 # -- the processor's engines
 
 
-def _bench_processor(
-    figures: Bench, model: Model, rounds: int, threads: int, with_profile: bool, film_frames: int, large: bool | None,
-    with_scaling: bool, plot_path: Path | None,
-) -> None:  # fmt: skip
+def _bench_processor(model: Model, size: tuple[int, int], wanted: _Wanted) -> Bench:
+    """The engines."""
     from pleinair.machine import cores
-    from pleinair.measuring.bench import measure_processor
+    from pleinair.measuring.bench import begin, measure_processor
 
+    figures = begin(model, size)
     width, height = figures.size
     machine = figures.machine
     say(
@@ -179,35 +215,34 @@ def _bench_processor(
         )
     )
     say(f"{model.style} {model.bits}-bit, {width}x{height}, {figures.macs_per_pixel:,.0f} multiply-accumulates a pixel")
-    counts = [threads] if threads else sorted({1, cores()})
-    with _Bar() as bar:
+    counts = [wanted.threads] if wanted.threads else sorted({1, cores()})
+    with _bars() as bars:
         for count in counts:
-            bar.title = plural(count, "thread")
-            measure_processor(figures, model, count, rounds, bar.report)
+            report = partial(_report, bars, plural(count, "thread"))
+            measure_processor(figures, model, count, wanted.rounds, report)
     _show_engines(figures)
     if model.bits != FLOAT_BITS:
         if not figures.fastest:
             raise EngineError("no engine paints the reference's pixels here; use --backend reference")
-        _bench_further(figures, model, rounds, with_profile, film_frames, large, with_scaling, plot_path)
+        _bench_further(figures, model, wanted)
     for sentence in figures.skipped:
         say(one_line(f"not measured: {sentence}"))
+    return figures
 
 
-def _bench_further(
-    figures: Bench, model: Model, rounds: int, with_profile: bool, film_frames: int, large: bool | None,
-    with_scaling: bool, plot_path: Path | None,
-) -> None:  # fmt: skip
+def _bench_further(figures: Bench, model: Model, wanted: _Wanted) -> None:
     """What is measured of the fastest engines alone."""
     from pleinair.measuring.bench import measure_large, profile
     from pleinair.measuring.scaling import measure_scaling, plot
 
-    for threads in figures.fastest if with_profile else ():
-        figures.profiles[threads] = profile(model, figures.size, threads, rounds)
+    for threads in figures.fastest if wanted.profile else ():
+        figures.profiles[threads] = profile(model, figures.size, threads, wanted.rounds)
         _show_profile(figures.profiles[threads], threads)
-    if film_frames:
-        _film(figures, model, film_frames)
+    if wanted.film_frames:
+        _film(figures, model, wanted.film_frames)
     most = max(figures.fastest)
     engine = figures.fastest[most]
+    large = wanted.large
     if large is None:
         seconds = LARGE[0] * LARGE[1] / 1e6 / max(m.megapixels for m in figures.measurements if m.exact)
         large = seconds < _LARGE_SECONDS
@@ -216,26 +251,26 @@ def _bench_further(
     if large:
         figures.large = measure_large(model, engine, most, LARGE)
         _show_large(figures)
-    if with_scaling:
-        with _Bar() as bar:
-            bar.title = "scaling"
-            figures.scaling = measure_scaling(model, engine, most, min(rounds, _SCALING_ROUNDS), bar.report)
+    if wanted.scaling:
+        with _bars() as bars:
+            report = partial(_report, bars, "scaling")
+            figures.scaling = measure_scaling(model, engine, most, min(wanted.rounds, _SCALING_ROUNDS), report)
         _show_scaling(figures)
-        if plot_path is not None:
+        if wanted.plot is not None:
             title = f"{model.style} {model.bits}-bit, {engine}, {plural(most, 'thread')}, {figures.machine.processor}"
-            plot(figures.scaling, title, plot_path)
-            say(f"{click.format_filename(plot_path)}: the plot")
+            plot(figures.scaling, title, wanted.plot)
+            say(f"{click.format_filename(wanted.plot)}: the plot")
 
 
 def _film(figures: Bench, model: Model, frames: int) -> None:
     from pleinair.measuring.bench import measure_pipeline
 
-    with _Bar() as bar:
+    with _bars() as bars:
         for threads, engine in figures.fastest.items():
             name = f"film, {plural(threads, 'thread')}"
             try:
                 figures.pipelines[threads] = measure_pipeline(
-                    model, engine, threads, figures.size, frames, partial(bar.report, name)
+                    model, engine, threads, figures.size, frames, partial(bars.show, name)
                 )
             except OptionError as error:
                 figures.skipped.append(f"a film: {error}")
@@ -243,27 +278,14 @@ def _film(figures: Bench, model: Model, frames: int) -> None:
     _show_pipelines(figures)
 
 
-class _Bar:
-    """One bar on a terminal. It is drawn between two measurements only: a thread of its own would be in their way."""
+def _bars() -> Bars:
+    """One bar, drawn between two measurements only: a thread of its own would be in their way."""
+    return Bars(single=True, refresh=False)
 
-    def __enter__(self) -> _Bar:
-        from rich.progress import BarColumn, Progress, TextColumn
 
-        self.title = ""  # goes before what is reported
-        self._bars = Progress(
-            TextColumn("{task.description}"), BarColumn(), console=quiet_console(), auto_refresh=False, transient=True
-        )
-        self._task = self._bars.add_task("", total=None)
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
-    def report(self, name: str, done: int, total: int) -> None:
-        """See :data:`pleinair.measuring.timing.Report`."""
-        name = f"{self.title}: {name}" if self.title else name
-        self._bars.update(self._task, description=name, completed=done, total=total, refresh=True)
+def _report(bars: Bars, title: str, name: str, done: int, total: int) -> None:
+    """See :data:`pleinair.measuring.timing.Report`; ``title`` goes before the name."""
+    bars.show(f"{title}: {name}", done, total)
 
 
 # -- tables
@@ -282,12 +304,7 @@ def _table(title: str, *columns: str) -> Any:
 
 
 def _print(table: Any) -> None:
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:  # a file has no width to fit into
-        console.width = 200
-    console.print(table)
+    print_table(table, file_width=200)
 
 
 def _number(value: float | None, digits: int = 1, unit: str = "") -> str:

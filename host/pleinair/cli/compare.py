@@ -8,9 +8,12 @@ from typing import Any
 
 import click
 
-from pleinair.cli.options import PATH, config_option, quiet_console, say, style_option
-from pleinair.cli.values import parse_size
+from pleinair.cli.console import Bars, print_table, remark, say
+from pleinair.cli.options import PATH, config_option, style_option
+from pleinair.cli.types import SIZE, Name, OneOf, Whole, board_names
 from pleinair.errors import OptionError
+from pleinair.network.floating import FLOAT_BITS
+from pleinair.network.integer import BITS
 
 #: What --boards takes besides names.
 _NONE = "none"
@@ -33,16 +36,25 @@ class _Several(click.Option):
     "bits_",
     multiple=True,
     cls=_Several,
-    type=int,
-    help="4, 8, 16, or 32 for float; all that the style has if not given.",
+    type=OneOf(*BITS, FLOAT_BITS),
+    help="Bits of networks to compare; repeatable. All that the style has by default; 32 is the float network.",
 )
-@click.option("--size", default="640x480", show_default=True, help="Of the frames, WIDTHxHEIGHT.")
+@click.option("--size", type=SIZE, default="640x480", show_default=True, help="Size of the frames.")
 @click.option(
-    "--threads", "threads_", multiple=True, cls=_Several, type=click.IntRange(0, 256),
-    help="Threads that paint, 0 for every core; 1 and every core if not given.",
-)  # fmt: skip
+    "--threads",
+    "threads_",
+    multiple=True,
+    cls=_Several,
+    type=Whole(0, 256),
+    help="Threads that paint; repeatable, 0 uses every core. 1 and every core by default.",
+)
 @click.option(
-    "--boards", "boards_", multiple=True, cls=_Several, help="A board to plan for, or none; all boards if not given."
+    "--boards",
+    "boards_",
+    multiple=True,
+    cls=_Several,
+    type=Name("board", lambda: (*board_names(), _NONE), listed=True),
+    help="A board to plan for; repeatable. All boards by default.",
 )
 @click.option(
     "--build",
@@ -50,49 +62,67 @@ class _Several(click.Option):
     multiple=True,
     cls=_Several,
     type=PATH,
-    help="A build's folder, with what its simulation measured.",
+    help="Folder of a build, for what its simulation measured; repeatable.",
 )
 @click.option(
-    "--bench", "benches", multiple=True, cls=_Several, type=PATH, help="What `pleinair bench --json` wrote on a board."
+    "--bench",
+    "benches",
+    multiple=True,
+    cls=_Several,
+    type=PATH,
+    help="What `pleinair bench --json FILE` wrote on another machine; repeatable.",
 )
-@click.option("--evaluation", type=PATH, help="The folder of `pleinair evaluate`, for the losses.")
-@click.option("--rounds", type=click.IntRange(1, 1000), default=7, show_default=True, help="Time everything so often.")
+@click.option("--evaluation", type=PATH, help="Folder of `pleinair evaluate`, for the losses.")
+@click.option("--rounds", type=Whole(1, 1000), default=7, show_default=True, help="How often to time everything.")
 @click.option("--skip-torch", is_flag=True, help="Do not time PyTorch.")
-@click.option("--out", type=PATH, required=True, help="The report's folder.")
+@click.option("--out", type=PATH, required=True, help="Folder of the report.")
 @config_option
 def compare(
-    style: str, bits_: tuple[int, ...], size: str, threads_: tuple[int, ...], boards_: tuple[str, ...],
-    builds: tuple[Path, ...], benches: tuple[Path, ...], evaluation: Path | None, rounds: int, skip_torch: bool,
+    style: str,
+    bits_: tuple[int, ...],
+    size: tuple[int, int],
+    threads_: tuple[int, ...],
+    boards_: tuple[str, ...],
+    builds: tuple[Path, ...],
+    benches: tuple[Path, ...],
+    evaluation: Path | None,
+    rounds: int,
+    skip_torch: bool,
     out: Path,
-) -> None:  # fmt: skip
-    """Compare bits and machines for one style: speed, energy, quality, and what each bit costs.
+) -> None:
+    """Compare bits and machines for one style.
 
-    This machine is timed, boards are planned; report.html holds it all.
+    The report says what each costs in time, energy and quality. This machine is timed, boards are planned. The
+    report is a page, report.html.
     """
-    from rich.console import Console
-
     from pleinair.measuring.comparison import compare as compare_all
     from pleinair.measuring.comparison_report import prepare_folder, require_matplotlib, write_report
     from pleinair.measuring.comparison_rows import Request
 
     require_matplotlib()
     if _NONE in boards_ and len(boards_) > 1:
-        raise OptionError("--boards none: give none, or boards, not both")
+        raise OptionError("none: give none, or boards, not both", option="boards")
     if not boards_:
-        from pleinair_hw.plan.boards import BOARDS
-
-        boards_ = tuple(BOARDS)
+        boards_ = tuple(board_names())
     request = Request(
-        style, parse_size(size), bits_, threads_, () if boards_ == (_NONE,) else boards_, builds, benches, evaluation,
-        rounds, not skip_torch,
-    )  # fmt: skip
+        style=style,
+        size=size,
+        bits=bits_,
+        threads=threads_,
+        boards=() if boards_ == (_NONE,) else boards_,
+        builds=builds,
+        benches=benches,
+        evaluation=evaluation,
+        rounds=rounds,
+        torch=not skip_torch,
+    )
     prepare_folder(out)
-    with _Bars() as bars:
+    with Bars(single=True) as bars:
         comparison = compare_all(request, bars.show)
     _, page = write_report(comparison, out)
     for line in comparison.left_out:
-        click.echo(f"left out: {line}", err=True)
-    Console().print(_table(comparison))
+        remark(f"left out: {line}")
+    print_table(_table(comparison))
     say(f"report: {click.format_filename(page)}")
 
 
@@ -118,31 +148,6 @@ def _table(comparison: Any) -> Any:
         table.add_row(*(Text(cell) for cell in (backend if backend != before else "", *cells)))
         before = backend
     return table
-
-
-class _Bars:
-    """One bar for what is being done now."""
-
-    def __enter__(self) -> _Bars:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(20),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-        )
-        self._bars = Progress(*columns, console=quiet_console(), transient=True)
-        self._task = self._bars.add_task("start", total=None)
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
-    def show(self, what: str, done: int, total: int) -> None:
-        """Update the bar."""
-        self._bars.update(self._task, description=what, completed=done, total=total)
 
 
 def register(app: click.Group) -> None:

@@ -1,4 +1,4 @@
-"""What the command line says about accelerators on boards: the options of --backend fpga, and ``deploy``."""
+"""Accelerators on boards: the options of the backend ``fpga``, and the subcommand ``deploy``."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from typing import Any
 
 import click
 
-from pleinair.cli.options import PATH, config_option, say
+from pleinair.cli.console import say
+from pleinair.cli.options import FPGA, PATH, config_option
+from pleinair.cli.types import OneOf
 from pleinair.errors import OptionError, OutputError
-
-FPGA = "fpga"
+from pleinair.painting.painter import BACKENDS
 
 _overlay = click.option(
-    "--overlay", help="For --backend fpga: a deployment folder, emulated:FOLDER or simulated:BUILD (docs/fpga.md)."
+    "--overlay",
+    metavar="DEPLOY",
+    help="Accelerator of the backend fpga: a deployment folder, emulated:FOLDER or simulated:BUILD (docs/fpga.md).",
 )
 _fallback = click.option(
-    "--fallback", help="For --backend fpga: cpu or reference paints while the accelerator does not."
+    "--fallback", type=OneOf(*BACKENDS), help="Backend that paints while the accelerator does not."
 )
 
 
@@ -33,12 +36,12 @@ def choose(backend: str, overlay: str | None, fallback: str | None, style: str, 
     DeploymentError, ModelError.
     """
     if backend != FPGA:
-        for name, value in (("--overlay", overlay), ("--fallback", fallback)):
+        for name, value in (("overlay", overlay), ("fallback", fallback)):
             if value is not None:
-                raise OptionError(f"{name} {value}: needs --backend {FPGA}")
+                raise OptionError(f"{value}: needs --backend {FPGA}", option=name)
         return backend, style, bits
     if overlay is None:
-        raise OptionError(f"--backend {FPGA}: needs --overlay DEPLOY, the folder that `pleinair build` leaves")
+        raise OptionError(f"{FPGA}: needs --overlay DEPLOY, the folder that `pleinair build` leaves", option="backend")
     from pleinair.fpga.painter import backend_name, overlay_style
 
     context = click.get_current_context()
@@ -53,13 +56,13 @@ def choose(backend: str, overlay: str | None, fallback: str | None, style: str, 
 
 @click.command()
 @click.argument("folder", metavar="BUILD", type=PATH)
-@click.option("--to", "address", help="Copy it to USER@BOARD by ssh.")
-@click.option("--out", type=PATH, help="Write a .tar.gz instead, and say how to bring it to a board.")
+@click.option("--to", "address", metavar="USER@BOARD", help="Copy it to this board by ssh.")
+@click.option("--out", type=PATH, help="Write a .tar.gz instead, and print how to bring it to a board.")
 @config_option
 def deploy(folder: Path, address: str | None, out: Path | None) -> None:
-    """Bring an accelerator and the program to a PYNQ board.
+    """Copy an accelerator and the program to a PYNQ board.
 
-    BUILD is the folder of `pleinair build` on a machine with Vivado, or the deployment folder in it.
+    BUILD is a folder that `pleinair build` wrote on a machine with Vivado, or the deployment folder in it.
     """
     from pleinair.fpga.package import ROOT, instructions, package, send
 
@@ -70,7 +73,7 @@ def deploy(folder: Path, address: str | None, out: Path | None) -> None:
         try:
             out.write_bytes(data)
         except OSError as error:
-            raise OutputError(f"--out {out}: {error.strerror}") from error
+            raise OutputError(f"{out}: {error.strerror}", option="out") from error
         say(f"{click.format_filename(out)}: {len(data) / 1e6:.1f} MB. Three lines bring it to a board:")
         say(instructions(out))
         return

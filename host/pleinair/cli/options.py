@@ -1,78 +1,104 @@
-"""What the subcommands of ``pleinair`` have in common: options, ``--config``, and how they speak."""
+"""What the subcommands of ``pleinair`` have in common: options, ``--config``, signals, and what is missing here."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 
 from pleinair.cameras.opening import CameraSource
-from pleinair.cli.values import parse_duration, read_config
-from pleinair.errors import OptionError, OutputError
-from pleinair.text import one_line as one_line
+from pleinair.cli.types import DURATION, STYLE, OneOf, Whole
+from pleinair.cli.values import duration_text, read_config
+from pleinair.engines.exact import AUTO, ENGINES
+from pleinair.errors import OptionError
+from pleinair.network.floating import FLOAT_BITS
+from pleinair.network.integer import BITS
+from pleinair.painting.painter import BACKENDS
 
 DEFAULT_STYLE = "starry-night"
 MOST_FRAMES = 10_000_000
+FPGA = "fpga"
 PATH = click.Path(path_type=Path)
 
 style_option = click.option(
-    "--style", default=DEFAULT_STYLE, show_default=True, help="A style's name (see `pleinair styles`) or its folder."
+    "--style",
+    type=STYLE,
+    default=DEFAULT_STYLE,
+    show_default=True,
+    help="Style to paint in: a name that `pleinair styles` lists, or a model's folder.",
 )
 bits_option = click.option(
-    "--bits", type=int, default=8, show_default=True,
-    help="Width of weights and activations: 4, 8 or 16; 32 for the float network.",
-)  # fmt: skip
-backend_option = click.option(
-    "--backend", default="cpu", show_default=True,
-    help="cpu, reference or fpga; all paint the same pixels, but for --bits 32.",
-)  # fmt: skip
-engine_option = click.option(
-    "--engine", default="auto", show_default=True,
-    help="What --backend cpu computes with: onnxruntime, openvino, litert, or auto, the fastest by `pleinair bench`.",
-)  # fmt: skip
-threads_option = click.option(
-    "--threads", type=click.IntRange(0, 256), default=0, help="Threads that paint; 0, the default, takes every core."
+    "--bits",
+    type=OneOf(*BITS, FLOAT_BITS),
+    default=8,
+    show_default=True,
+    help="Bits of the network's weights and activations; 32 is the float network.",
 )
+backend_option = click.option(
+    "--backend",
+    type=OneOf(*BACKENDS, FPGA),
+    default="cpu",
+    show_default=True,
+    help="What paints: the processor, the slow NumPy reference, or an FPGA. All paint the same pixels, except at "
+    "32 bits.",
+)
+engine_option = click.option(
+    "--engine",
+    type=OneOf(AUTO, *ENGINES),
+    default=AUTO,
+    show_default=True,
+    help="What the processor computes with. auto is the engine that `pleinair bench` found fastest.",
+)
+threads_option = click.option(
+    "--threads",
+    type=Whole(0, 256),
+    default=0,
+    show_default=True,
+    help="Threads that paint; 0 uses every core.",
+)
+every_option = click.option("--every", type=DURATION, help="Time between frames, such as 10s, 5m or 2h.")
+
+#: Where a context keeps the file that its options came from.
+CONFIG = "pleinair.cli.main.config"
 
 
 def _configure(context: click.Context, _: click.Parameter, path: Path | None) -> None:
-    """The options of a ``--config`` file, as defaults of the command that it is given to."""
+    """Take the options of a ``--config`` file as defaults of the command that it is given to."""
     if path is None:
         return
     options = {
-        long.removeprefix("--"): parameter.name
+        long.removeprefix("--"): parameter
         for parameter in context.command.params
         for long in parameter.opts
         if long.startswith("--") and parameter.name and parameter.name != "config"
     }
-    values = read_config(path, set(options))
-    context.default_map = {options[key] or key: value for key, value in values.items()}
+    switches = {key for key, parameter in options.items() if isinstance(parameter.type, click.types.BoolParamType)}
+    values = read_config(path, set(options), switches)
+    context.default_map = {options[key].name or key: value for key, value in values.items()}
     context.meta[CONFIG] = path
 
 
-CONFIG = "pleinair.cli.main.config"
 config_option = click.option(
-    "--config", type=PATH, expose_value=False, is_eager=True, callback=_configure,
-    help="TOML file with further options; the command line wins.",
-)  # fmt: skip
+    "--config",
+    type=PATH,
+    expose_value=False,
+    is_eager=True,
+    callback=_configure,
+    help="TOML file of further options; those on the command line win.",
+)
 
 
 def with_engine(backend: str, engine: str) -> str:
-    """The backend as :func:`pleinair.painting.painter.open_painter` takes it, with ``--engine``. Raises OptionError."""
-    from pleinair.engines.exact import AUTO, check_engine
-
-    check_engine(engine)
+    """The backend as :func:`pleinair.painting.painter.open_painter` takes it, with its engine. Raises OptionError."""
     if engine == AUTO:
         return backend
     if backend != "cpu":
-        raise OptionError(f"--engine {engine}: needs --backend cpu")
+        raise OptionError(f"{engine}: needs --backend cpu", option="engine")
     return f"{backend}:{engine}"
 
 
@@ -86,9 +112,33 @@ def refuse_same(source: Path | None, out: Path, what: str) -> None:
         raise OptionError(f"output {out}: is {what}; name another file")
 
 
+#: The packages of each extra that a command cannot do without, as they are imported.
+_EXTRAS = {
+    "train": (
+        "torch", "lightning", "lightning_fabric", "tensorboard", "brevitas", "qonnx", "onnxoptimizer", "skimage",
+        "matplotlib", "av", "onnx", "onnxruntime", "astral",
+    ),
+}  # fmt: skip
+
+
+@contextmanager
+def extra(name: str, command: str) -> Iterator[None]:
+    """Say which extra to install where a package of it is missing. Raises OptionError.
+
+    Only the extra's own packages count. Any other ImportError is a fault of ours or of the machine, and goes on.
+    """
+    try:
+        yield
+    except ImportError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _EXTRAS[name]:
+            raise
+        raise OptionError(f"{command} needs {missing}: pip install '.[{name}]' in a checkout of pleinair") from error
+
+
 @contextmanager
 def stopped_by_signals(over: Callable[[], bool]) -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set; once all is ``over`` they raise KeyboardInterrupt.
+    """Yield an event that SIGINT and SIGTERM set; once all is ``over`` they raise KeyboardInterrupt.
 
     Before that an exception could come between encoding a frame and writing it, or into the film's completion.
     Ignored signals (nohup) stay ignored.
@@ -112,75 +162,18 @@ def stopped_by_signals(over: Callable[[], bool]) -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def say(text: str) -> None:
-    """A line of results to stdout. Raises OutputError when it cannot be written."""
-    try:
-        click.echo(text)
-    except OSError as error:
-        raise OutputError(f"standard output: {error.strerror}") from error
-
-
-def quiet_console() -> Any:
-    """A console on stderr for bars, silent where it is no terminal: some versions of rich print an empty line there."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    console.quiet = not console.is_terminal
-    return console
-
-
-def frames_for(for_: str, source: CameraSource, interval: float | None, frames: int | None) -> int:
-    """How many frames ``--for`` asks of a stored camera. Raises OptionError."""
+def frames_for(for_: float, source: CameraSource, interval: float | None, frames: int | None) -> int:
+    """How many frames a stored camera gives in ``for_`` seconds of its scene. Raises OptionError."""
     from pleinair.cameras.synthetic import SYNTHETIC_STEP
 
+    asked = repr(duration_text(for_))
     if frames is not None:
-        raise OptionError(f"--for {for_!r}: give --for or --frames, not both")
+        raise OptionError(f"{asked}: give --for or --frames, not both", option="for")
     if not source.timed:
-        raise OptionError(f"--for {for_!r}: a folder of frames has no clock; give --frames")
+        raise OptionError(f"{asked}: a folder of frames has no clock; give --frames", option="for")
     if interval is None and source.kind != "synthetic":
-        raise OptionError(f"--for {for_!r}: needs --every")
-    count = max(1, round(parse_duration(for_, "--for") / (interval or SYNTHETIC_STEP)))
+        raise OptionError(f"{asked}: needs --every", option="for")
+    count = max(1, round(for_ / (interval or SYNTHETIC_STEP)))
     if count > MOST_FRAMES:
-        raise OptionError(f"--for {for_!r}: {count} frames at that --every, allowed are {MOST_FRAMES}")
+        raise OptionError(f"{asked}: {count} frames at that --every, allowed are {MOST_FRAMES}", option="for")
     return count
-
-
-class Display:
-    """Live bars, on a terminal only: captured, painted, recorded, rates and time left."""
-
-    def __init__(self, title: str) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bars
-
-        console = Console(stderr=True)
-        self._bars = Bars(
-            TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[latest]}"),
-            console=console, disable=not console.is_terminal,
-        )  # fmt: skip
-        self._title, self._tasks = title, dict[str, Any]()
-        self._began = time.monotonic()
-
-    def __enter__(self) -> Display:
-        if not self._bars.disable:
-            self._bars.console.print(self._title, highlight=False, markup=False)
-        for name in ("captured", "painted", "recorded"):
-            self._tasks[name] = self._bars.add_task(name, total=None, rate="", latest="")
-        if not self._bars.disable:
-            self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if not self._bars.disable:  # or some versions of rich print an empty line
-            self._bars.stop()
-
-    def show(self, progress: Any) -> None:
-        """Update from a pipeline's progress."""
-        elapsed = max(time.monotonic() - self._began, 1e-9)
-        for name, task in self._tasks.items():
-            done = getattr(progress, name)
-            self._bars.update(
-                task, completed=done, total=progress.total, rate=f"{done / elapsed:.1f}/s",
-                latest=progress.latest if name == "recorded" else "",
-            )  # fmt: skip

@@ -1,9 +1,14 @@
-"""What options mean: sizes, times, TOML files. Every refusal names the option, the value and what is allowed."""
+"""What the values of options mean: sizes, times, bytes, rates, and TOML files of options.
+
+A value is parsed once into what the library takes. Every refusal is one line that names the option,
+the value and what is allowed.
+"""
 
 from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +18,21 @@ from pleinair.painting.tiles import MIN_SIDE
 
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _LONGEST = 366 * 86_400.0
+_BYTES = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _MAX_CONFIG = 1 << 20
 
 
-def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
+def parse_size(text: str, option: str = "size") -> tuple[int, int]:
     """``640x360`` as (width, height) in pixels. Raises OptionError."""
     match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
-    allowed = f"write WIDTHxHEIGHT, {MIN_SIDE}x{MIN_SIDE} to {MAX_PIXELS // 1_000_000} megapixels"
+    refusal = OptionError(
+        f"{text!r}: write WIDTHxHEIGHT, {MIN_SIDE}x{MIN_SIDE} to {MAX_PIXELS // 1_000_000} megapixels", option=option
+    )
     if match is None:
-        raise OptionError(f"{option} {text!r}: {allowed}")
+        raise refusal
     width, height = int(match[1]), int(match[2])
     if min(width, height) < MIN_SIDE or width * height > MAX_PIXELS:
-        raise OptionError(f"{option} {text!r}: {allowed}")
+        raise refusal
     return width, height
 
 
@@ -33,25 +41,44 @@ def parse_duration(text: str, option: str) -> float:
     match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)", text)
     seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
     if not 0 < seconds <= _LONGEST:
-        raise OptionError(f"{option} {text!r}: write a time like 500ms, 10s, 5m, 2h or 1d, above 0 and up to a year")
+        raise OptionError(
+            f"{text!r}: write a time like 500ms, 10s, 5m, 2h or 1d, above 0 and up to a year", option=option
+        )
     return seconds
 
 
-_BYTES = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+def duration_text(seconds: float) -> str:
+    """A time as one would write it: ``1h``, ``90m``, ``250ms``."""
+    for unit, length in reversed(_UNITS.items()):
+        if (seconds / length).is_integer():
+            return f"{seconds / length:.0f}{unit}"
+    return f"{seconds:g}s"
 
 
 def parse_bytes(text: str, option: str) -> int:
     """``500MB``, ``1GB``, ``1.5GB`` or ``0`` in bytes. Raises OptionError."""
     match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(kB|MB|GB|TB)", text)
     if match is None and text != "0":
-        raise OptionError(f"{option} {text!r}: write a size like 500MB or 1GB, or 0")
+        raise OptionError(f"{text!r}: write a size like 500MB or 1GB, or 0", option=option)
     return round(float(match[1]) * _BYTES[match[2]]) if match else 0
 
 
-def read_config(path: Path, known: set[str]) -> dict[str, str]:
+def parse_rate(text: str, option: str) -> float | None:
+    """A number of frames per second, None for ``max``. Raises OptionError."""
+    try:
+        rate = None if text == "max" else float(text)
+    except ValueError:
+        rate = -1.0
+    if rate is not None and not 0 < rate <= 100_000:
+        raise OptionError(f"{text!r}: a number above 0, or max", option=option)
+    return rate
+
+
+def read_config(path: Path, known: AbstractSet[str], switches: AbstractSet[str] = frozenset()) -> dict[str, str]:
     """Options from a TOML file, as the text that the command line would hold. Raises OptionError.
 
-    Keys are long option names without the dashes, values text or numbers.
+    Keys are long option names without the dashes. Values are text or numbers; those of ``switches``, which are
+    among the known, may also be true or false.
     """
     if sys.version_info >= (3, 11):
         import tomllib
@@ -61,17 +88,20 @@ def read_config(path: Path, known: set[str]) -> dict[str, str]:
         with path.open("rb") as file:
             data = file.read(_MAX_CONFIG + 1)
         if len(data) > _MAX_CONFIG:
-            raise OptionError(f"--config {path}: larger than {_MAX_CONFIG >> 20} MiB")
+            raise OptionError(f"{path}: larger than {_MAX_CONFIG >> 20} MiB", option="config")
         values = tomllib.loads(data.decode("utf-8"))
     except OSError as error:
-        raise OptionError(f"--config {path}: {error.strerror}") from error
+        raise OptionError(f"{path}: {error.strerror}", option="config") from error
     except (ValueError, RecursionError) as error:
-        raise OptionError(f"--config {path}: not TOML ({error})") from error
+        raise OptionError(f"{path}: not TOML ({error})", option="config") from error
     for key, value in values.items():
         if key not in known:
-            raise OptionError(f"--config {path}: unknown option {key!r}; there are {', '.join(sorted(known))}")
+            raise OptionError(f"{path}: unknown option {key!r}; there are {', '.join(sorted(known))}", option="config")
+        if isinstance(value, bool) and key in switches:
+            continue
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            raise OptionError(f"--config {path}: {key} is {_toml_type(value)}; allowed are text and numbers")
+            allowed = "true and false" if key in switches else "text and numbers"
+            raise OptionError(f"{path}: {key} is {_toml_type(value)}; allowed are {allowed}", option="config")
     return {key: str(value) for key, value in values.items()}
 
 

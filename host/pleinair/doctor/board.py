@@ -1,4 +1,4 @@
-"""The doctor's look at a board: all that painting with an accelerator depends on, and the remedy for what is amiss."""
+"""The doctor's look at a board: everything that painting with an accelerator depends on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pleinair.doctor.examine import BAD, DOUBTFUL, GOOD, Finding
+from pleinair.doctor.finding import BAD, DOUBTFUL, GOOD, Finding
 from pleinair.emulator.stand_in import is_build, read_build
 from pleinair.errors import PleinairError
 from pleinair.fpga.deployment import Deployment, read_deployment
@@ -17,8 +17,11 @@ from pleinair.machine import kernel_bytes
 
 #: $BOARD of PYNQ's images, in small letters, begins with one of these on our boards.
 _NAMES: Mapping[str, tuple[str, ...]] = {
-    "pynq-z2": ("pynq-z2",), "ultra96": ("ultra96",), "kv260": ("kv260", "kria"), "zcu104": ("zcu104",)
-}  # fmt: skip
+    "pynq-z2": ("pynq-z2",),
+    "ultra96": ("ultra96",),
+    "kv260": ("kv260", "kria"),
+    "zcu104": ("zcu104",),
+}
 _PROFILE = "log in by `sudo -i`, or run . /etc/profile.d/xrt_setup.sh; . /etc/profile.d/pynq_venv.sh"
 
 
@@ -32,9 +35,11 @@ def look_at_board(backend: str) -> Iterator[Finding]:
         else:
             deployment = read_deployment(folder)
             yield Finding(
-                "overlay", GOOD, f"{deployment.style} at {deployment.bits} bits for {deployment.board}, tiles of "
+                "overlay",
+                GOOD,
+                f"{deployment.style} at {deployment.bits} bits for {deployment.board}, tiles of "
                 f"{deployment.width}x{deployment.height}; every file as it was written",
-            )  # fmt: skip
+            )
     except PleinairError as error:
         yield Finding("overlay", BAD, str(error), "`pleinair deploy` brings it; docs/fpga.md")
         return

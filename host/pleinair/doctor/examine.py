@@ -1,4 +1,4 @@
-"""The doctor: looks at all that a month on a roof depends on, and names the remedy for what is amiss."""
+"""The doctor: looks at everything that a month on a roof depends on, and names a remedy for each fault."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pleinair import durable
 from pleinair.cameras.opening import DRIVERS, CameraSource, Driver, open_shooter
+from pleinair.doctor.board import look_at_board
+from pleinair.doctor.finding import BAD, DOUBTFUL, GOOD, Finding
 from pleinair.errors import PleinairError
 from pleinair.fpga.painter import is_accelerator
 from pleinair.machine import kernel_bytes
@@ -21,19 +22,8 @@ from pleinair.rolls.retention import free_bytes
 from pleinair.rolls.schedule import wall_is_set
 from pleinair.rolls.thermometer import Heat, Thermometer
 
-GOOD, DOUBTFUL, BAD = "good", "doubtful", "bad"
 #: Below these a roll does not go well: bytes of disk, bytes of memory, seconds to sync a frame.
 _DISK, _MEMORY, _SYNC = 2_000_000_000, 300_000_000, 0.5
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What was looked at, how it is (good, doubtful, bad), what was found, and what helps."""
-
-    subject: str
-    state: str
-    found: str
-    remedy: str = ""
 
 
 def examine(
@@ -42,17 +32,16 @@ def examine(
     bits: int,
     backend: str,
     folder: Path,
+    *,
     drivers: Mapping[str, Driver] = DRIVERS,
     thermometer: Thermometer | None = None,
 ) -> Iterator[Finding]:
-    """Look at everything; ``folder`` is where the roll is to be. ``drivers`` open live cameras."""
+    """Look at everything; ``folder`` is where the roll will be. ``drivers`` open live cameras."""
     accelerated = is_accelerator(backend)
     yield from look_at_packages(not accelerated)
     yield look_at_camera(camera, drivers)
     yield look_at_model(style, bits)
     if accelerated:
-        from pleinair.doctor.board import look_at_board
-
         yield from look_at_board(backend)
     yield look_at_engine(style, bits, backend)
     yield look_at_folder(folder)
@@ -65,12 +54,11 @@ def examine(
 
 def look_at_packages(processor: bool = True) -> Iterator[Finding]:
     """What painting (by the processor), films and daylight need."""
-    for package, what in (("onnxruntime", "painting"), ("av", "films"), ("astral", "--daylight")):
+    for package, what in (("onnxruntime", "painting"), ("av", "films"), ("astral", "filming by daylight")):
         if importlib.util.find_spec(package) is None:
             state = DOUBTFUL if package == "astral" or (package == "onnxruntime" and not processor) else BAD
-            yield Finding(
-                "packages", state, f"{package} is not installed", f"{what} needs it: pip install 'pleinair[cpu]'"
-            )
+            remedy = f"{what} needs it: pip install '.[cpu]' in a checkout of pleinair"
+            yield Finding("packages", state, f"{package} is not installed", remedy)
     if all(importlib.util.find_spec(package) for package in ("onnxruntime", "av", "astral")):
         yield Finding("packages", GOOD, "ONNX Runtime, PyAV and astral are there")
 
@@ -81,16 +69,16 @@ def look_at_camera(source: CameraSource, drivers: Mapping[str, Driver] = DRIVERS
     try:
         camera = open_shooter(source, frames=1, drivers=drivers)
     except PleinairError as error:
-        return Finding("camera", BAD, str(error), "cable, power, the group video, or another --camera")
+        return Finding("camera", BAD, str(error), "cable, power, the group video, or another camera")
     try:
         opened = time.monotonic() - began
         frame = camera.shoot()
         if frame is None:
-            return Finding("camera", BAD, f"{camera.name} gives no frame", "another --camera")
+            return Finding("camera", BAD, f"{camera.name} gives no frame", "another camera")
         height, width = frame.image.shape[:2]
         return Finding("camera", GOOD, f"{camera.name}, {width}x{height}, a frame after {opened:.1f} s")
     except PleinairError as error:
-        return Finding("camera", BAD, str(error), "cable, power, or another --camera")
+        return Finding("camera", BAD, str(error), "cable, power, or another camera")
     finally:
         camera.close()
 
@@ -114,7 +102,7 @@ def look_at_engine(style: str, bits: int, backend: str) -> Finding:
     try:
         painter = open_painter(load_model(style, bits), backend)
     except PleinairError as error:
-        return Finding("engine", BAD, str(error), "--backend reference paints anywhere, slowly")
+        return Finding("engine", BAD, str(error), "the backend reference paints anywhere, slowly")
     frame = np.full((180, 320, 3), 128, np.uint8)
     painter.paint(frame)
     began = time.monotonic()
@@ -151,15 +139,24 @@ def look_at_disk(folder: Path) -> Finding:
         return Finding("disk", BAD, f"{folder}: {error.strerror}", "a folder that there is")
     found = f"{free / 1e9:.1f} GB free"
     if free < _DISK:
-        return Finding("disk", BAD, found, "remove something, or take a larger card; --keep painted needs less")
+        return Finding(
+            "disk",
+            BAD,
+            found,
+            "remove something, or take a larger card; a roll that keeps only what is not painted needs less",
+        )
     return Finding("disk", GOOD, found)
 
 
 def look_at_clock(wall: Callable[[], float] = time.time, synced: Path = Path("/run/systemd/timesync")) -> Finding:
     """Whether the clock is set, and by whom."""
     if not wall_is_set(wall()):
-        return Finding("clock", BAD, f"it is {time.strftime('%Y', time.localtime(wall()))} here",
-                       "a network at boot, or a clock with a battery (a Pi 5 has its socket)")  # fmt: skip
+        return Finding(
+            "clock",
+            BAD,
+            f"it is {time.strftime('%Y', time.localtime(wall()))} here",
+            "a network at boot, or a clock with a battery (a Pi 5 has its socket)",
+        )
     found = time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(wall()))
     if synced.is_dir() and not (synced / "synchronized").exists():
         return Finding("clock", DOUBTFUL, f"{found}, not from the network yet", "wait, or timedatectl set-time")
@@ -173,19 +170,21 @@ def look_at_memory(meminfo: Path = Path("/proc/meminfo")) -> Finding:
         return Finding("memory", DOUBTFUL, "the kernel does not tell", "a Linux with /proc")
     found = f"{available / 1e9:.1f} GB available"
     if available < _MEMORY:
-        return Finding("memory", BAD, found, "a smaller --size, or starry-night-small; less beside it")
+        return Finding("memory", BAD, found, "smaller frames, or starry-night-small; less beside it")
     return Finding("memory", GOOD, found)
 
 
 def look_at_heat(heat: Heat) -> Finding:
     """How hot it is, and whether the firmware complains."""
-    told = heat.now() or [f"{name} since boot" for name in heat.since_boot()]
+    complaints = heat.now() or [f"{name} since boot" for name in heat.since_boot()]
     found = "no thermometer" if heat.celsius is None else f"{heat.celsius:.0f} C"
-    if told:
+    if complaints:
         remedy = (
-            "the Pi's own power supply, a short cable" if "under-voltage" in told[0] else "a heat sink, a fan, shade"
+            "the Pi's own power supply, a short cable"
+            if "under-voltage" in complaints[0]
+            else "a heat sink, a fan, shade"
         )
-        return Finding("heat", BAD if heat.now() else DOUBTFUL, ", ".join([found, *told]), remedy)
+        return Finding("heat", BAD if heat.now() else DOUBTFUL, ", ".join([found, *complaints]), remedy)
     if heat.celsius is not None and heat.rest() > 0:
         return Finding("heat", DOUBTFUL, found, "a heat sink, a fan, shade; painting rests when it is hot")
     if shutil.which("vcgencmd") is None:

@@ -54,7 +54,7 @@ def test_the_processor_with_one_thread_and_all(engines, style, tmp_path, capsys)
     assert "int8 roofline" in out and "QLinearConv" in out and "4000x3000" not in out
     large = data["large"]
     assert large["size"] == [200, 150] and large["same_pixels"] and f"{large['peak_bytes'] / 1e6:.0f} MB" in out
-    assert f"not measured: the float network: --bits 32: style {style.name} has 8" in out
+    assert f"not measured: the float network: bits 32: style {style.name} has 8" in out
     assert err == "" and f"{tmp_path / 'bench.json'}: all figures" in out
 
 
@@ -101,7 +101,8 @@ def test_the_reference_alone(style, tmp_path, capsys):
     (
         (["--backend", "gpu"], "--backend 'gpu': choose from cpu, reference, fpga"),
         (["--backend", "cpu:openvino"], "--backend 'cpu:openvino': choose from cpu, reference, fpga"),
-        (["--bits", "7"], "--bits 7: style integers has 8"),
+        (["--bits", "7"], "--bits 7: choose from 4, 8, 16, 32"),
+        (["--bits", "4"], "--bits 4: style integers has 8"),
         (["--size", "8x8"], "--size '8x8': write WIDTHxHEIGHT"),
         (["--threads", "-1"], "-1 is not in the range"),
         (["--json", "nowhere/bench.json"], "output nowhere/bench.json: the folder nowhere does not exist"),

@@ -48,7 +48,7 @@ def test_a_report_is_written(place, capsys) -> None:
     ("arguments", "says"),
     [
         (["--style", "none"], "--style 'none': unknown"),
-        (["--bits", "7"], "--bits 7: allowed are 4, 8, 16, 32"),
+        (["--bits", "7"], "--bits 7: choose from 4, 8, 16, 32"),
         (["--bits", "16"], "--bits 16: style integers has 8"),
         (["--size", "64"], "--size '64'"),
         (["--threads", "-1"], "--threads"),
@@ -87,7 +87,7 @@ def test_without_matplotlib_one_line_says_what_to_install(place, capsys, monkeyp
 def test_options_can_stand_in_a_file(place, capsys, monkeypatch) -> None:
     (place / "compare.toml").write_text("bits = 7\n")
     assert main(["compare", "--config", "compare.toml", "--out", "report"]) == 2
-    assert "--bits 7: allowed are" in capsys.readouterr().err
+    assert "--bits 7: choose from" in capsys.readouterr().err
     asked = []
 
     def note(request, _):

@@ -34,7 +34,7 @@ def test_sizes():
 def test_sizes_refused(text):
     with pytest.raises(OptionError) as caught:
         parse_size(text)
-    assert f"--size {text!r}" in str(caught.value) and "16x16 to 64 megapixels" in str(caught.value)
+    assert f"size {text!r}" in str(caught.value) and "16x16 to 64 megapixels" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_sizes_refused(text):
     [("10s", 10), ("5m", 300), ("2h", 7200), ("1.5h", 5400), ("200ms", 0.2), ("1d", 86400), ("366d", 366 * 86400)],
 )
 def test_durations(text, seconds):
-    assert parse_duration(text, "--every") == pytest.approx(seconds)
+    assert parse_duration(text, "every") == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,8 @@ def test_durations(text, seconds):
 )
 def test_durations_refused(text):
     with pytest.raises(OptionError) as caught:
-        parse_duration(text, "--every")
-    assert f"--every {text!r}" in str(caught.value) and "up to a year" in str(caught.value)
+        parse_duration(text, "every")
+    assert f"every {text!r}" in str(caught.value) and "up to a year" in str(caught.value)
 
 
 def test_a_config_reads_as_the_command_line_would(tmp_path):
@@ -80,7 +80,7 @@ def test_configs_refused(tmp_path, data, cause):
     path = config(tmp_path, data)
     with pytest.raises(OptionError, match=cause) as caught:
         read_config(path, KNOWN)
-    assert f"--config {path}" in str(caught.value)
+    assert f"config {path}" in str(caught.value)
 
 
 def test_configs_that_cannot_be_read(tmp_path):

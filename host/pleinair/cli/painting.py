@@ -1,0 +1,300 @@
+"""The subcommands that paint: run, paint, styles."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pleinair.cli.console import FilmBars, print_table, remark, say, say_json
+from pleinair.cli.fpga import accelerator_options, choose
+from pleinair.cli.options import (
+    MOST_FRAMES,
+    PATH,
+    backend_option,
+    bits_option,
+    config_option,
+    engine_option,
+    every_option,
+    frames_for,
+    refuse_same,
+    stopped_by_signals,
+    style_option,
+    threads_option,
+    with_engine,
+)
+from pleinair.cli.rolls import Common, film_on_roll, refuse_without_roll, roll_options
+from pleinair.cli.types import DURATION, SIZE, OneOf, Whole
+from pleinair.errors import OptionError, PleinairError
+from pleinair.films.deflicker import DEFAULT_FRAMES, MAX_FRAMES
+from pleinair.films.steadiness import DEFAULT_STRENGTH, MAX_STRENGTH
+from pleinair.text import one_line
+
+#: How many of the frames that could not be used are listed one by one.
+_SHOWN = 10
+
+
+@click.command()
+@click.option("--out", type=PATH, help="Film to write: .mp4, .mkv or .mov. With --roll it can be left out.")
+@click.option(
+    "--camera",
+    default="synthetic",
+    show_default=True,
+    help="Where frames come from. Stored: synthetic[:SEED], frames:DIR, video:FILE. Live: pi[:N], v4l2:N.",
+)
+@style_option
+@bits_option
+@backend_option
+@engine_option
+@accelerator_options
+@every_option
+@click.option("--frames", type=Whole(1, MOST_FRAMES), help="Number of frames.")
+@click.option("--for", "for_", type=DURATION, help="Time to film, such as 2h or 30d.")
+@click.option("--size", type=SIZE, help="Size of the film in pixels.")
+@click.option(
+    "--rotate", type=OneOf(0, 90, 180, 270), default=0, show_default=True, help="Degrees to turn frames clockwise."
+)
+@click.option("--crop", metavar="WIDTHxHEIGHT+LEFT+TOP", help="Part of the turned frame to film.")
+@click.option(
+    "--timestamp",
+    type=click.BOOL,
+    is_flag=False,
+    flag_value=True,
+    default=False,
+    metavar="[0|1]",
+    help="Write the time on each painted frame. --timestamp alone means 1.",
+)
+@click.option("--fps", type=Whole(1, 240), default=24, show_default=True, help="Frames per second of the film.")
+@click.option(
+    "--steady",
+    type=Whole(0, MAX_STRENGTH),
+    default=DEFAULT_STRENGTH,
+    show_default=True,
+    help="Steady the film against camera noise of N grey levels; 0 is off.",
+)
+@click.option(
+    "--deflicker",
+    type=Whole(0, MAX_FRAMES),
+    help=f"Even out exposure over N frames; 0 is off.  [default: {DEFAULT_FRAMES} for live cameras, 0 for stored ones]",
+)
+@threads_option
+@roll_options
+@config_option
+def run(
+    out: Path | None,
+    camera: str,
+    style: str,
+    bits: int,
+    backend: str,
+    engine: str,
+    every: float | None,
+    frames: int | None,
+    for_: float | None,
+    size: tuple[int, int] | None,
+    rotate: int,
+    crop: str | None,
+    timestamp: bool,
+    fps: int,
+    steady: int,
+    deflicker: int | None,
+    threads: int,
+    overlay: str | None,
+    fallback: str | None,
+    **roll_settings: Any,
+) -> None:
+    """Film a time-lapse: capture, paint, record.
+
+    With --roll, and always with a live camera, frames are kept on a roll: a folder that survives a kill or a power
+    cut. `pleinair resume` continues it.
+    """
+    from pleinair.cameras.framing import Framing, parse_crop
+    from pleinair.cameras.opening import CameraSource
+
+    source = CameraSource.parse(camera)
+    backend, style, bits = choose(with_engine(backend, engine), overlay, fallback, style, bits)
+    common = Common(
+        out=out,
+        camera=source,
+        style=style,
+        bits=bits,
+        backend=backend,
+        every=every,
+        frames=frames,
+        for_=for_,
+        size=size,
+        framing=Framing(rotate, None if crop is None else parse_crop(crop)),
+        timestamp=timestamp,
+        fps=fps,
+        steady=steady,
+        deflicker=deflicker,
+        threads=threads,
+    )
+    if roll_settings["roll"] is not None or source.live:
+        film_on_roll(common, **roll_settings)
+        return
+    refuse_without_roll(roll_settings)
+    if out is None:
+        raise OptionError("give --out FILM, --roll ROLL, or both")
+    _film_at_once(common, out)
+
+
+def _film_at_once(o: Common, out: Path) -> None:
+    """From a stored camera straight into the film."""
+    from pleinair.cameras.opening import open_camera
+    from pleinair.films.pipeline import plural
+    from pleinair.films.pipeline import run as run_pipeline
+    from pleinair.films.recorder import FilmRecorder
+    from pleinair.models import load_model
+    from pleinair.painting.painter import open_painter, share_threads
+
+    frames, fps = o.frames, o.fps
+    if o.for_ is not None:
+        frames = frames_for(o.for_, o.camera, o.every, frames)
+    refuse_same(o.camera.path, out, "the video that it is made from")
+    recorder = FilmRecorder(out, fps)
+    if recorder.aside is not None:
+        remark(f"an earlier run to this film was cut off; what it recorded is now {recorder.aside}")
+    model = load_model(o.style, o.bits)
+    source = open_camera(o.camera, size=o.size, every=o.every, frames=frames, framing=o.framing)
+    threads, at_once = share_threads(o.backend, o.threads, source.size)
+    with (
+        closing(open_painter(model, o.backend, threads)) as painter,
+        stopped_by_signals(lambda: recorder.closed) as stop,
+    ):
+        title = f"{source.name} {source.size[0]}x{source.size[1]}, {model.style} {o.bits}-bit, {painter.name}"
+        with FilmBars(title) as bars:
+            outcome = run_pipeline(
+                source,
+                [painter] * at_once,
+                recorder,
+                steady=o.steady,
+                deflicker=o.deflicker or 0,
+                timestamp=o.timestamp,
+                report=bars.update,
+                stop=stop,
+            )
+    for line in outcome.skipped[:_SHOWN]:
+        remark(f"skipped: {line}")
+    if len(outcome.skipped) > _SHOWN:
+        remark(f"skipped: {len(outcome.skipped) - _SHOWN} more")
+    p = outcome.progress
+    busy = {"capture": p.capture_seconds, "paint": p.paint_seconds, "record": p.record_seconds}
+    say(
+        f"{click.format_filename(outcome.film)}: {plural(p.recorded, 'frame')}, {p.recorded / fps:.1f} s at {fps} fps, "
+        f"{source.size[0]}x{source.size[1]}, {outcome.film.stat().st_size / 1e6:.1f} MB"
+    )
+    say(
+        f"{p.recorded / max(p.elapsed, 1e-9):.1f} frames a second in all; "
+        + ", ".join(f"{name} {1e3 * seconds / max(1, p.recorded):.1f} ms" for name, seconds in busy.items())
+        + " a frame"
+    )
+    if outcome.interrupted:
+        remark("interrupted: the film ends with the last painted frame")
+        raise click.exceptions.Exit(130)
+
+
+@click.command()
+@click.argument("image", type=PATH)
+@click.argument("out", type=PATH)
+@style_option
+@bits_option
+@backend_option
+@engine_option
+@accelerator_options
+@threads_option
+@config_option
+def paint(
+    image: Path,
+    out: Path,
+    style: str,
+    bits: int,
+    backend: str,
+    engine: str,
+    overlay: str | None,
+    fallback: str | None,
+    threads: int,
+) -> None:
+    """Paint a photo.
+
+    The painting of IMAGE is written to OUT: .png, .jpg, .webp, .tif or .bmp.
+    """
+    from pleinair.errors import ImageError
+    from pleinair.images import check_image_output, read_image, write_image
+    from pleinair.models import load_model
+    from pleinair.painting.painter import open_painter
+    from pleinair.painting.tiles import MIN_SIDE
+
+    backend, style, bits = choose(with_engine(backend, engine), overlay, fallback, style, bits)
+    check_image_output(out)
+    refuse_same(image, out, "the photo itself")
+    photo = read_image(image)
+    height, width = photo.shape[:2]
+    if min(height, width) < MIN_SIDE:
+        raise ImageError(f"image {image}: {width}x{height}, painted are {MIN_SIDE}x{MIN_SIDE} and larger")
+    with closing(open_painter(load_model(style, bits), backend, threads)) as painter:
+        began = time.monotonic()
+        painting = painter.paint(photo)
+        seconds = time.monotonic() - began
+        write_image(out, painting)
+        say(f"{click.format_filename(out)}: {width}x{height} in {seconds:.2f} s by {painter.name}")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def styles(as_json: bool) -> None:
+    """List the styles that there are."""
+    from pleinair.models import model_folders, read_card
+    from pleinair.models import styles as find_styles
+
+    found, damaged, rows = find_styles(), [], []
+    for name, folder in found.items():
+        try:
+            card = read_card(folder)
+        except PleinairError as error:
+            damaged.append(str(error))
+            continue
+        shape, painting = card.get("architecture", {}), card.get("painting", {})
+        rows.append(
+            {
+                "style": name,
+                "painting": painting.get("title", ""),
+                "bits": sorted(map(int, card["networks"])),
+                "width": shape.get("width"),
+                "blocks": shape.get("blocks"),
+                "licence": card.get("licence", ""),
+                "folder": str(folder),
+            }
+        )
+    if as_json:
+        say_json(rows)
+    elif not found:
+        say(f"no styles in {', '.join(map(str, model_folders())) or 'any models folder'}")
+    elif rows:
+        print_table(_styles_table(rows))
+    for line in damaged:
+        remark(f"pleinair: {line}")
+    if damaged:
+        raise click.exceptions.Exit(2)
+
+
+def _styles_table(rows: list[dict[str, Any]]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    columns = ("style", "painting", "bits", "width", "blocks", "licence")
+    table = Table(*columns)
+    for row in rows:
+        cells = {**row, "bits": ", ".join(map(str, row["bits"]))}
+        # Text, as what a card says is not rich's markup.
+        shown = ("" if cells[column] is None else one_line(str(cells[column])) for column in columns)
+        table.add_row(*map(Text, shown))
+    return table
+
+
+def register(app: click.Group) -> None:
+    """Add the subcommands to the command line."""
+    for command in (run, paint, styles):
+        app.add_command(command)

@@ -1,0 +1,301 @@
+"""The subcommands that make styles: train, evaluate, export, tune. They need the extra ``train``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pleinair.cli.console import Bars, print_table, say
+from pleinair.cli.options import PATH, config_option, every_option, extra, style_option
+from pleinair.cli.types import SIZE, OneOf, Weight, Whole
+from pleinair.errors import OutputError
+from pleinair.models import DEFAULT_GRAIN
+from pleinair.network.floating import FLOAT_BITS
+from pleinair.network.integer import BITS
+
+if TYPE_CHECKING:
+    from pleinair_training.trainer import Progress
+
+_LOSS_NETWORK = "vgg16:FILE or vgg19:FILE, weights as .pth or .npz"
+
+
+@click.command()
+@click.option("--style", type=PATH, required=True, help="The painting to learn, an image file.")
+@click.option("--content", type=PATH, required=True, help="Folder of photos to learn on; its subfolders count.")
+@click.option(
+    "--loss-network",
+    required=True,
+    help=f"Network that judges the paintings: {_LOSS_NETWORK}. vgg16 and vgg19 alone are downloaded once.",
+)
+@click.option("--out", type=PATH, required=True, help="The run's folder. An interrupted run there continues.")
+@click.option(
+    "--bits",
+    type=OneOf(*BITS, FLOAT_BITS),
+    default=8,
+    show_default=True,
+    help="Bits of weights and activations; 32 stops at the float network.",
+)
+@click.option("--width", type=Whole(4, 128), default=16, show_default=True, help="Channels of the first convolution.")
+@click.option("--blocks", type=Whole(1, 16), default=3, show_default=True, help="Number of residual blocks.")
+@click.option(
+    "--crop",
+    type=Whole(64, 1024),
+    default=224,
+    show_default=True,
+    help="Side of the squares cut from photos, in pixels; a multiple of 4.",
+)
+@click.option("--batch", type=Whole(1, 256), default=3, show_default=True, help="Squares in each training step.")
+@click.option(
+    "--style-size",
+    type=Whole(64, 4096),
+    default=416,
+    show_default=True,
+    help="Longer side to scale the painting to, in pixels. It sets how large strokes become.",
+)
+@click.option(
+    "--style-crop", default="", metavar="WIDTHxHEIGHT+LEFT+TOP", help="Part of the painting to learn; all by default."
+)
+@click.option("--content-layer", default="", help="Loss network's layer for content; relu3_3 or relu4_2 by default.")
+@click.option("--style-layers", default="", help="Loss network's layers for style, such as relu1_2,relu2_2.")
+@click.option("--content-weight", type=Weight(), default=1.0, show_default=True, help="Weight of the content loss.")
+@click.option("--style-weight", type=Weight(), default=1.5, show_default=True, help="Weight of the style loss.")
+@click.option(
+    "--stability-weight",
+    type=Weight(),
+    default=4e6,
+    show_default="4e6",
+    help="Weight of the loss that keeps paintings of nearly equal frames equal.",
+)
+@click.option(
+    "--distillation-weight",
+    type=Weight(),
+    help="Weight of the loss against the float network's paintings; 6e6 at 4 bits by default, else 0.",
+)
+@click.option("--from", "start", type=PATH, help="Start from the parent of another run, or from its checkpoint.")
+@click.option(
+    "--parent-steps",
+    type=Whole(1),
+    default=1500,
+    show_default=True,
+    help="Steps of the float network with instance norm.",
+)
+@click.option(
+    "--plain-steps",
+    type=Whole(1),
+    default=1500,
+    show_default=True,
+    help="Steps of the float network without it.",
+)
+@click.option(
+    "--quantised-steps",
+    type=Whole(0),
+    help="Steps of the quantised network; by default 500 at 4 bits, 300 at 8, 0 at 16.",
+)
+@click.option(
+    "--hold-out",
+    type=Whole(0),
+    default=14,
+    show_default=True,
+    help="Number of photos to keep for `pleinair evaluate`.",
+)
+@click.option(
+    "--precision",
+    type=OneOf("float32", "bfloat16"),
+    default="float32",
+    show_default=True,
+    help="Numbers to train with; bfloat16 is faster on some machines.",
+)
+@click.option("--device", type=OneOf("cpu", "cuda"), default="cpu", show_default=True, help="Where to train.")
+@click.option("--compile", "compiled", is_flag=True, help="Compile the networks with torch.compile.")
+@click.option("--seed", type=Whole(0), default=1, show_default=True, help="Seed of the first weights and the crops.")
+@config_option
+def train(style: Path, content: Path, loss_network: str, out: Path, bits: int, device: str, **settings: Any) -> None:
+    """Train a network to paint like a painting.
+
+    It is trained as a float network with instance norm, then without the norm, then quantised. Stopped at any time,
+    the same command continues.
+    """
+    with extra("train", "train"):
+        from pleinair_training.stages import train_stages
+    # torchrun starts several processes; the first speaks for all.
+    with Bars(lines=True, quiet=os.environ.get("RANK", "0") != "0") as bars:
+
+        def report(step: Progress) -> None:
+            bars.show(
+                step.stage,
+                step.step,
+                step.steps,
+                f"content {step.content:,.0f} style {step.style:,.0f} {step.seconds_per_step:.2f} s a step",
+            )
+
+        checkpoint = train_stages(
+            out,
+            bits=bits,
+            device=device,
+            report=report,
+            tell=bars.tell,
+            style=str(style),
+            content=str(content),
+            loss_network=loss_network,
+            **settings,
+        )
+        bars.tell(f"done: {checkpoint}; next: pleinair export {out} --out models/NAME")
+
+
+@click.command()
+@click.argument("subjects", metavar="[SUBJECT]...", nargs=-1)
+@click.option("--paintings", type=PATH, help="Folder of the paintings, where a run does not know the place of its own.")
+@click.option("--content", type=PATH, required=True, help="Folder of the photos that training kept apart.")
+@click.option("--loss-network", required=True, help=f"Network that judges the paintings: {_LOSS_NETWORK}.")
+@click.option("--sequence", type=PATH, help="Video of a camera that stands still, to measure flicker on.")
+@click.option("--photos", type=Whole(1), help="Number of photos; all by default.")
+@click.option("--out", type=PATH, required=True, help="Folder for the report.")
+@config_option
+def evaluate(
+    subjects: tuple[str, ...],
+    paintings: Path | None,
+    content: Path,
+    loss_network: str,
+    sequence: Path | None,
+    photos: int | None,
+    out: Path,
+) -> None:
+    """Measure networks on photos that training never saw.
+
+    The report holds losses, likeness to the float network, flicker, and marks along the borders. A SUBJECT is the
+    folder of a run or a model, or a style's name. Without one, all styles are measured.
+    """
+    with extra("train", "evaluate"):
+        from pleinair_training.evaluation import evaluate as evaluate_all
+        from pleinair_training.report import console_table, make_folder, write_report
+
+    make_folder(out)
+    with Bars() as bars:
+        evaluation = evaluate_all(
+            subjects,
+            paintings=paintings,
+            content=content,
+            loss_network=loss_network,
+            sequence=sequence,
+            photos=photos,
+            report=bars.show,
+        )
+    write_report(evaluation, out)
+    print_table(console_table(evaluation))
+    say(f"report: {click.format_filename(out / 'report.html')}")
+
+
+@click.command()
+@click.argument("run_folder", metavar="RUN", type=PATH)
+@click.option("--out", type=PATH, required=True, help="Model folder to write: models/NAME.")
+@click.option("--painting", default="", help="Title, artist and year of the painting.")
+@click.option("--painting-licence", default="public domain", show_default=True, help="Licence of the painting.")
+@click.option("--licence", default="CC0-1.0", show_default=True, help="Licence of the model.")
+@click.option(
+    "--margin",
+    type=Whole(0, 512),
+    help="Pixels to reflect around each frame; by default as many as the network sees beyond it.",
+)
+@click.option(
+    "--grain",
+    type=Whole(0, 16),
+    default=DEFAULT_GRAIN,
+    show_default=True,
+    help="Canvas grain to add before painting, in grey levels.",
+)
+@click.option(
+    "--float/--no-float",
+    "with_float",
+    default=False,
+    show_default=True,
+    help="Also export the float network, as 32 bits.",
+)
+@config_option
+def export(
+    run_folder: Path,
+    out: Path,
+    painting: str,
+    painting_licence: str,
+    licence: str,
+    margin: int | None,
+    grain: int,
+    with_float: bool,
+) -> None:
+    """Turn a training RUN into a model folder.
+
+    It holds the quantised networks as QONNX, as integers and for ONNX Runtime, and a card that describes them.
+    """
+    with extra("train", "export"):
+        from pleinair_training.export import export_run
+    lines = export_run(
+        run_folder,
+        out,
+        painting=painting,
+        painting_licence=painting_licence,
+        licence=licence,
+        margin=margin,
+        grain=grain,
+        with_float=with_float,
+    )
+    for line in lines:
+        say(line)
+
+
+@click.command()
+@click.option("--camera", required=True, help="Frames of the scene: frames:DIR, video:FILE or synthetic[:SEED].")
+@style_option
+@click.option(
+    "--bits", type=OneOf(*BITS), default=8, show_default=True, help="Bits of the network's weights and activations."
+)
+@click.option("--out", type=PATH, required=True, help="Model folder to write: models/NAME.")
+@click.option(
+    "--frames",
+    type=Whole(1, 64),
+    default=12,
+    show_default=True,
+    help="Number of frames to look at, the first that come.",
+)
+@every_option
+@click.option("--size", type=SIZE, help="Size of the frames in pixels.")
+@click.option("--steps", type=Whole(0, 10_000), default=150, show_default=True, help="Steps of fine-tuning.")
+@config_option
+def tune(
+    camera: str,
+    style: str,
+    bits: int,
+    out: Path,
+    frames: int,
+    every: float | None,
+    size: tuple[int, int] | None,
+    steps: int,
+) -> None:
+    """Fit a style to one scene.
+
+    The new style paints these frames as the style's float parent with instance norm would.
+    """
+    with extra("train", "tune"):
+        from pleinair_training.tuning import tune_style
+    from pleinair.cameras.opening import open_camera
+
+    if not out.parent.is_dir():
+        raise OutputError(f"{out}: the folder {out.parent} does not exist", option="out")
+    source = open_camera(camera, size=size, every=every, frames=frames)
+    pictures = [frame.image for frame in source.frames()]
+    with Bars() as bars:
+
+        def report(stage: str, step: int, steps: int, distance: float) -> None:
+            bars.show(stage, step, steps, f"{distance:.1f} grey levels off")
+
+        distances = tune_style(style, pictures, bits, steps, out, report)
+    for name, distance in distances.items():
+        say(f"{name:>10}: {distance:5.2f} grey levels from the parent's paintings of {len(pictures)} frames")
+    say(f"{click.format_filename(out)}: style {out.name}, {bits} bits")
+
+
+def register(app: click.Group) -> None:
+    """Add the subcommands to the command line."""
+    for command in (train, evaluate, export, tune):
+        app.add_command(command)
