@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
+from pleinair.backends import open_painter
 from pleinair.cameras.opening import open_camera
 from pleinair.cli.main import main
 from pleinair.films.pipeline import run
 from pleinair.fpga import painter as accelerator_painter
-from pleinair.painting.painter import open_painter
 from tests.board.boards import FAMILIES
 from tests.films import read_video, write_frames
 from tests.house import PYTHONPATH, ROOT, SHARED

@@ -26,17 +26,18 @@ builtins.__import__ = guarded
 import numpy as np
 
 from pleinair.network import reference
-from pleinair.fpga.painter import backend_name, overlay_style
+from pleinair.fpga.overlay import Overlay
 from pleinair.models import load_model
-from pleinair.painting.painter import NetworkPainter, open_painter
+from pleinair.backends import Backend, open_painter
+from pleinair.painting.painter import NetworkPainter
 from pleinair.emulator.stand_in import stand_in
 with tempfile.TemporaryDirectory() as name:
     folder = Path(name)
     model = write_model(folder / "model", network, 16)
     deploy = stand_in(folder / "deploy", model, 8, board="zcu104", clock_mhz=100, height=64, width=96)
-    overlay = f"emulated:{{deploy.folder}}"
-    style, bits = overlay_style(overlay)
-    painter = open_painter(load_model(style, bits), backend_name(overlay, "reference"))
+    overlay = Overlay.parse(f"emulated:{{deploy.folder}}")
+    style, bits = overlay.style()
+    painter = open_painter(load_model(style, bits), Backend("fpga", overlay=overlay, fallback="reference"))
     frame = np.random.default_rng(0).integers(0, 256, (40, 70, 3), dtype=np.uint8)
     plain = NetworkPainter("reference", network, 16, lambda i: reference.run(network, i), 1 << 20, 2)
     assert np.array_equal(painter.paint(frame), plain.paint(frame))

@@ -7,14 +7,15 @@ import time
 import numpy as np
 import pytest
 
+from pleinair.backends import open_accelerator, open_painter
 from pleinair.errors import ImageError, ModelError, OptionError
 from pleinair.fpga import driver
 from pleinair.fpga import painter as accelerator_painter
 from pleinair.fpga.driver import AcceleratorError
-from pleinair.fpga.painter import AcceleratorPainter, check_model, open_accelerator, open_accelerator_painter
+from pleinair.fpga.overlay import Overlay, check_model
+from pleinair.fpga.painter import AcceleratorPainter
 from pleinair.models import load_model
 from pleinair.network import reference
-from pleinair.painting.painter import open_painter
 from tests.board.boards import FAMILIES, PATIENCE
 from tests.models import write_model
 from tests.networks import random_network
@@ -160,17 +161,17 @@ def test_an_overlay_is_opened_by_its_name(board, tmp_path):
         painter.close()
     other = load_model(str(write_model(tmp_path / "other", random_network(5, 4, 0, 8, 3))), 8)
     with pytest.raises(OptionError, match="paints model at 8 bits"):
-        open_accelerator_painter(other, f"fpga:emulated:{b.deployment.folder}")
+        open_painter(other, f"fpga:emulated:{b.deployment.folder}")
     card = b.deployment.folder / "model" / "card.json"
     card.write_text(card.read_text() + " ")
     with pytest.raises(Exception, match="card.json is damaged"):
-        open_accelerator_painter(b.model, f"fpga:emulated:{b.deployment.folder}")
+        open_painter(b.model, f"fpga:emulated:{b.deployment.folder}")
 
 
 def test_a_float_network_has_no_accelerator(board):
     b = board()
     with pytest.raises((OptionError, ModelError)):
-        open_accelerator_painter(load_model("starry-night", 32), f"fpga:emulated:{b.deployment.folder}")
+        open_painter(load_model("starry-night", 32), f"fpga:emulated:{b.deployment.folder}")
 
 
 # -- faults
@@ -250,7 +251,7 @@ def test_an_accelerator_that_is_broken_from_the_start(board, faults, monkeypatch
     b = board()
     monkeypatch.setenv("PLEINAIR_FAULTS", faults)
     (frame,) = b.frames(1, 60, 30)
-    accelerator = open_accelerator(f"emulated:{b.deployment.folder}")
+    accelerator = open_accelerator(Overlay(b.deployment.folder, "emulated"))
     accelerator._first_deadline = 0.3
     with pytest.raises(AcceleratorError):
         AcceleratorPainter(b.model, accelerator)

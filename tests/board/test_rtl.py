@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pleinair.emulator.board import EmulatedDevice, simulated_rtl
+from pleinair.cli.fpga import simulate_build
+from pleinair.emulator.board import EmulatedDevice, frame_by_frame
 from pleinair.emulator.stand_in import stand_in
 from pleinair.fpga.driver import Accelerator
 from pleinair.fpga.painter import AcceleratorPainter
@@ -38,7 +39,7 @@ def test_a_frame_through_the_rtl(tmp_path):
     deployment = stand_in(
         tmp_path / "deploy", model.folder, 8, board=FAMILIES[-1], clock_mhz=100, height=rows, width=columns
     )
-    device = EmulatedDevice(deployment, simulated_rtl(build, deployment))
+    device = EmulatedDevice(deployment, frame_by_frame(simulate_build(build), rows, columns))
     forget_clocks()
     painter = AcceleratorPainter(model, Accelerator(deployment, device, 600))
     plain = NetworkPainter("reference", network, margin, lambda i: reference.run(network, i), 1 << 20, model.grain)

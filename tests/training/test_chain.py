@@ -25,6 +25,7 @@ from qonnx.transformation.infer_shapes import InferShapes
 from pleinair.cameras.synthetic import SyntheticCamera
 from pleinair.cli.main import main
 from pleinair.engines.exact import exact_runner, installed_engines
+from pleinair.engines.onnxruntime import OnnxRunner
 from pleinair.errors import ContractError, ModelError
 from pleinair.images import read_image, write_image
 from pleinair.models import CARD, FILES, load_model, read_card, read_file, styles
@@ -32,7 +33,6 @@ from pleinair.network import floating as float_network
 from pleinair.network import reference
 from pleinair.network.integer import MAX_FILE_BYTES, IntegerNetwork, dump
 from pleinair.network.qonnx import read_qonnx
-from pleinair.painting.painter import OnnxRunner
 from pleinair.painting.tiles import Runner
 from pleinair_training.architecture import Architecture
 from pleinair_training.export import brevitas_painting, export_qonnx_bytes, float_network_of, with_quantised_weights

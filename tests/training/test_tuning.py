@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from pleinair.backends import open_painter
 from pleinair.cameras.synthetic import SyntheticCamera
 from pleinair.errors import ModelError, OptionError
 from pleinair.models import load_model, read_card, read_parent
-from pleinair.painting.painter import open_painter
 from pleinair_training.architecture import Architecture
 from pleinair_training.export import export_run
 from pleinair_training.parent import dump_parent, parse_parent

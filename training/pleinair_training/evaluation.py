@@ -21,6 +21,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from pleinair.backends import open_painter
 from pleinair.cameras.framing import fit
 from pleinair.cameras.opening import open_camera
 from pleinair.cameras.synthetic import SyntheticCamera
@@ -31,7 +32,7 @@ from pleinair.images import SUFFIXES, read_image
 from pleinair.models import CARD, DEFAULT_GRAIN, FILES, load_model, read_card, styles
 from pleinair.network.integer import BITS
 from pleinair.painting.grain import Grain
-from pleinair.painting.painter import Painter, open_painter
+from pleinair.painting.painter import Painter
 from pleinair_training.architecture import Architecture
 from pleinair_training.loss_network import CONTENT_LAYER, STYLE_LAYERS, LossNetwork, parse_loss_network
 from pleinair_training.losses import ContentLoss, Features, StyleLoss

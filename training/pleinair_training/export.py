@@ -24,6 +24,7 @@ import onnx
 import torch
 
 from pleinair.engines.exact import check_image, differing, exact_runner
+from pleinair.engines.onnxruntime import OnnxRunner
 from pleinair.errors import EngineError, OutputError, TrainingError
 from pleinair.images import write_bytes
 from pleinair.models import CARD, CARD_FORMAT, FILES, PARENT
@@ -32,7 +33,6 @@ from pleinair.network.floating import FloatConvolution, FloatLayer, FloatNetwork
 from pleinair.network.integer import BITS, IntegerNetwork, Upsample, dump
 from pleinair.network.onnx import build_onnx
 from pleinair.network.qonnx import read_qonnx
-from pleinair.painting.painter import OnnxRunner
 from pleinair.painting.tiles import round_up
 from pleinair_training.architecture import ConvolutionShape
 from pleinair_training.parent import dump_parent

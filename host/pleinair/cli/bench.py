@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pleinair.cli.console import Bars, print_table, say
-from pleinair.cli.fpga import accelerator_options, choose
+from pleinair.cli.fpga import accelerator_options, choose, simulate_build
 from pleinair.cli.options import PATH, backend_option, bits_option, config_option, style_option
 from pleinair.cli.types import SIZE, Whole
+from pleinair.engines.exact import AUTO
 from pleinair.errors import EngineError, OptionError
 from pleinair.films.pipeline import plural
 from pleinair.network.floating import FLOAT_BITS
 from pleinair.text import one_line
 
 if TYPE_CHECKING:
+    from pleinair.backends import Backend
     from pleinair.measuring.bench import Bench, Measurement
     from pleinair.measuring.operator_profile import Profile
     from pleinair.models import Model
@@ -117,7 +119,7 @@ def bench(
     for path in (plot, None if printed else out):
         if path is not None:
             check_writable(path)
-    chosen, style, bits = choose(backend, overlay, fallback, style, bits)
+    chosen, style, bits = choose(backend, AUTO, overlay, fallback, style, bits)
     model = load_model(style, bits)
     with contextlib.redirect_stdout(sys.stderr) if printed else contextlib.nullcontext():
         if backend == "cpu":
@@ -148,13 +150,13 @@ class _Wanted:
 # -- one painter alone
 
 
-def _bench_alone(model: Model, backend: str, extent: tuple[int, int] | None, frames: int, threads: int) -> Bench:
+def _bench_alone(model: Model, backend: Backend, extent: tuple[int, int] | None, frames: int, threads: int) -> Bench:
     """An accelerator, or the reference."""
+    from pleinair.backends import open_painter
     from pleinair.fpga.painter import AcceleratorPainter
     from pleinair.measuring.bench import begin, measure_accelerator, measure_reference
-    from pleinair.painting.painter import open_painter
 
-    with closing(open_painter(model, backend, threads)) as painter:
+    with closing(open_painter(model, backend, threads, simulator=simulate_build)) as painter:
         accelerated = painter if isinstance(painter, AcceleratorPainter) else None
         if extent is None and accelerated is not None:
             height, width = (side - 2 * model.margin for side in accelerated.tile)

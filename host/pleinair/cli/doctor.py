@@ -11,9 +11,10 @@ import click
 
 from pleinair.cameras.opening import CameraSource
 from pleinair.cli.console import print_table, say_json
-from pleinair.cli.fpga import accelerator_options, choose
+from pleinair.cli.fpga import accelerator_options, backend_of, choose, simulate_build
 from pleinair.cli.options import PATH, backend_option, bits_option, style_option
 from pleinair.cli.rolls import drivers
+from pleinair.engines.exact import AUTO
 from pleinair.text import one_line
 
 if TYPE_CHECKING:
@@ -46,16 +47,23 @@ def doctor(
     from pleinair.doctor.examine import examine
     from pleinair.doctor.finding import BAD
     from pleinair.fpga.deployment import DeploymentError
-    from pleinair.fpga.painter import backend_name
     from pleinair_pi.heat import read_heat
 
     # An overlay that cannot be read is a finding, not a refusal.
     with contextlib.suppress(DeploymentError):
-        _, style, bits = choose(backend, overlay, fallback, style, bits)
-    if overlay is not None:
-        backend = backend_name(overlay, fallback)
+        _, style, bits = choose(backend, AUTO, overlay, fallback, style, bits)
+    chosen = backend_of(backend, AUTO, overlay, fallback)
     findings = list(
-        examine(CameraSource.parse(camera), style, bits, backend, roll, drivers=drivers(), thermometer=read_heat)
+        examine(
+            CameraSource.parse(camera),
+            style,
+            bits,
+            chosen,
+            roll,
+            drivers=drivers(),
+            thermometer=read_heat,
+            simulator=simulate_build,
+        )
     )
     if as_json:
         say_json([dataclasses.asdict(finding) for finding in findings])

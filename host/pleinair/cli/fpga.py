@@ -1,4 +1,4 @@
-"""Accelerators on boards: the options of the backend ``fpga``, and the subcommand ``deploy``."""
+"""Backends: what the options of a command name together, and the subcommand ``deploy``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
+from pleinair.backends import CPU, FALLBACKS, FPGA, Backend
 from pleinair.cli.console import say
-from pleinair.cli.options import FPGA, PATH, config_option
+from pleinair.cli.options import PATH, config_option
 from pleinair.cli.types import OneOf
+from pleinair.engines.exact import AUTO
 from pleinair.errors import OptionError, OutputError
-from pleinair.painting.painter import BACKENDS
+from pleinair.fpga.overlay import Overlay
 
 _overlay = click.option(
     "--overlay",
@@ -20,7 +23,7 @@ _overlay = click.option(
     help="Accelerator of the backend fpga: a deployment folder, emulated:FOLDER or simulated:BUILD (docs/fpga.md).",
 )
 _fallback = click.option(
-    "--fallback", type=OneOf(*BACKENDS), help="Backend that paints while the accelerator does not."
+    "--fallback", type=OneOf(*FALLBACKS), help="Backend that paints while the accelerator does not."
 )
 
 
@@ -29,29 +32,47 @@ def accelerator_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _overlay(_fallback(command))
 
 
-def choose(backend: str, overlay: str | None, fallback: str | None, style: str, bits: int) -> tuple[str, str, int]:
-    """Backend (as :func:`pleinair.painting.painter.open_painter` takes it), style and bits of a command's options.
+def choose(
+    backend: str, engine: str, overlay: str | None, fallback: str | None, style: str, bits: int
+) -> tuple[Backend, str, int]:
+    """Backend, style and bits of a command's options.
 
-    With an overlay, a style or width that is not asked for is the one that it paints. Raises OptionError,
+    With an overlay, a style or width that is not asked for is the one that the overlay paints. Raises OptionError,
     DeploymentError, ModelError.
     """
-    if backend != FPGA:
-        for name, value in (("overlay", overlay), ("fallback", fallback)):
-            if value is not None:
-                raise OptionError(f"{value}: needs --backend {FPGA}", option=name)
-        return backend, style, bits
-    if overlay is None:
-        raise OptionError(f"{FPGA}: needs --overlay DEPLOY, the folder that `pleinair build` leaves", option="backend")
-    from pleinair.fpga.painter import backend_name, overlay_style
-
+    chosen = backend_of(backend, engine, overlay, fallback)
+    if chosen.overlay is None:
+        return chosen, style, bits
     context = click.get_current_context()
-    its_style, its_bits = overlay_style(overlay)
+    its_style, its_bits = chosen.overlay.style()
     asked = click.core.ParameterSource.DEFAULT
     if context.get_parameter_source("style") is asked:
         style = its_style
     if context.get_parameter_source("bits") is asked:
         bits = its_bits
-    return backend_name(overlay, fallback), style, bits
+    return chosen, style, bits
+
+
+def backend_of(backend: str, engine: str, overlay: str | None, fallback: str | None) -> Backend:
+    """The backend that four options name together, from any working folder. Raises OptionError."""
+    for name, value in (("overlay", overlay), ("fallback", fallback)):
+        if value is not None and backend != FPGA:
+            raise OptionError(f"{value}: needs --backend {FPGA}", option=name)
+    if engine != AUTO and backend != CPU:
+        raise OptionError(f"{engine}: needs --backend {CPU}", option="engine")
+    if backend == FPGA and overlay is None:
+        raise OptionError(f"{FPGA}: needs --overlay DEPLOY, the folder that `pleinair build` leaves", option="backend")
+    asked = None if overlay is None else Overlay.parse(overlay)
+    return Backend(backend, engine=engine, overlay=asked, fallback=fallback).absolute()
+
+
+def simulate_build(build: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """What paints frames of a build's size with its RTL in Verilator. Raises SimulationError, StitchError."""
+    from pleinair_hw.simulate import simulation
+
+    accelerator = simulation.load(build)
+    accelerator.compile()
+    return lambda frame: simulation.simulate(accelerator, frame[None]).frames[0]
 
 
 @click.command()

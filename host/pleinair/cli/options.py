@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from pleinair.backends import KINDS
 from pleinair.cameras.opening import CameraSource
 from pleinair.cli.types import DURATION, STYLE, OneOf, Whole
 from pleinair.cli.values import duration_text, read_config
@@ -18,11 +19,9 @@ from pleinair.engines.exact import AUTO, ENGINES
 from pleinair.errors import OptionError
 from pleinair.network.floating import FLOAT_BITS
 from pleinair.network.integer import BITS
-from pleinair.painting.painter import BACKENDS
 
 DEFAULT_STYLE = "starry-night"
 MOST_FRAMES = 10_000_000
-FPGA = "fpga"
 PATH = click.Path(path_type=Path)
 
 style_option = click.option(
@@ -41,7 +40,7 @@ bits_option = click.option(
 )
 backend_option = click.option(
     "--backend",
-    type=OneOf(*BACKENDS, FPGA),
+    type=OneOf(*KINDS),
     default="cpu",
     show_default=True,
     help="What paints: the processor, the slow NumPy reference, or an FPGA. All paint the same pixels, except at "
@@ -91,15 +90,6 @@ config_option = click.option(
     callback=_configure,
     help="TOML file of further options; those on the command line win.",
 )
-
-
-def with_engine(backend: str, engine: str) -> str:
-    """The backend as :func:`pleinair.painting.painter.open_painter` takes it, with its engine. Raises OptionError."""
-    if engine == AUTO:
-        return backend
-    if backend != "cpu":
-        raise OptionError(f"{engine}: needs --backend cpu", option="engine")
-    return f"{backend}:{engine}"
 
 
 def refuse_same(source: Path | None, out: Path, what: str) -> None:

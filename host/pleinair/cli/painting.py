@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from pleinair.cli.console import FilmBars, print_table, remark, say, say_json
-from pleinair.cli.fpga import accelerator_options, choose
+from pleinair.cli.fpga import accelerator_options, choose, simulate_build
 from pleinair.cli.options import (
     MOST_FRAMES,
     PATH,
@@ -24,7 +24,6 @@ from pleinair.cli.options import (
     stopped_by_signals,
     style_option,
     threads_option,
-    with_engine,
 )
 from pleinair.cli.rolls import Common, film_on_roll, refuse_without_roll, roll_options
 from pleinair.cli.types import DURATION, SIZE, OneOf, Whole
@@ -114,13 +113,13 @@ def run(
     from pleinair.cameras.opening import CameraSource
 
     source = CameraSource.parse(camera)
-    backend, style, bits = choose(with_engine(backend, engine), overlay, fallback, style, bits)
+    chosen, style, bits = choose(backend, engine, overlay, fallback, style, bits)
     common = Common(
         out=out,
         camera=source,
         style=style,
         bits=bits,
-        backend=backend,
+        backend=chosen,
         every=every,
         frames=frames,
         for_=for_,
@@ -143,12 +142,13 @@ def run(
 
 def _film_at_once(o: Common, out: Path) -> None:
     """From a stored camera straight into the film."""
+    from pleinair.backends import open_painter
     from pleinair.cameras.opening import open_camera
     from pleinair.films.pipeline import plural
     from pleinair.films.pipeline import run as run_pipeline
     from pleinair.films.recorder import FilmRecorder
     from pleinair.models import load_model
-    from pleinair.painting.painter import open_painter, share_threads
+    from pleinair.painting.painter import share_threads
 
     frames, fps = o.frames, o.fps
     if o.for_ is not None:
@@ -159,9 +159,9 @@ def _film_at_once(o: Common, out: Path) -> None:
         remark(f"an earlier run to this film was cut off; what it recorded is now {recorder.aside}")
     model = load_model(o.style, o.bits)
     source = open_camera(o.camera, size=o.size, every=o.every, frames=frames, framing=o.framing)
-    threads, at_once = share_threads(o.backend, o.threads, source.size)
+    threads, at_once = share_threads(o.backend.kind, o.threads, source.size)
     with (
-        closing(open_painter(model, o.backend, threads)) as painter,
+        closing(open_painter(model, o.backend, threads, simulator=simulate_build)) as painter,
         stopped_by_signals(lambda: recorder.closed) as stop,
     ):
         title = f"{source.name} {source.size[0]}x{source.size[1]}, {model.style} {o.bits}-bit, {painter.name}"
@@ -221,20 +221,20 @@ def paint(
 
     The painting of IMAGE is written to OUT: .png, .jpg, .webp, .tif or .bmp.
     """
+    from pleinair.backends import open_painter
     from pleinair.errors import ImageError
     from pleinair.images import check_image_output, read_image, write_image
     from pleinair.models import load_model
-    from pleinair.painting.painter import open_painter
     from pleinair.painting.tiles import MIN_SIDE
 
-    backend, style, bits = choose(with_engine(backend, engine), overlay, fallback, style, bits)
+    chosen, style, bits = choose(backend, engine, overlay, fallback, style, bits)
     check_image_output(out)
     refuse_same(image, out, "the photo itself")
     photo = read_image(image)
     height, width = photo.shape[:2]
     if min(height, width) < MIN_SIDE:
         raise ImageError(f"image {image}: {width}x{height}, painted are {MIN_SIDE}x{MIN_SIDE} and larger")
-    with closing(open_painter(load_model(style, bits), backend, threads)) as painter:
+    with closing(open_painter(load_model(style, bits), chosen, threads, simulator=simulate_build)) as painter:
         began = time.monotonic()
         painting = painter.paint(photo)
         seconds = time.monotonic() - began

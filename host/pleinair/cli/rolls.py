@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pleinair.backends import FALLBACKS, Backend
 from pleinair.cameras.framing import Framing
 from pleinair.cameras.opening import CameraSource, Driver
 from pleinair.cli.console import Bars, RollDisplay, remark, say, say_json
+from pleinair.cli.fpga import backend_of, simulate_build
 from pleinair.cli.options import (
     PATH,
     bits_option,
@@ -25,7 +28,6 @@ from pleinair.cli.options import (
     stopped_by_signals,
     style_option,
     threads_option,
-    with_engine,
 )
 from pleinair.cli.types import BYTES, ROLL, STYLE, OneOf, Whole
 from pleinair.errors import DiskFullError, OptionError
@@ -33,12 +35,12 @@ from pleinair.films.deflicker import MAX_FRAMES
 from pleinair.films.steadiness import MAX_STRENGTH
 from pleinair.network.floating import FLOAT_BITS
 from pleinair.network.integer import BITS
-from pleinair.painting.painter import BACKENDS
 from pleinair.rolls.originals import SUFFIXES
 from pleinair.rolls.settings import KEEP
 from pleinair.text import one_line
 
 if TYPE_CHECKING:
+    from pleinair.rolls.developer import OpenLook
     from pleinair.rolls.roll import Roll
     from pleinair.rolls.settings import Look
     from pleinair.rolls.status import Status
@@ -64,7 +66,7 @@ class Common:
     camera: CameraSource
     style: str
     bits: int
-    backend: str
+    backend: Backend
     every: float | None
     frames: int | None
     for_: float | None
@@ -193,6 +195,7 @@ def film_on_roll(
         preview_host=preview_host,
         drivers=drivers(),
         thermometer=read_heat,
+        painter=_open_look(),
     )
     _film(lapse, o.out)
 
@@ -230,12 +233,19 @@ def _summary(folder: Path, state: str, ledger: Any) -> str:
     return f"{folder}: {state}, {ledger.frames} frames" + (f", {missed}" if missed else "")
 
 
+def _open_look() -> OpenLook:
+    """Opens a roll's painter, also in the process that paints; it can simulate a build."""
+    from pleinair.rolls.developer import open_look
+
+    return functools.partial(open_look, simulator=simulate_build)
+
+
 def _join(roll: Roll, look: Look, out: Path) -> None:
     from pleinair.films.pipeline import plural
     from pleinair.rolls.finish import finish
 
     with Bars() as bars:
-        frames = finish(roll, look, out, report=lambda done, of: bars.show("painting", done, of))
+        frames = finish(roll, look, out, report=lambda done, of: bars.show("painting", done, of), painter=_open_look())
     for line in roll.mended:
         remark(f"mended: {line}")
     say(
@@ -261,7 +271,14 @@ def resume(roll_folder: Path, preview: int | None, preview_host: str | None) -> 
         for line in roll.mended:
             remark(f"mended: {line}")
         out = None if roll.settings.out is None else Path(roll.settings.out)
-        lapse = resume_roll(roll, preview=preview, preview_host=preview_host, drivers=drivers(), thermometer=read_heat)
+        lapse = resume_roll(
+            roll,
+            preview=preview,
+            preview_host=preview_host,
+            drivers=drivers(),
+            thermometer=read_heat,
+            painter=_open_look(),
+        )
         if lapse is not None:
             _film(lapse, out)
         elif out is not None:
@@ -297,7 +314,7 @@ def finish(roll_folder: Path, out: Path, style: str | None, bits: int | None) ->
 @roll_argument
 @style_option
 @bits_option
-@click.option("--backend", type=OneOf(*BACKENDS), default="cpu", show_default=True, help="What paints.")
+@click.option("--backend", type=OneOf(*FALLBACKS), default="cpu", show_default=True, help="What paints.")
 @engine_option
 @click.option(
     "--steady",
@@ -335,7 +352,7 @@ def repaint(
             roll,
             style,
             bits=bits,
-            backend=with_engine(backend, engine),
+            backend=backend_of(backend, engine, None, None),
             threads=threads,
             steady=steady,
             deflicker=deflicker,
@@ -344,7 +361,7 @@ def repaint(
             _join(roll, look, out)
             return
         with Bars() as bars:
-            paint_all(roll, look, report=lambda done, of: bars.show("painting", done, of))
+            paint_all(roll, look, report=lambda done, of: bars.show("painting", done, of), painter=_open_look())
         say(f"{roll.painting_folder(look)}: painted; join it by: pleinair finish {roll_folder} --style {style}")
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pleinair.doctor.finding import BAD, DOUBTFUL, GOOD, Finding
-from pleinair.emulator.stand_in import is_build, read_build
 from pleinair.errors import PleinairError
+from pleinair.fpga.build_folder import is_build, read_build
 from pleinair.fpga.deployment import Deployment, read_deployment
 from pleinair.fpga.driver import SLOTS, import_pynq
-from pleinair.fpga.painter import parse_overlay
+from pleinair.fpga.overlay import Overlay
 from pleinair.machine import kernel_bytes
 
 #: $BOARD of PYNQ's images, in small letters, begins with one of these on our boards.
@@ -25,13 +25,13 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
 _PROFILE = "log in by `sudo -i`, or run . /etc/profile.d/xrt_setup.sh; . /etc/profile.d/pynq_venv.sh"
 
 
-def look_at_board(backend: str) -> Iterator[Finding]:
-    """Everything about ``fpga[+FALLBACK]:OVERLAY`` short of painting."""
-    kind, folder = parse_overlay(backend.partition(":")[2])
+def look_at_board(overlay: Overlay) -> Iterator[Finding]:
+    """Look at everything that painting with an overlay needs, without painting."""
+    kind, folder = overlay.kind, overlay.folder
     try:
         if kind and is_build(folder):
             build = read_build(folder)
-            yield Finding("overlay", GOOD, f"{build.style} at {build.bits} bits, a build for {build.board}")
+            yield Finding("overlay", GOOD, f"{build.model} at {build.bits} bits, a build for {build.board}")
         else:
             deployment = read_deployment(folder)
             yield Finding(

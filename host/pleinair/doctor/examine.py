@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from pleinair import durable
+from pleinair.backends import Backend, open_painter
 from pleinair.cameras.opening import DRIVERS, CameraSource, Driver, open_shooter
 from pleinair.doctor.board import look_at_board
 from pleinair.doctor.finding import BAD, DOUBTFUL, GOOD, Finding
+from pleinair.emulator.fabric import Simulator
 from pleinair.errors import PleinairError
-from pleinair.fpga.painter import is_accelerator
 from pleinair.machine import kernel_bytes
 from pleinair.rolls.retention import free_bytes
 from pleinair.rolls.schedule import wall_is_set
@@ -30,20 +31,23 @@ def examine(
     camera: CameraSource,
     style: str,
     bits: int,
-    backend: str,
+    backend: Backend,
     folder: Path,
     *,
     drivers: Mapping[str, Driver] = DRIVERS,
     thermometer: Thermometer | None = None,
+    simulator: Simulator | None = None,
 ) -> Iterator[Finding]:
-    """Look at everything; ``folder`` is where the roll will be. ``drivers`` open live cameras."""
-    accelerated = is_accelerator(backend)
-    yield from look_at_packages(not accelerated)
+    """Look at everything; ``folder`` is where the roll will be. ``drivers`` open live cameras.
+
+    For ``simulator`` see :func:`pleinair.backends.open_painter`.
+    """
+    yield from look_at_packages(backend.overlay is None)
     yield look_at_camera(camera, drivers)
     yield look_at_model(style, bits)
-    if accelerated:
-        yield from look_at_board(backend)
-    yield look_at_engine(style, bits, backend)
+    if backend.overlay is not None:
+        yield from look_at_board(backend.overlay)
+    yield look_at_engine(style, bits, backend, simulator)
     yield look_at_folder(folder)
     yield look_at_disk(folder)
     yield look_at_clock()
@@ -94,13 +98,12 @@ def look_at_model(style: str, bits: int) -> Finding:
     return Finding("model", GOOD, f"{model.style} at {bits} bits")
 
 
-def look_at_engine(style: str, bits: int, backend: str) -> Finding:
+def look_at_engine(style: str, bits: int, backend: Backend, simulator: Simulator | None = None) -> Finding:
     """Whether the engine paints the reference's pixels here, and how fast."""
     from pleinair.models import load_model
-    from pleinair.painting.painter import open_painter
 
     try:
-        painter = open_painter(load_model(style, bits), backend)
+        painter = open_painter(load_model(style, bits), backend, simulator=simulator)
     except PleinairError as error:
         return Finding("engine", BAD, str(error), "the backend reference paints anywhere, slowly")
     frame = np.full((180, 320, 3), 128, np.uint8)

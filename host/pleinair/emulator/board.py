@@ -1,9 +1,10 @@
 """A board in software: PYNQ's own code, unmodified, drives an emulated accelerator.
 
-``--overlay emulated:FOLDER`` paints with it. The folder is a deployment, or a build, which serves without Vivado: what
-Vivado would have made is stood in for (pleinair.fpga.handoff). The accelerator computes the integer network with ONNX
-Runtime, where that is exact, or the reference. With ``simulated:BUILD`` it is the build's RTL, cycle by cycle in
-Verilator: a frame then goes from the host through PYNQ, the engines' registers and the generated hardware.
+The overlay ``emulated:FOLDER`` paints with it. The folder is a deployment, or a build that Vivado has not seen: what
+Vivado would have made is stood in for (:mod:`pleinair.fpga.handoff`). The accelerator computes the integer network with
+ONNX Runtime where that is exact, else with the reference. With ``simulated:BUILD`` a simulator that the caller gives
+computes instead (``pleinair`` gives the build's RTL, cycle by cycle in Verilator): a frame then goes from the host
+through PYNQ, the engines' registers and the generated hardware.
 
 ``$PLEINAIR_FAULTS`` (``"hang@3 memory@0"``; pleinair.emulator.fabric) makes things go wrong on the way.
 
@@ -25,14 +26,15 @@ from pynq.buffer import PynqBuffer
 from pynqmetadata.frontends import Metadata
 from pynqmetadata.views.runtime import RuntimeMetadataParser
 
-from pleinair.emulator.fabric import Compute, Fabric, Memory, Power, parse_faults
-from pleinair.emulator.stand_in import is_build, stand_in_for_build
+from pleinair.emulator.fabric import Compute, Fabric, Memory, Power, Simulator, parse_faults
+from pleinair.emulator.stand_in import stand_in_for_build
 from pleinair.engines.exact import exact_runner
 from pleinair.errors import EngineError, OptionError
+from pleinair.fpga.build_folder import is_build
 from pleinair.fpga.deployment import Deployment, read_deployment
 from pleinair.fpga.driver import Accelerator
 from pleinair.fpga.handoff import is_zynq_7000, weight_ports
-from pleinair.fpga.painter import SIMULATED
+from pleinair.fpga.overlay import SIMULATED, Overlay
 from pleinair.models import load_model
 from pleinair.network import reference
 from pleinair.network.integer import IntegerNetwork
@@ -43,13 +45,18 @@ _FIRST_DEADLINE = 3600.0
 _PS = 0xF000_0000
 #: Clock registers after power-up: PLLs at 1.5 GHz (UltraScale+) or 1 GHz (Zynq-7000), fabric clocks at 100 MHz.
 _ULTRASCALE_RESET = {
-    0xFF5E0020: 90 << 8 | 1 << 16, 0xFF5E0030: 90 << 8 | 1 << 16, 0xFD1A002C: 72 << 8,
+    0xFF5E0020: 90 << 8 | 1 << 16,
+    0xFF5E0030: 90 << 8 | 1 << 16,
+    0xFD1A002C: 72 << 8,
     **{0xFF5E00C0 + 4 * i: 1 << 24 | 1 << 16 | 15 << 8 for i in range(4)},
-}  # fmt: skip
+}
 _ZYNQ_7000_RESET = {
-    0xF8000100: 26 << 12, 0xF8000104: 21 << 12, 0xF8000108: 20 << 12, 0xF8000120: 2 << 8,
+    0xF8000100: 26 << 12,
+    0xF8000104: 21 << 12,
+    0xF8000108: 20 << 12,
+    0xF8000120: 2 << 8,
     **{0xF8000170 + 16 * i: 2 << 20 | 5 << 8 for i in range(4)},
-}  # fmt: skip
+}
 
 
 class EmulatedBuffer(PynqBuffer):  # type: ignore[misc]
@@ -157,7 +164,9 @@ class EmulatedDevice(pynq.Device):  # type: ignore[misc]
 # -- what the accelerator computes
 
 
-def _frames(run: Any, height: int, width: int) -> Compute:
+def frame_by_frame(run: Any, height: int, width: int) -> Compute:
+    """A runner of frames as what the fabric computes with: flat bytes in, flat bytes out."""
+
     def compute(data: np.ndarray) -> np.ndarray:
         painted: np.ndarray = run(data.reshape(height, width, 3))
         return painted.reshape(-1)
@@ -173,35 +182,32 @@ def integer_network(deployment: Deployment) -> Compute:
         run: Any = exact_runner(network, 1)
     except EngineError:
         run = partial(reference.run, network)
-    return _frames(run, deployment.height, deployment.width)
+    return frame_by_frame(run, deployment.height, deployment.width)
 
 
-def simulated_rtl(build: Path, deployment: Deployment) -> Compute:
-    """A build's RTL in Verilator. Raises SimulationError, StitchError."""
-    from pleinair_hw.simulate import simulation
-
-    accelerator = simulation.load(build)
-    accelerator.compile()
-    return _frames(
-        lambda frame: simulation.simulate(accelerator, frame[None]).frames[0], deployment.height, deployment.width
-    )
-
-
-def open_board(kind: str, folder: Path) -> Accelerator:
+def open_board(overlay: Overlay, simulator: Simulator | None = None) -> Accelerator:
     """The accelerator of ``emulated:FOLDER`` or ``simulated:BUILD``, not loaded yet.
 
-    Raises DeploymentError, ModelError, OptionError, SimulationError.
+    ``simulator`` opens what runs a build's hardware; only ``simulated`` needs it.
+
+    Raises DeploymentError, ModelError, OptionError, and what ``simulator`` raises.
     """
+    folder, simulated = overlay.folder, overlay.kind == SIMULATED
     faults = parse_faults(os.environ.get(FAULTS_VARIABLE, ""))
+    if simulated and simulator is None:
+        raise OptionError(f"{overlay}: needs a simulator of the build's hardware (pleinair_hw)", option="overlay")
     scratch = None
     if is_build(folder):
         scratch = tempfile.TemporaryDirectory(prefix="pleinair-emulated-")
         deployment = stand_in_for_build(folder, Path(scratch.name) / "deploy")
-    elif kind == SIMULATED:
-        raise OptionError(f"--overlay {kind}:{folder}: not a build's folder, which has the RTL")
+    elif simulated:
+        raise OptionError(f"{overlay}: not a build's folder, which has the RTL", option="overlay")
     else:
         deployment = read_deployment(folder)
-    compute = simulated_rtl(folder, deployment) if kind == SIMULATED else integer_network(deployment)
+    if simulated and simulator is not None:
+        compute = frame_by_frame(simulator(folder), deployment.height, deployment.width)
+    else:
+        compute = integer_network(deployment)
     device = EmulatedDevice(deployment, compute, Power(faults))
     # It goes when the device does.
     device.scratch = scratch

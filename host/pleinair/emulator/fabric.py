@@ -19,6 +19,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from queue import SimpleQueue
 
 import numpy as np
@@ -33,6 +34,10 @@ _GARBAGE = 0xA5
 
 #: One frame's bytes in, flat uint8, to its bytes out.
 Compute = Callable[[np.ndarray], np.ndarray]
+
+
+#: Opens a build's folder and gives what paints uint8 [H, W, 3] of the accelerator's size with the build's hardware.
+Simulator = Callable[[Path], Callable[[np.ndarray], np.ndarray]]
 
 
 class BusError(OSError):

@@ -1,72 +1,30 @@
-"""Deployment folders without Vivado, for the emulated board: all is real but the bitstream and its handoff."""
+"""Deployment folders without Vivado, for the emulated board.
+
+Everything in them is real but the bitstream and its hardware handoff, which only Vivado can make.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pleinair.documents import read_record
+from pleinair.fpga.build_folder import read_build
 from pleinair.fpga.deployment import (
     BITFILE,
     DRIVER,
-    MANIFEST,
     MODEL,
     PLATFORM,
     SETTINGS,
     Deployment,
-    DeploymentError,
     read_deployment,
     write_manifest,
-)  # fmt: skip
+)
 from pleinair.fpga.handoff import write_handoff
 from pleinair.models import CARD, FILES, find_style, read_card, read_file
-from pleinair.network.integer import BITS
 
-_BUILD_STATE = "build.json"
-_BUILD_FORMAT = "pleinair-build"
-_MAX_BUILD_STATE = 8 << 20
 _ENGINES = ("idma0", "odma0")
-
-
-@dataclass(frozen=True)
-class Build:
-    """What of a build's folder (pleinair_hw.build) a board asks for; height and width are the accelerator's frame."""
-
-    style: str
-    bits: int
-    board: str
-    clock_mhz: int
-    height: int
-    width: int
-
-
-def is_build(folder: Path) -> bool:
-    """Whether a folder is a build's and no deployment."""
-    return (folder / _BUILD_STATE).is_file() and not (folder / MANIFEST).is_file()
-
-
-def read_build(folder: Path) -> Build:
-    """A finished build's facts. Raises DeploymentError."""
-
-    def refuse(_: str) -> DeploymentError:
-        return DeploymentError(f"{folder}: not a build folder ({_BUILD_STATE} missing or damaged)")
-
-    record = read_record(folder / _BUILD_STATE, most=_MAX_BUILD_STATE, error=refuse)
-    record.check_format(_BUILD_FORMAT)
-    build = Build(
-        style=record.part("request").string("model", 4096),
-        bits=record.choice("bits", BITS),
-        board=record.string("board"),
-        clock_mhz=round(record.number("clock_mhz", 1, 10_000)),
-        height=record.whole("height", 1, 1 << 16),
-        width=record.whole("width", 1, 1 << 16),
-    )
-    if record.values.get("state") != "complete":
-        raise DeploymentError(f"{folder}: the build was interrupted; run it again")
-    return build
 
 
 def settings(height: int, width: int, clock_mhz: int, writeable: bool) -> dict[str, Any]:
@@ -78,9 +36,13 @@ def settings(height: int, width: int, clock_mhz: int, writeable: bool) -> dict[s
         shapes[f"{end}shape_folded"] = shapes[f"{end}shape_packed"] = [[1, height, width, 1, 3]]
     shapes.update(num_inputs=1, num_outputs=1, number_of_external_weights=0, external_weights_input_shapes={})
     information = {
-        "driver_type": DRIVER, "platform": PLATFORM, "io_shape_dict": shapes, "external_weights": False,
-        "runtime_weights": writeable, "fclk_mhz": float(clock_mhz),
-    }  # fmt: skip
+        "driver_type": DRIVER,
+        "platform": PLATFORM,
+        "io_shape_dict": shapes,
+        "external_weights": False,
+        "runtime_weights": writeable,
+        "fclk_mhz": float(clock_mhz),
+    }
     return {"driver_information": information, "experiment_information": {}}
 
 
@@ -115,9 +77,14 @@ def stand_in(
 
 
 def stand_in_for_build(build: Path, folder: Path) -> Deployment:
-    """The same for a build for which there was no Vivado. Raises DeploymentError, ModelError, OSError."""
+    """Write a deployment folder for a build that Vivado has not seen. Raises DeploymentError, ModelError, OSError."""
     facts = read_build(build)
     return stand_in(
-        folder, find_style(facts.style), facts.bits, board=facts.board, clock_mhz=facts.clock_mhz,
-        height=facts.height, width=facts.width,
-    )  # fmt: skip
+        folder,
+        find_style(facts.model),
+        facts.bits,
+        board=facts.board,
+        clock_mhz=round(facts.clock_mhz),
+        height=facts.height,
+        width=facts.width,
+    )

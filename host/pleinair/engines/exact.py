@@ -8,6 +8,7 @@ that is exact is taken; an engine without one is refused.
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import threading
 from collections import OrderedDict
@@ -52,12 +53,17 @@ _Compiled = OrderedDict[tuple[int, int, Window], tuple[Program, Callable[[np.nda
 class EngineRunner:
     """A network on an engine, for pieces of any size, multiples of the network's stride.
 
-    Several threads may paint at once: engines are not made for that, so each thread has programs of its own.
+    Several threads may paint at once. Engines are not made for that, so each call takes a set of programs for itself
+    and puts it back afterwards.
     """
 
-    def __init__(self, network: IntegerNetwork, engine: Engine) -> None:
-        self.network, self.engine = network, engine
-        self._threads = threading.local()
+    def __init__(
+        self, network: IntegerNetwork, engine: Engine, again: Callable[[int], EngineRunner] | None = None
+    ) -> None:
+        """``again`` opens the same network on the same library with another number of threads."""
+        self.network, self.engine, self._again = network, engine, again
+        self._idle: list[_Compiled] = []
+        self._lock = threading.Lock()
 
     @property
     def name(self) -> str:
@@ -68,32 +74,47 @@ class EngineRunner:
         """uint8 [H, W, 3] to the same shape."""
         return self.window(image, Window(0, 0, *image.shape[:2]))
 
+    def with_threads(self, threads: int) -> EngineRunner:
+        """The same network on the same library, computed with so many threads and checked again. Raises EngineError."""
+        if self._again is None:
+            raise ValueError("this runner was not made by exact_runner")
+        return self._again(threads)
+
     def window(self, piece: np.ndarray, window: Window) -> np.ndarray:
         """The window's pixels of the painted piece: uint8 [H, W, 3] to the window's shape."""
-        height, width, _ = piece.shape
+        with self._programs() as compiled:
+            program, run = self._program(compiled, piece.shape[0], piece.shape[1], window)
+            return window.within(program.paints).of(run(program.reads.of(piece)))
+
+    def _program(
+        self, compiled: _Compiled, height: int, width: int, window: Window
+    ) -> tuple[Program, Callable[[np.ndarray], np.ndarray]]:
+        """The program for pieces of this size, from ``compiled`` or made anew."""
         key = height, width, window
-        compiled = self._compiled()
         if key not in compiled:
             program = lower(self.network, height, width, window, least_outputs=self.engine.least_outputs)
             while len(compiled) >= _KEPT:
                 compiled.popitem(last=False)
             compiled[key] = program, self.engine.compile(program)
         compiled.move_to_end(key)
-        program, run = compiled[key]
-        return window.within(program.paints).of(run(program.reads.of(piece)))
+        return compiled[key]
 
-    def _compiled(self) -> _Compiled:
-        """This thread's programs, the latest used last."""
-        if not hasattr(self._threads, "compiled"):
-            self._threads.compiled = OrderedDict()
-        compiled: _Compiled = self._threads.compiled
-        return compiled
+    @contextlib.contextmanager
+    def _programs(self) -> Iterator[_Compiled]:
+        """A set of programs, the latest used last, that nobody else has meanwhile."""
+        with self._lock:
+            compiled = self._idle.pop() if self._idle else OrderedDict()
+        try:
+            yield compiled
+        finally:
+            with self._lock:
+                self._idle.append(compiled)
 
 
 def check_engine(name: str) -> None:
     """Raise OptionError for a name that is no engine's."""
     if name != AUTO and name not in ENGINES:
-        raise OptionError(f"--engine {name!r}: choose from {AUTO}, {', '.join(ENGINES)}")
+        raise OptionError(f"{name!r}: choose from {AUTO}, {', '.join(ENGINES)}", option="engine")
 
 
 def installed_engines(wide: bool = False) -> list[str]:
@@ -179,18 +200,25 @@ def differing(network: IntegerNetwork, run: Runner, image: np.ndarray) -> int:
     return int((run(image) != reference.run(network, image)).sum())
 
 
-def _wrong(network: IntegerNetwork, engine: Engine) -> int:
-    """Values that an engine paints differently: of a whole picture, and of a window, which is computed otherwise."""
-    reach = round_up(network.halo, network.stride)
-    side = 2 * reach + 16
-    image = check_image(side)
-    wanted = reference.run(network, image)
-    runner = EngineRunner(network, engine)
-    inner = Window(reach, reach, side - reach, side - reach)
-    return sum(
-        int((runner.window(image, window) != window.of(wanted)).sum())
-        for window in (Window(0, 0, side, side), inner)
-    )  # fmt: skip
+class Yardstick:
+    """What a network and the worst of its shape must paint, computed once and compared with any number of engines."""
+
+    def __init__(self, network: IntegerNetwork) -> None:
+        reach = round_up(network.halo, network.stride)
+        side = 2 * reach + 16
+        self._image = check_image(side)
+        # A window is computed otherwise than a whole picture.
+        self._windows = (Window(0, 0, side, side), Window(reach, reach, side - reach, side - reach))
+        self._wanted = [(n, reference.run(n, self._image)) for n in (worst_case(network), network)]
+
+    def wrong(self, engine: Engine) -> int:
+        """How many values an engine paints differently, with either network, whole and in a window."""
+        wrong = 0
+        for network, wanted in self._wanted:
+            runner = EngineRunner(network, engine)
+            for window in self._windows:
+                wrong += int((runner.window(self._image, window) != window.of(wanted)).sum())
+        return wrong
 
 
 def exact_runner(network: IntegerNetwork, threads: int = 0, engine: str = DEFAULT_ENGINE) -> EngineRunner:
@@ -199,30 +227,32 @@ def exact_runner(network: IntegerNetwork, threads: int = 0, engine: str = DEFAUL
     ``threads`` 0 means every core; ``engine`` "auto" the one that `pleinair bench` found fastest here. Raises
     EngineError when the engine is not installed or nowhere exact, OptionError for an unknown one.
     """
-    if engine == AUTO:
-        return _automatic(network, threads)
-    check_engine(engine)
-    if network.wide and engine not in WIDE_ENGINES:
-        raise EngineError(f"--engine {engine}: paints up to 8 bits; for more there is {', '.join(WIDE_ENGINES)}")
-    if not runs_here(engine):
-        raise EngineError(
-            f"--engine {engine}: not on {platform.machine()}; try one of {', '.join(installed_engines())}"
-        )
-    hardest = worst_case(network)
-    found = []
-    for variant in _variants(engine, threads):
-        wrong = _wrong(hardest, variant) + _wrong(network, variant)
-        if wrong == 0:
-            return EngineRunner(network, variant)
-        found.append(f"{variant.name}: {wrong} values differ")
-    raise EngineError(f"--engine {engine}: not exact on this machine ({'; '.join(found)}); use --backend reference")
-
-
-def _automatic(network: IntegerNetwork, threads: int) -> EngineRunner:
+    yardstick = Yardstick(network)
+    if engine != AUTO:
+        return _exact(network, threads, engine, yardstick)
     fastest = engine_memory.remembered(network, threads)
     if fastest in installed_engines(network.wide):
-        try:
-            return exact_runner(network, threads, fastest)
-        except EngineError:
-            pass  # the machine has changed since
-    return exact_runner(network, threads)
+        with contextlib.suppress(EngineError):  # the machine may have changed since
+            return _exact(network, threads, fastest, yardstick)
+    return _exact(network, threads, DEFAULT_ENGINE, yardstick)
+
+
+def _exact(network: IntegerNetwork, threads: int, engine: str, yardstick: Yardstick) -> EngineRunner:
+    check_engine(engine)
+    if network.wide and engine not in WIDE_ENGINES:
+        raise EngineError(
+            f"{engine}: paints up to 8 bits; for more there is {', '.join(WIDE_ENGINES)}", option="engine"
+        )
+    if not runs_here(engine):
+        raise EngineError(
+            f"{engine}: not on {platform.machine()}; try one of {', '.join(installed_engines())}", option="engine"
+        )
+    found = []
+    for variant in _variants(engine, threads):
+        wrong = yardstick.wrong(variant)
+        if wrong == 0:
+            return EngineRunner(network, variant, lambda fewer: _exact(network, fewer, engine, yardstick))
+        found.append(f"{variant.name}: {wrong} values differ")
+    raise EngineError(
+        f"{engine}: not exact on this machine ({'; '.join(found)}); use the backend reference", option="engine"
+    )

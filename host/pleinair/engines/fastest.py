@@ -1,4 +1,4 @@
-"""Which engine was the fastest exact one on this machine: what ``pleinair bench`` found, for ``--engine auto``.
+"""Which engine was the fastest exact one on this machine: what ``pleinair bench`` found, for the engine "auto".
 
 ``$XDG_CACHE_HOME/pleinair/engines.json`` (``~/.cache`` by default) is ``{"format": "pleinair-engines", "version": 1,
 "fastest": {KEY: ENGINE}}``, the latest entry last. A KEY names all that the answer depends on: processor and board,

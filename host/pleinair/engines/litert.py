@@ -43,7 +43,9 @@ class LitertEngine:
             import ai_edge_litert
             from ai_edge_litert import interpreter  # noqa: F401
         except ImportError as error:
-            raise EngineError("--engine litert needs ai-edge-litert: pip install 'pleinair[litert]'") from error
+            raise EngineError(
+                "litert needs ai-edge-litert: pip install '.[litert]' from a checkout", option="engine"
+            ) from error
         self.name = f"LiteRT {ai_edge_litert.__version__}"
         self._threads = threads or cores()
 
@@ -93,7 +95,7 @@ def _quiet() -> Iterator[None]:
 def build(program: Program) -> bytes:
     """The TensorFlow Lite file's bytes: int8, the pixels minus 128, in and out. Raises EngineError above 8 bits."""
     if program.wide:
-        raise EngineError("--engine litert: paints with networks of up to 8 bits, and this one has more")
+        raise EngineError("litert: paints with networks of up to 8 bits, and this one has more", option="engine")
     graph = _Graph(2.0 ** (1 - program.bits))
     values: list[_Value] = []
     for o in program.operations:

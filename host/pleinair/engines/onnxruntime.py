@@ -18,6 +18,9 @@ from pleinair.engines import onnxruntime_wide as ort_wide
 from pleinair.engines.lowering import LEAST_OUTPUTS, Convolve, Double, Input, Join, Program, Unblock, View
 from pleinair.errors import EngineError
 from pleinair.machine import cores
+from pleinair.network.floating import FloatNetwork
+from pleinair.network.integer import IntegerNetwork
+from pleinair.network.onnx import build_onnx
 
 _MICROSOFT = "com.microsoft"
 
@@ -66,7 +69,7 @@ def version() -> str:
         import onnx  # noqa: F401
         import onnxruntime
     except ImportError as error:
-        raise EngineError(f"--backend cpu needs {error.name}: pip install 'pleinair[cpu]'") from error
+        raise EngineError(f"cpu needs {error.name}: pip install '.[cpu]' from a checkout", option="backend") from error
     return f"ONNX Runtime {onnxruntime.__version__}"
 
 
@@ -203,3 +206,20 @@ class Graph:
         one, zero, middle = self.scale(0), self.constant(np.uint8(0)), self.constant(np.uint8(128))
         y = self.add("QLinearAdd", [self.crop(trunk, o), one, zero, branch, one, middle, one, zero], _MICROSOFT)
         return self.clip(y, 0, o.high)
+
+
+class OnnxRunner:
+    """A network's interchange graph (:mod:`pleinair.network.onnx`) in ONNX Runtime. ``threads`` 0 means every core."""
+
+    def __init__(
+        self, network: IntegerNetwork | FloatNetwork, threads: int = 0, optimise: bool = True, wide_sums: bool = False
+    ) -> None:
+        """Raises EngineError when onnxruntime or onnx is not installed."""
+        version()
+        self._session = open_session(build_onnx(network), threads, None, optimise, wide_sums)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """uint8 [H, W, 3], multiples of the stride, to the same shape."""
+        (out,) = self._session.run(None, {"x": np.ascontiguousarray(image)[None]})
+        painted: np.ndarray = out[0]
+        return painted

@@ -54,18 +54,20 @@ class OpenVinoEngine:
         try:
             openvino = _openvino()
         except ImportError as error:
-            raise EngineError(f"--engine openvino needs {error.name}: pip install 'pleinair[openvino]'") from error
+            raise EngineError(
+                f"openvino needs {error.name}: pip install '.[openvino]' from a checkout", option="engine"
+            ) from error
         self.name = f"OpenVINO {openvino.__version__.split('-')[0]} ({variant.name})"
         self._threads, self._variant = threads or cores(), variant
 
     def compile(self, program: Program) -> Callable[[np.ndarray], np.ndarray]:
-        """See :class:`pleinair.engines.exact.Engine`. Raises EngineError for more than 8 bits, or where OpenVINO gives up."""
+        """See :class:`pleinair.engines.exact.Engine`. Raises EngineError above 8 bits, or where OpenVINO gives up."""
         model = build(program, self._variant)
         try:
             request = compiled(model, self._threads).create_infer_request()
         except RuntimeError as error:  # a processor it has no kernels for, a package without its CPU plugin
             reason = str(error).strip().splitlines()[-1]
-            raise EngineError(f"--engine openvino: {self.name} cannot run here ({reason})") from error
+            raise EngineError(f"openvino: {self.name} cannot run here ({reason})", option="engine") from error
         entry, shape = request.get_input_tensor().data, program.paints.shape
 
         def run(pixels: np.ndarray) -> np.ndarray:
@@ -104,7 +106,7 @@ def build(program: Program, variant: Variant = VARIANTS[0]) -> Any:
     """The openvino.Model: ``x`` uint8 [1, h, w, 3] to uint8 [1, h, w, 3]. Raises EngineError above 8 bits."""
     if program.wide:
         bits = max(program.bits, *(c.weight_bits for c in program.convolutions()))
-        raise EngineError(f"--engine openvino paints with networks of 4 and 8 bits, this one has {bits}")
+        raise EngineError(f"openvino paints with networks of 4 and 8 bits, this one has {bits}", option="engine")
     graph = _Graph(program, variant)
     x = graph.ops.parameter([1, *program.reads.shape], np.uint8, name="x")
     values: list[Any] = []

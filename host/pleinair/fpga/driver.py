@@ -112,11 +112,12 @@ def import_pynq() -> Any:
         import pynq
     except ImportError as error:
         raise EngineError(
-            f"--backend fpga needs {error.name}: run it on a PYNQ board, as root in PYNQ's own environment "
-            "(/usr/local/share/pynq-venv); for an emulated board, pip install pynq where NumPy is below 2"
+            f"fpga needs {error.name}: run it on a PYNQ board, as root in PYNQ's own environment "
+            "(/usr/local/share/pynq-venv); for an emulated board, pip install pynq where NumPy is below 2",
+            option="backend",
         ) from error
     except Exception as error:  # on a board pynq talks to the hardware when it is imported
-        raise EngineError(f"--backend fpga: pynq does not start: {' '.join(str(error).split())}") from error
+        raise EngineError(f"fpga: pynq does not start: {' '.join(str(error).split())}", option="backend") from error
     return pynq
 
 
@@ -138,14 +139,15 @@ class Accelerator:
         self._pynq = import_pynq()
         if is_zynq_7000(deployment.bitfile.with_suffix(".hwh")) and int(self._pynq.__version__.split(".")[0]) >= 4:
             raise EngineError(
-                f"--backend fpga: the overlay for {deployment.board} is of a Zynq-7000, which pynq "
-                f"{self._pynq.__version__} cannot load; PYNQ 3.1 can"
+                f"fpga: the overlay for {deployment.board} is of a Zynq-7000, which pynq "
+                f"{self._pynq.__version__} cannot load; PYNQ 3.1 can",
+                option="backend",
             )
         if device is None:
             try:
                 device = self._pynq.Device.active_device
             except Exception as error:
-                raise EngineError(f"--backend fpga: pynq finds no board here: {error}") from error
+                raise EngineError(f"fpga: pynq finds no board here: {error}", option="backend") from error
         self.device = device
         self._slots: list[_Slot] = []
         self._running: int | None = None

@@ -22,8 +22,8 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from pleinair.emulator.stand_in import is_build, read_build
 from pleinair.errors import OptionError, OutputError
+from pleinair.fpga.build_folder import is_build, read_build
 from pleinair.fpga.deployment import Deployment, DeploymentError, read_deployment
 
 ROOT = "pleinair"
@@ -108,7 +108,7 @@ def find_deployment(folder: Path) -> Deployment:
             read_build(folder)
             raise OptionError(
                 f"{folder}: the build has no deployment folder, which needs Vivado (see docs/vivado.md); "
-                f"without, paint with --overlay emulated:{folder}"
+                f"without, paint with the overlay emulated:{folder}"
             )
         folder = folder / "deploy"
     return read_deployment(folder)
@@ -176,11 +176,11 @@ def instructions(file: Path, address: str = "xilinx@pynq") -> str:
 def send(data: bytes, address: str) -> None:
     """Unpack a package in the home of ``user@board``, by ssh. Raises OptionError, OutputError."""
     if not address or address.startswith("-") or any(c.isspace() for c in address):
-        raise OptionError(f"--to {address!r}: must be USER@BOARD")
+        raise OptionError(f"{address!r}: must be USER@BOARD", option="to")
     ssh = shutil.which("ssh")
     if ssh is None:
-        raise OutputError("--to needs ssh, which was not found; give --out FILE and copy that")
+        raise OutputError("needs ssh, which was not found; write the package to a file and copy that", option="to")
     done = subprocess.run([ssh, "--", address, "tar -xzf -"], input=data, stderr=subprocess.PIPE, check=False)
     if done.returncode:
         said = " ".join(done.stderr.decode(errors="replace").split()) or f"status {done.returncode}"
-        raise OutputError(f"--to {address}: {said}")
+        raise OutputError(f"{address}: {said}", option="to")

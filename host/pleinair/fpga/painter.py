@@ -1,39 +1,29 @@
 """Painting with an accelerator: any frame, in tiles of its built size, two buffers in flight, and no frame lost.
 
-``fpga:OVERLAY`` names it among painters' backends, ``fpga+cpu:OVERLAY`` and ``fpga+reference:OVERLAY`` with a fallback.
-OVERLAY is a deployment folder, ``emulated:FOLDER`` or ``simulated:BUILD`` (pleinair.emulator.board).
-
-An overlay paints one network. Its model must be the one asked for, to the byte; and before the first frame, and after
-every mishap, the accelerator paints a picture of noise in either slot, of which two corners are compared with the
-reference. When a tile fails, the overlay is loaded anew and what was in flight is painted again; when that does not
+An overlay paints one network, so its model must be the one that is asked for, to the byte. Before the first frame, and
+after every mishap, the accelerator paints a picture of noise in each slot, and a corner of each is compared with the
+reference. When a tile fails, the overlay is loaded anew and the tiles in flight are painted again. When that does not
 help, the fallback paints, and the accelerator is tried again after a while.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pleinair.emulator.stand_in import is_build, read_build
-from pleinair.errors import ImageError, ModelError, OptionError
-from pleinair.fpga.deployment import Deployment, read_deployment
-from pleinair.fpga.driver import SLOTS, Accelerator, AcceleratorError, import_pynq
-from pleinair.models import Model, read_card, styles
+from pleinair.errors import ImageError, OptionError
+from pleinair.fpga.driver import SLOTS, Accelerator, AcceleratorError
+from pleinair.models import Model
 from pleinair.network import reference
 from pleinair.network.integer import IntegerNetwork
-from pleinair.painting.painter import BACKENDS, NetworkPainter, check_frame, open_painter
+from pleinair.painting.painter import NetworkPainter, Painter, checked_frame
 from pleinair.painting.tiles import Span, add_margin, plan, round_up
 
-BACKEND = "fpga"
-#: Overlays that are no board's, and what they compute with: the integer network, or a build's RTL in Verilator.
-EMULATED, SIMULATED = "emulated", "simulated"
 #: How often the overlay is loaded anew for one frame, or for one opening, before it is given up.
 ATTEMPTS = 3
 #: Seconds for which the fallback paints before the accelerator is tried again: at first, and at most.
@@ -65,14 +55,37 @@ class _Job:
         self.slot = -1
 
 
+class _Clock:
+    """Adds up the seconds, and this thread's processor seconds, of what is done inside it."""
+
+    def __init__(self) -> None:
+        self._seconds = self._computed = self._began = self._began_computing = 0.0
+
+    def __enter__(self) -> None:
+        self._began, self._began_computing = time.monotonic(), time.thread_time()
+
+    def __exit__(self, *_: object) -> None:
+        self._seconds += time.monotonic() - self._began
+        self._computed += time.thread_time() - self._began_computing
+
+    def taken(self) -> tuple[float, float]:
+        """Both since this was last asked."""
+        taken = self._seconds, self._computed
+        self._seconds = self._computed = 0.0
+        return taken
+
+
 class AcceleratorPainter(NetworkPainter):
     """See this file's description."""
 
-    def __init__(self, model: Model, accelerator: Accelerator, fallback: NetworkPainter | None = None) -> None:
-        """Takes both over: closing the painter closes them. Raises AcceleratorError unless there is a fallback."""
+    def __init__(self, model: Model, accelerator: Accelerator, fallback: Painter | None = None) -> None:
+        """``fallback`` is an open painter of the same model. Closing this painter closes it and the accelerator.
+
+        Raises OptionError for a float network, AcceleratorError when nothing paints and there is no fallback.
+        """
         network = model.network
         if not isinstance(network, IntegerNetwork):
-            raise OptionError(f"--backend {BACKEND}: the float network has no accelerator")
+            raise OptionError("fpga: the float network has no accelerator", option="backend")
         board = accelerator.deployment.board + (" (emulated)" if accelerator.emulated else "")
         name = f"{board} accelerator of {accelerator.width}x{accelerator.height}"
         if fallback is not None:
@@ -101,24 +114,43 @@ class AcceleratorPainter(NetworkPainter):
         return painting
 
     def paint_each(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Paint frames in order; while one computes, the next is prepared, so it reads one frame ahead."""
+        """See :class:`~pleinair.painting.painter.Painter`.
+
+        While one tile computes, the next is prepared, also across frames, so this reads one frame ahead.
+        """
+        source = iter(frames)
         pictures: deque[_Picture] = deque()
+        failure: Exception | None = None
+        clock = _Clock()
         try:
-            for frame in frames:
-                if self._run is None:
-                    raise RuntimeError("the painter is closed")
-                check_frame(frame)
-                picture = self._prepare(frame)
+            while True:
+                try:
+                    frame = checked_frame(next(source))
+                    if self._run is None:
+                        raise RuntimeError("the painter is closed")
+                    with clock:
+                        picture = self._prepare(frame)
+                except StopIteration:
+                    break
+                except Exception as error:
+                    failure = error
+                    break
                 pictures.append(picture)
-                for row, column in picture.tiles:
-                    if picture.missing:
-                        self._push(_Job(picture, row, column))
+                with clock:
+                    for row, column in picture.tiles:
+                        if picture.missing:
+                            self._push(_Job(picture, row, column))
                 while pictures and not pictures[0].missing:
+                    self.spent = self.spent.plus(*clock.taken())
                     yield pictures.popleft().canvas
             while pictures:
-                while pictures[0].missing:
-                    self._attempt(self._land)
+                with clock:
+                    while pictures[0].missing:
+                        self._attempt(self._land)
+                self.spent = self.spent.plus(*clock.taken())
                 yield pictures.popleft().canvas
+            if failure is not None:
+                raise failure
         finally:
             # Whoever stops listening, or an error: the next frame finds empty slots.
             self._abandon()
@@ -302,94 +334,3 @@ def _corners(network: IntegerNetwork, height: int, width: int) -> list[tuple[sli
         (slice(0, right_rows), slice(0, right_columns), first[:right_rows, :right_columns]),
         (bottom, right, last[rows - right_rows :, columns - right_columns :]),
     ]
-
-
-# -- opening
-
-
-def parse_overlay(overlay: str) -> tuple[str, Path]:
-    """Kind (``emulated``, ``simulated``, or nothing for a board's own) and folder."""
-    kind, colon, name = overlay.partition(":")
-    return (kind, Path(name)) if colon and kind in (EMULATED, SIMULATED) else ("", Path(overlay))
-
-
-def backend_name(overlay: str, fallback: str | None) -> str:
-    """The backend that :func:`open_accelerator_painter` opens, with an absolute path. Raises OptionError."""
-    if fallback is not None and fallback not in BACKENDS:
-        raise OptionError(f"--fallback {fallback!r}: choose from {', '.join(BACKENDS)}")
-    kind, folder = parse_overlay(overlay)
-    name = f"{kind}:{folder.absolute()}" if kind else str(folder.absolute())
-    return f"{BACKEND}+{fallback}:{name}" if fallback else f"{BACKEND}:{name}"
-
-
-def is_accelerator(backend: str) -> bool:
-    """Whether a backend's name is of this kind."""
-    return backend.partition(":")[0].partition("+")[0] == BACKEND and ":" in backend
-
-
-def _network_sha256(folder: Path, bits: int) -> tuple[str, dict[str, Any]]:
-    card = read_card(folder)
-    entry = card["networks"].get(str(bits), {})
-    return str(entry.get("sha256", {}).get("network")), card
-
-
-def check_model(deployment: Deployment, model: Model) -> None:
-    """Raise OptionError unless the overlay paints just this model: its network, margin and grain."""
-    found, card = _network_sha256(deployment.model, deployment.bits)
-    asked, _ = _network_sha256(model.folder, model.bits)
-    if deployment.bits != model.bits or found != asked:
-        raise OptionError(
-            f"--overlay {deployment.folder}: paints {deployment.style} at {deployment.bits} bits, network "
-            f"{found[:12]}, not {model.style} at {model.bits} bits, network {asked[:12]}"
-        )
-    for key, value in (("margin", model.margin), ("grain", model.grain)):
-        if card[key] != value:
-            raise OptionError(
-                f"--overlay {deployment.folder}: built for a {key} of {card[key]}, {model.style} has {value}"
-            )
-
-
-def overlay_style(overlay: str) -> tuple[str, int]:
-    """What an overlay paints: style (a name that is known, or a model's folder) and bits.
-
-    Raises DeploymentError, ModelError.
-    """
-    kind, folder = parse_overlay(overlay)
-    if kind and is_build(folder):
-        build = read_build(folder)
-        return build.style, build.bits
-    deployment = read_deployment(folder)
-    known = styles().get(deployment.style)
-    if known is not None:
-        with contextlib.suppress(ModelError):
-            if _network_sha256(known, deployment.bits)[0] == _network_sha256(deployment.model, deployment.bits)[0]:
-                return deployment.style, deployment.bits
-    return str(deployment.model.resolve()), deployment.bits
-
-
-def open_accelerator(overlay: str) -> Accelerator:
-    """The accelerator that an overlay's name names, not loaded yet. Raises DeploymentError, EngineError."""
-    kind, folder = parse_overlay(overlay)
-    if not kind:
-        return Accelerator(read_deployment(folder), load=False)
-    import_pynq()
-    from pleinair.emulator.board import open_board
-
-    return open_board(kind, folder)
-
-
-def open_accelerator_painter(model: Model, backend: str, threads: int = 0) -> AcceleratorPainter:
-    """The painter of a model on ``fpga[+FALLBACK]:OVERLAY``.
-
-    Raises OptionError (another model's overlay), DeploymentError, EngineError, AcceleratorError.
-    """
-    kind, _, overlay = backend.partition(":")
-    fallback = kind.partition("+")[2]
-    accelerator = open_accelerator(overlay)
-    try:
-        check_model(accelerator.deployment, model)
-        other = open_painter(model, fallback, threads) if fallback else None
-        return AcceleratorPainter(model, accelerator, other)
-    except BaseException:
-        accelerator.close()
-        raise

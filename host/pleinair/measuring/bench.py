@@ -39,8 +39,8 @@ The file of ``--json`` is one object; lengths in pixels, numbers of bytes and 10
 - ``profiles``: {threads: {``ms``, ``runs``, ``pieces``, ``operators``, ``nodes``}} of the graph in ONNX Runtime, for
   one of so many pieces of the frame; the last two are lists of ``operator``, ``name``, ``ms``, ``share``, ``nodes``.
   Empty unless asked for, as the next ones are.
-- ``pipelines``: {threads: figures of pleinair.measuring.bench_pipeline}: the stages of a film, and it end to end against
-  painting.
+- ``pipelines``: {threads: figures of pleinair.measuring.bench_pipeline}: the stages of a film, and the whole film
+  against painting alone.
 - ``large``: ``size``, ``engine``, ``threads``, ``peak_bytes``, ``opened_bytes`` (before the frame), ``seconds``;
   whether it has the ``same_pixels`` as ``other`` ("untiled", or "in smaller tiles" where there is too little memory
   for that) and ``other_peak_bytes``; or null.
@@ -63,6 +63,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from pleinair.backends import open_painter
 from pleinair.engines import fastest as engine_memory
 from pleinair.engines.exact import EngineRunner, check_image, exact_runner, installed_engines, worst_case
 from pleinair.engines.lowering import Program, lower
@@ -76,7 +77,7 @@ from pleinair.measuring.timing import Report, measure
 from pleinair.models import Model, load_model
 from pleinair.network.floating import FLOAT_BITS
 from pleinair.network.integer import IntegerNetwork
-from pleinair.painting.painter import TILE_PIXELS, NetworkPainter, open_painter, share_threads
+from pleinair.painting.painter import TILE_PIXELS, NetworkPainter, share_threads
 from pleinair.painting.tiles import Window, paint_tiled
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ def profile(model: Model, size: tuple[int, int], threads: int, runs: int) -> Pro
     from pleinair.engines import onnxruntime as ort_engine
 
     assert isinstance(model.network, IntegerNetwork)
-    with closing(open_painter(model, "cpu", threads, engine="onnxruntime")) as painter:
+    with closing(open_painter(model, "cpu:onnxruntime", threads)) as painter:
         ledger = _ledger(painter, size)
     program = ledger.program(ledger.programs.most_common(1)[0][0])
     engine = exact_runner(model.network, threads, "onnxruntime").engine
@@ -276,8 +277,8 @@ class Examiner:
         """The engine's painter of the model, where no value differs."""
         own, worst = self._models
         try:
-            painter = open_painter(own, "cpu", threads, engine=engine)
-            with closing(open_painter(worst, "cpu", threads, engine=engine)) as other:
+            painter = open_painter(own, f"cpu:{engine}", threads)
+            with closing(open_painter(worst, f"cpu:{engine}", threads)) as other:
                 paintings = [painter.paint(self._image), other.paint(self._image)]
         except EngineError as error:
             return Refusal(engine, threads, str(error))
@@ -440,7 +441,7 @@ def measure_pipeline(
     from pleinair.measuring import bench_pipeline
 
     each, at_once = share_threads("cpu", threads, size)
-    with closing(open_painter(model, "cpu", each, engine=engine)) as painter:
+    with closing(open_painter(model, f"cpu:{engine}", each)) as painter:
         return bench_pipeline.measure_pipeline([painter] * at_once, size, frames, report)
 
 

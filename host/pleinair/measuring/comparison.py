@@ -1,7 +1,8 @@
 """``pleinair compare``: bits against backends for one style, every figure with how it was come by.
 
-On this machine everything is timed in one run: in turns (:mod:`pleinair.measuring.timing`), for each number of threads in
-a process of its own, as libraries size their pools when they start. Boards are planned (``hw/``), simulated (the report
+On this machine everything is timed in one run: in turns (:mod:`pleinair.measuring.timing`), for each number of
+threads in a process of its own, as libraries size their pools when they start. Boards are planned (``hw/``), simulated
+(the report
 of a build that `pleinair simulate` ran), or measured elsewhere (what `pleinair bench --json` wrote there).
 """
 
@@ -172,15 +173,15 @@ def _engine_subjects(
     request: Request, bits: Sequence[int], threads: int, stack: ExitStack, left_out: list[str]
 ) -> Iterator[_Subject]:
     """Every installed engine at every integer width, the float network in ONNX Runtime."""
+    from pleinair.backends import open_painter
     from pleinair.engines.exact import installed_engines
-    from pleinair.painting.painter import open_painter
 
     for width in bits:
         model = load_model(request.style, width)
         for engine in installed_engines() if width != FLOAT_BITS else [DEFAULT_ENGINE]:
             label = ENGINE_NAMES.get(engine, engine)
             try:
-                painter = stack.enter_context(closing(open_painter(model, "cpu", threads, engine=engine)))
+                painter = stack.enter_context(closing(open_painter(model, f"cpu:{engine}", threads)))
             except EngineError as error:
                 left_out.append(f"{label} at {width_name(width)}: {error}")
                 continue
@@ -260,7 +261,7 @@ def time_here(
 
 
 def _time_reference(request: Request, bits: int, frame: np.ndarray, machine: Machine, say: Progress) -> Row:
-    from pleinair.painting.painter import open_painter
+    from pleinair.backends import open_painter
 
     say(f"{REFERENCE}, once", 0, 1)
     model = load_model(request.style, bits)

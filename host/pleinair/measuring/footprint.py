@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from pleinair.backends import open_painter
 from pleinair.errors import EngineError, PleinairError
 from pleinair.images import MAX_PIXELS
 from pleinair.machine import kernel_bytes
 from pleinair.models import Model, load_model
-from pleinair.painting.painter import TILE_PIXELS, open_painter, share_threads
+from pleinair.painting.painter import TILE_PIXELS, share_threads
 
 _ROOT = Path(__file__).resolve().parents[2]
 #: Tiles of so many pixels are the whole frame, whatever an engine's share of them is.
@@ -80,7 +81,7 @@ def _paint(job: dict[str, Any]) -> dict[str, Any]:
     model = load_model(job["style"], job["bits"])
     frame = noise(*job["size"])
     tile_pixels = job["tile_pixels"] or TILE_PIXELS
-    with closing(open_painter(model, "cpu", job["threads"], tile_pixels, job["engine"])) as painter:
+    with closing(open_painter(model, f"cpu:{job['engine']}", job["threads"], tile_pixels=tile_pixels)) as painter:
         opened = peak_bytes()
         began = time.perf_counter()
         painting = painter.paint(frame)
@@ -96,7 +97,7 @@ def _film(job: dict[str, Any]) -> dict[str, Any]:
     model = load_model(job["style"], job["bits"])
     width, height = job["size"]
     threads, at_once = share_threads("cpu", job["threads"], (width, height))
-    with closing(open_painter(model, "cpu", threads, engine=job["engine"])) as painter:
+    with closing(open_painter(model, f"cpu:{job['engine']}", threads)) as painter:
         figures = measure_pipeline([painter] * at_once, (width, height), job["frames"])
         return {"peak_bytes": peak_bytes(), "seconds": figures.frames / figures.pipeline_fps}
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from pleinair.backends import open_painter
 from pleinair.errors import OptionError
 from pleinair.images import write_bytes
 from pleinair.measuring.footprint import film_alone, noise
 from pleinair.measuring.timing import Report, measure
 from pleinair.models import Model
-from pleinair.painting.painter import open_painter
 
 #: Frames of 0.25, 1, 4 and 12 megapixels, 4:3; widths and heights.
 FRAME_SIZES = ((576, 432), (1152, 864), (2304, 1728), (4000, 3000))
@@ -60,7 +60,7 @@ def measure_scaling(
 
     Raises EngineError, OutputError.
     """
-    with closing(open_painter(model, "cpu", threads, engine=engine)) as painter:
+    with closing(open_painter(model, f"cpu:{engine}", threads)) as painter:
         calls: dict[str, Callable[[], object]] = {
             f"{width}x{height}": partial(painter.paint, noise(width, height)) for width, height in sizes
         }

@@ -1,73 +1,215 @@
-"""Painters: a frame in, the same frame painted out. All give the same pixels of an integer network.
+"""Painters: a frame in, the same frame painted out.
 
-``reference`` runs the network in NumPy, ``cpu`` in an engine's int8 kernels (pleinair.engines.exact), which checks itself
-against the reference before its first frame.
-
-The float network (``--bits 32``) is there for comparison: it has no such check, and its painters may differ from
-each other, and from machine to machine, by a grey level; their names say so.
+All painters of an integer network paint the same pixels, whatever they compute with. Which one paints is chosen in
+:mod:`pleinair.backends`.
 """
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Protocol
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, TypeVar
 
 import numpy as np
 
-from pleinair.engines.exact import AUTO, DEFAULT_ENGINE, check_engine, exact_runner
-from pleinair.engines.onnxruntime import open_session, version
-from pleinair.errors import EngineError, ImageError, OptionError
+from pleinair.errors import ImageError
 from pleinair.images import MAX_PIXELS
 from pleinair.machine import cores
-from pleinair.models import Model
-from pleinair.network import floating as float_network
-from pleinair.network import reference
 from pleinair.network.floating import FloatNetwork
 from pleinair.network.integer import IntegerNetwork
-from pleinair.network.onnx import build_onnx
 from pleinair.painting.grain import Grain
 from pleinair.painting.tiles import MIN_SIDE, Runner, WindowRunner, paint_tiled, tile_side
 
-BACKENDS = ("cpu", "reference")
 #: Pixels of a tile, chosen so that 12 megapixels stay under 600 MB in ONNX Runtime at 8 bits.
 TILE_PIXELS = 1_000_000
-#: By how much smaller tiles keep the other engines there.
-_FLOAT_SHARE, _REFERENCE_SHARE = 1.6, 8
-_INEXACT = "not exact across machines"
+
+_Self = TypeVar("_Self", bound="Painter")
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What paintings have taken so far.
+
+    ``seconds`` are those in which a frame was being painted, so two frames painted side by side count twice.
+    ``processor_seconds`` are what the painting threads themselves computed; threads of a library do not count.
+    """
+
+    frames: int = 0
+    seconds: float = 0.0
+    processor_seconds: float = 0.0
+
+    def plus(self, seconds: float, processor_seconds: float) -> Spent:
+        """With one more frame."""
+        return Spent(self.frames + 1, self.seconds + seconds, self.processor_seconds + processor_seconds)
+
+    def since(self, before: Spent) -> Spent:
+        """What was spent after ``before``."""
+        return Spent(
+            self.frames - before.frames,
+            self.seconds - before.seconds,
+            self.processor_seconds - before.processor_seconds,
+        )
 
 
 class Painter(Protocol):
-    """Paints frames with one network."""
+    """Paints frames with one network. A context manager that closes itself.
+
+    A class that derives from this one and has ``paint`` is a painter; ``paint_each`` then paints frame by frame.
+    """
 
     name: str
+    #: Grows with every frame that :meth:`paint_each` gives.
+    spent: Spent = Spent()
 
     def paint(self, frame: np.ndarray) -> np.ndarray:
-        """uint8 [H, W, 3] RGB, 16 x 16 to 64 megapixels, to the same shape. Raises ImageError."""
+        """Paint one frame.
+
+        The frame is uint8 [H, W, 3] RGB, 16 x 16 to 64 megapixels; the painting has the same shape. Raises ImageError
+        for any other frame.
+        """
+        ...
+
+    def paint_each(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Paint frames in order, as fast as the machine can; the paintings are those of :meth:`paint`.
+
+        The painter may read a few frames ahead, so a painting may come only when later frames were read. It holds no
+        more than those, and reads on only when the next painting is asked for. What ``frames`` raises, and what
+        painting raises, reaches the caller after the paintings of all frames before it. A caller that stops early
+        closes the iterator; then nothing is painted any more. A frame must not change until its painting has come.
+        """
+        for frame in frames:
+            began, computed = time.monotonic(), time.thread_time()
+            painting = self.paint(frame)
+            self.spent = self.spent.plus(time.monotonic() - began, time.thread_time() - computed)
+            yield painting
 
     def close(self) -> None:
         """Give back what the painter holds; painting afterwards is an error."""
 
+    def __enter__(self: _Self) -> _Self:
+        return self
 
-class NetworkPainter:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+#: A painting, and the seconds and processor seconds that it took.
+_Painted = tuple[np.ndarray, float, float]
+
+
+class NetworkPainter(Painter):
     """A painter around any runner of a network: grain, margin, tiles, crop."""
 
     def __init__(
-        self, name: str, network: IntegerNetwork | FloatNetwork, margin: int, run: Runner | WindowRunner,
-        tile_pixels: int, grain: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        network: IntegerNetwork | FloatNetwork,
+        margin: int,
+        run: Runner | WindowRunner,
+        tile_pixels: int,
+        grain: int = 0,
+        *,
+        threads: int = 1,
+        run_with: Callable[[int], Runner | WindowRunner] | None = None,
+    ) -> None:
+        """``run`` paints pieces of frames with ``threads`` threads; 0 means every core.
+
+        ``run_with`` makes a runner of fewer threads that several frames may be painted with at a time; without it,
+        frames are painted one after the other.
+        """
         self.name, self.network, self.margin = name, network, margin
         self._grain = Grain(grain)
         self._run: Runner | WindowRunner | None = run
         side = tile_side(network.stride, network.halo, tile_pixels)
         self.tile = (side, side)
+        self._threads = threads or cores()
+        self._run_with = run_with
+        self._runners: dict[int, Runner | WindowRunner] = {self._threads: run}
+
+    def __repr__(self) -> str:
+        kind = "float" if isinstance(self.network, FloatNetwork) else f"{self.network.bits}-bit"
+        closed = ", closed" if self._run is None else ""
+        return f"<{type(self).__name__}: {kind} network by {self.name}{closed}>"
 
     def paint(self, frame: np.ndarray) -> np.ndarray:
         """See :class:`Painter`."""
+        return self._paint(frame, self._threads)
+
+    def _paint(self, frame: np.ndarray, threads: int) -> np.ndarray:
+        frame, run, n = checked_frame(frame), self._runner(threads), self.network
+        return paint_tiled(self._grain(frame), run, self.margin, n.halo, n.stride, self.tile)
+
+    def _runner(self, threads: int) -> Runner | WindowRunner:
+        """The runner of so many threads, made when it is first asked for."""
         if self._run is None:
             raise RuntimeError("the painter is closed")
-        check_frame(frame)
-        n = self.network
-        return paint_tiled(self._grain(frame), self._run, self.margin, n.halo, n.stride, self.tile)
+        if threads not in self._runners:
+            assert self._run_with is not None
+            self._runners[threads] = self._run_with(threads)
+        return self._runners[threads]
+
+    def side_by_side(self, frame: np.ndarray) -> tuple[int, int]:
+        """How many frames of this size are painted at a time, and with how many threads each.
+
+        Small frames are painted side by side: nothing waits within a frame, and a core that other stages of a film
+        have taken holds up only one frame.
+        """
+        if self._run_with is None:
+            return 1, self._threads
+        height, width = frame.shape[:2]
+        at_once = max(1, min(self._threads, TILE_PIXELS // (height * width)))
+        return at_once, self._threads // at_once
+
+    def paint_each(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """See :class:`Painter`. Reads one frame more ahead than are painted at a time."""
+        source = iter(frames)
+        painting = deque[Future[_Painted]]()
+        pool, workers = None, 0
+        failure: Exception | None = None
+        try:
+            while True:
+                try:
+                    frame = checked_frame(next(source))
+                    at_once, threads = self.side_by_side(frame)
+                    self._runner(threads)
+                except StopIteration:
+                    break
+                except Exception as error:
+                    failure = error
+                    break
+                if pool is None or workers != at_once:
+                    while painting:
+                        yield self._finished(painting.popleft())
+                    if pool is not None:
+                        pool.shutdown()
+                    pool, workers = ThreadPoolExecutor(at_once, thread_name_prefix="painter"), at_once
+                painting.append(pool.submit(self._timed, frame, threads))
+                # One more than are painted at a time, so that none waits while a painting is handed on.
+                if len(painting) > at_once:
+                    yield self._finished(painting.popleft())
+            while painting:
+                yield self._finished(painting.popleft())
+            if failure is not None:
+                raise failure
+        finally:
+            if pool is not None:
+                pool.shutdown(cancel_futures=True)
+
+    def _timed(self, frame: np.ndarray, threads: int) -> _Painted:
+        began, computed = time.monotonic(), time.thread_time()
+        painting = self._paint(frame, threads)
+        return painting, time.monotonic() - began, time.thread_time() - computed
+
+    def _finished(self, future: Future[_Painted]) -> np.ndarray:
+        painting, seconds, computed = future.result()
+        self.spent = self.spent.plus(seconds, computed)
+        return painting
 
     @property
     def runner(self) -> Runner | WindowRunner | None:
@@ -77,46 +219,26 @@ class NetworkPainter:
     def close(self) -> None:
         """See :class:`Painter`."""
         self._run = None
+        self._runners.clear()
 
 
-def check_frame(frame: np.ndarray) -> None:
-    """Raise ImageError for a frame too small or too large, ValueError for one that is not uint8 RGB."""
+def checked_frame(frame: np.ndarray) -> np.ndarray:
+    """The frame, contiguous in memory. Raises ImageError for one that cannot be painted."""
+    needed = "must be a NumPy array of uint8 [height, width, 3], RGB"
+    if not isinstance(frame, np.ndarray):
+        raise ImageError(f"frame: {needed}, not {_article(type(frame).__name__)}")
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-        raise ValueError(f"uint8 [H, W, 3] needed, not {frame.dtype} {frame.shape}")
+        raise ImageError(f"frame: {needed}, not of {frame.dtype} {list(frame.shape)}")
     height, width = frame.shape[:2]
     if min(height, width) < MIN_SIDE or height * width > MAX_PIXELS:
         raise ImageError(
             f"frame of {width}x{height}: painted are {MIN_SIDE}x{MIN_SIDE} to {MAX_PIXELS // 1_000_000} megapixels"
         )
+    return np.ascontiguousarray(frame)
 
 
-class OnnxRunner:
-    """A network's interchange graph (pleinair.network.onnx) in ONNX Runtime. ``threads`` 0 means every core."""
-
-    def __init__(
-        self, network: IntegerNetwork | FloatNetwork, threads: int = 0, optimise: bool = True, wide_sums: bool = False
-    ) -> None:
-        """Raises EngineError when onnxruntime or onnx is not installed."""
-        try:
-            graph = build_onnx(network)
-        except ImportError as error:
-            raise EngineError(f"--backend cpu needs {error.name}: pip install 'pleinair[cpu]'") from error
-        self._session = open_session(graph, threads, None, optimise, wide_sums)
-
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """uint8 [H, W, 3], multiples of the stride, to the same shape."""
-        (out,) = self._session.run(None, {"x": np.ascontiguousarray(image)[None]})
-        painted: np.ndarray = out[0]
-        return painted
-
-
-def check_backend(backend: str) -> None:
-    """Raise OptionError for a backend that is neither of BACKENDS nor one of them with its engine."""
-    name, _, engine = backend.partition(":")
-    if name not in BACKENDS or (engine and name != "cpu"):
-        raise OptionError(f"--backend {backend!r}: choose from {', '.join(BACKENDS)}")
-    if engine:
-        check_engine(engine)
+def _article(noun: str) -> str:
+    return f"an {noun}" if noun[:1].lower() in "aeiou" else f"a {noun}"
 
 
 def share_threads(backend: str, threads: int, size: tuple[int, int]) -> tuple[int, int]:
@@ -130,39 +252,3 @@ def share_threads(backend: str, threads: int, size: tuple[int, int]) -> tuple[in
     workers = threads or cores()
     at_once = max(1, min(workers, TILE_PIXELS // (size[0] * size[1])))
     return workers // at_once, at_once
-
-
-def open_painter(
-    model: Model, backend: str = "cpu", threads: int = 0, tile_pixels: int = TILE_PIXELS, engine: str = AUTO
-) -> NetworkPainter:
-    """The painter of a model on a backend: cpu, reference, or an accelerator (pleinair.fpga.painter).
-
-    ``engine`` is the library that the CPU paints integer networks with, see :mod:`pleinair.engines.exact`; ``cpu:ENGINE`` as
-    ``backend`` says the same.
-
-    Raises OptionError, EngineError; for an accelerator DeploymentError and AcceleratorError, too.
-    """
-    from pleinair.fpga.painter import is_accelerator, open_accelerator_painter
-
-    if is_accelerator(backend):
-        return open_accelerator_painter(model, backend, threads)
-    check_backend(backend)
-    if backend.startswith("cpu:"):
-        backend, engine = "cpu", backend.removeprefix("cpu:")
-    network, share = model.network, 1.0
-    run: Runner | WindowRunner
-    if backend == "reference":
-        if isinstance(network, IntegerNetwork):
-            run, name = partial(reference.run, network), "reference"
-        else:
-            run, name = partial(float_network.run, network), f"reference (float64, {_INEXACT})"
-        share = _REFERENCE_SHARE
-    elif isinstance(network, IntegerNetwork):
-        exact = exact_runner(network, threads, engine)
-        run, name = exact, exact.name
-    elif engine not in (AUTO, DEFAULT_ENGINE):
-        raise OptionError(f"--engine {engine}: the float network is painted by {DEFAULT_ENGINE}")
-    else:
-        run = OnnxRunner(network, threads)
-        name, share = f"{version()} (float32, {_INEXACT})", _FLOAT_SHARE
-    return NetworkPainter(name, network, model.margin, run, int(tile_pixels / share), model.grain)

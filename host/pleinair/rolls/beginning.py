@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from pleinair.backends import Backend
 from pleinair.cameras.camera import Shooter
 from pleinair.cameras.framing import Framing
 from pleinair.cameras.opening import DRIVERS, LIVE_EVERY, CameraSource, Driver, open_shooter
@@ -13,9 +14,7 @@ from pleinair.errors import CameraError, OptionError, PleinairError
 from pleinair.films.deflicker import DEFAULT_FRAMES
 from pleinair.films.recorder import check_film
 from pleinair.films.steadiness import DEFAULT_STRENGTH
-from pleinair.fpga.painter import is_accelerator
 from pleinair.models import absolute, load_model
-from pleinair.painting.painter import check_backend
 from pleinair.rolls.developer import OpenLook, open_look
 from pleinair.rolls.notify import parse_command
 from pleinair.rolls.originals import SUFFIXES
@@ -32,7 +31,7 @@ def begin_roll(
     *,
     style: str,
     bits: int = 8,
-    backend: str = "cpu",
+    backend: Backend | str = "cpu",
     threads: int = 0,
     every: float | None = None,
     frames: int | None = None,
@@ -74,7 +73,7 @@ def begin_roll(
     for option, value, allowed in (("keep", keep, KEEP), ("spool", spool, SUFFIXES)):
         if value not in allowed:
             raise OptionError(f"{value!r}: choose from {', '.join(allowed)}", option=option)
-    _check_backend(backend)
+    chosen = Backend.parse(backend) if isinstance(backend, str) else backend
     if notify_cmd is not None:
         parse_command(notify_cmd)
     if out is not None:
@@ -110,7 +109,7 @@ def begin_roll(
             spool=spool,
             keep=keep,
             keep_free=keep_free,
-            backend=backend,
+            backend=str(chosen.absolute()),
             threads=threads,
             out=None if out is None else str(Path(out).absolute()),
             notify=notify_cmd,
@@ -173,7 +172,7 @@ def begin_painting(
     style: str,
     *,
     bits: int = 8,
-    backend: str = "cpu",
+    backend: Backend | str = "cpu",
     threads: int = 0,
     steady: int | None = None,
     deflicker: int | None = None,
@@ -183,7 +182,7 @@ def begin_painting(
     ``pleinair.rolls.finish`` paints it, with this backend and so many threads. Raises ModelError, OptionError, and
     RollError when the roll has a painting of that name that is made in another way.
     """
-    _check_backend(backend)
+    chosen = Backend.parse(backend) if isinstance(backend, str) else backend
     own = roll.settings.look
     look = _look(
         style,
@@ -193,7 +192,7 @@ def begin_painting(
         deflicker=own.deflicker if deflicker is None else deflicker,
         timestamp=own.timestamp,
     )
-    roll.settings = replace(roll.settings, backend=backend, threads=threads)
+    roll.settings = replace(roll.settings, backend=str(chosen.absolute()), threads=threads)
     roll.add_painting(look)
     return look
 
@@ -204,11 +203,6 @@ def _look(style: str, bits: int, *, fps: int, steady: int, deflicker: int, times
     return Look(
         absolute(style), bits, fps=fps, steady=steady, deflicker=deflicker, timestamp=timestamp, network=model.sha256
     )
-
-
-def _check_backend(backend: str) -> None:
-    if not is_accelerator(backend):
-        check_backend(backend)
 
 
 def _size_to_ask(size: tuple[int, int] | None, framing: Framing) -> tuple[int, int] | None:

@@ -22,9 +22,11 @@ import cv2
 import numpy as np
 
 from pleinair import durable
+from pleinair.backends import open_painter
+from pleinair.emulator.fabric import Simulator
 from pleinair.errors import ImageError, ModelError
 from pleinair.models import load_model
-from pleinair.painting.painter import NetworkPainter, Painter, open_painter
+from pleinair.painting.painter import NetworkPainter, Painter
 from pleinair.rolls.ledger import Sealed
 from pleinair.rolls.originals import load_original, original_path
 from pleinair.rolls.roll import Roll
@@ -214,8 +216,11 @@ def caption(record: dict[str, Any]) -> str:
     return str(record.get("name") or f"{record['seq']:06d}")
 
 
-def open_look(look: Look, backend: str, threads: int) -> NetworkPainter:
-    """The painter that a look names. Raises ModelError when its network is not the one that the roll began with."""
+def open_look(look: Look, backend: str, threads: int, simulator: Simulator | None = None) -> NetworkPainter:
+    """The painter that a look names; for ``simulator`` see :func:`pleinair.backends.open_painter`.
+
+    Raises ModelError when the look's network is not the one that the roll began with.
+    """
     model = load_model(look.style, look.bits)
     if look.network and model.sha256 != look.network:
         raise ModelError(
@@ -223,4 +228,4 @@ def open_look(look: Look, backend: str, threads: int) -> NetworkPainter:
             "paint the roll anew with pleinair repaint",
             option="style",
         )
-    return open_painter(model, backend, threads)
+    return open_painter(model, backend, threads, simulator=simulator)

@@ -126,7 +126,7 @@ def test_without_onnx_runtime_the_line_says_what_to_install(style, capsys, monke
 
 
 def test_where_no_engine_is_exact_nothing_is_chosen(engines, style, capsys, monkeypatch):
-    monkeypatch.setattr("pleinair.engines.exact._wrong", lambda *_: 3)
+    monkeypatch.setattr("pleinair.engines.exact.Yardstick.wrong", lambda *_: 3)
     assert bench(style, *FILM, "--threads", 1) == 2
     out, err = capsys.readouterr()
     assert err == "pleinair: no engine paints the reference's pixels here; use --backend reference\n"

@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 import pytest
 
+from pleinair.backends import open_painter
 from pleinair.cli.main import main
 from pleinair.films.steadiness import Steady
 from pleinair.models import load_model
-from pleinair.painting.painter import open_painter
 from tests.films import frame_of, read_video, write_frames, write_video
 from tests.house import PYTHONPATH
 from tests.models import write_model

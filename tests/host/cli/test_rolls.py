@@ -60,8 +60,8 @@ def test_repaint_in_another_style_from_the_same_originals(place, capsys):
     capsys.readouterr()
     assert film_codes(place / "first.mp4") == list(range(12))
     assert (place / "second.mp4").read_bytes() == (place / "other.mp4").read_bytes()
+    from pleinair.backends import open_painter
     from pleinair.models import load_model
-    from pleinair.painting.painter import open_painter
 
     painter = open_painter(load_model("integers", 8), "reference")
     for number, image in enumerate(read_video(place / "other.mp4")):

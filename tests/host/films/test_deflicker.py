@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
+from pleinair.backends import open_painter
 from pleinair.films.deflicker import DEFAULT_FRAMES, MAX_FRAMES, Deflicker
 from pleinair.models import load_model
-from pleinair.painting.painter import open_painter
 from pleinair.scenery.day import SyntheticDay
 
 SEED = 7

@@ -15,10 +15,12 @@ import pytest
 
 from pleinair.cli.main import main
 from pleinair.doctor.board import look_at_board, look_at_buffers, look_at_name, look_at_rights, look_at_version
-from pleinair.emulator.stand_in import read_build, stand_in
+from pleinair.emulator.stand_in import stand_in
 from pleinair.errors import OptionError
+from pleinair.fpga.build_folder import read_build
 from pleinair.fpga.deployment import DeploymentError, read_deployment
 from pleinair.fpga.handoff import is_zynq_7000, weight_ports
+from pleinair.fpga.overlay import Overlay
 from pleinair.fpga.package import find_deployment, frame_size, instructions, package
 from tests.models import write_model
 from tests.networks import random_network
@@ -34,7 +36,8 @@ def build_folder(folder, **changes):
     folder.mkdir()
     state = {
         "format": "pleinair-build", "version": 1, "state": "complete", "bits": 8, "board": "kv260", "clock_mhz": 300.0,
-        "height": 96, "width": 96, "request": {"model": "starry-night-small"}, **changes,
+        "height": 96, "width": 96, "request": {"model": "starry-night-small", "size": [16, 16]},
+        "style": "The Starry Night", "margin": 40, "grain": 2, "network_sha256": 64 * "0", **changes,
     }  # fmt: skip
     (folder / "build.json").write_text(json.dumps(state))
     return folder
@@ -63,7 +66,7 @@ def test_files_of_weights_come_in_the_order_of_layers(deployment):
 
 def test_builds(tmp_path, deployment):
     facts = read_build(build_folder(tmp_path / "build"))
-    assert (facts.style, facts.bits, facts.board, facts.height) == ("starry-night-small", 8, "kv260", 96)
+    assert (facts.model, facts.bits, facts.board, facts.height) == ("starry-night-small", 8, "kv260", 96)
     with pytest.raises(OptionError, match="needs Vivado.*emulated:"):
         find_deployment(tmp_path / "build")
     (tmp_path / "build" / "deploy").symlink_to(deployment.folder)
@@ -88,8 +91,8 @@ def test_the_package_holds_what_a_board_needs(tmp_path, deployment):
         assert os.stat(home / script).st_mode & stat.S_IXUSR
         assert subprocess.run(["bash", "-n", str(home / script)], check=False).returncode == 0
     # What the program imports of its own is there, from a folder that has nothing else.
-    code = f"import sys; sys.path.insert(0, {str(home / 'lib')!r}); import pleinair.cli.main, pleinair.fpga.painter, pleinair.films.recorder"
-    code += "; print(pleinair.cli.main.__file__)"
+    code = f"import sys; sys.path.insert(0, {str(home / 'lib')!r}); "
+    code += "import pleinair.cli.main, pleinair.backends, pleinair.films.recorder; print(pleinair.cli.main.__file__)"
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.stdout.strip() == str(home / "lib" / "pleinair" / "cli" / "main.py"), done.stderr
     width, height = frame_size(deployment)
@@ -161,11 +164,11 @@ def test_deploy_writes_a_file_and_three_lines(tmp_path, deployment, capsys):
 
 
 def test_the_doctor_looks_at_the_overlay_first(tmp_path, deployment):
-    (finding,) = look_at_board(f"fpga:{tmp_path / 'nowhere'}")
+    (finding,) = look_at_board(Overlay(tmp_path / "nowhere"))
     assert finding.state == "bad" and "hashes.json" in finding.found and finding.remedy
-    first = next(look_at_board(f"fpga+cpu:{deployment.folder}"))
+    first = next(look_at_board(Overlay(deployment.folder)))
     assert first.state == "good" and "model at 8 bits for zcu104, tiles of 96x64" in first.found
-    first = next(look_at_board(f"fpga:emulated:{build_folder(tmp_path / 'build')}"))
+    first = next(look_at_board(Overlay(build_folder(tmp_path / "build"), "emulated")))
     assert first.state == "good" and "a build for kv260" in first.found
 
 

@@ -12,6 +12,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from pleinair.backends import open_painter
 from pleinair.engines import exact as engines
 from pleinair.engines import fastest as engine_memory
 from pleinair.engines.exact import installed_engines
@@ -37,7 +38,6 @@ from pleinair.measuring.timing import Timing
 from pleinair.models import load_model
 from pleinair.network.floating import FloatConvolution, FloatNetwork, FloatResidual
 from pleinair.network.integer import Residual, Upsample
-from pleinair.painting.painter import open_painter
 from tests.models import write_model
 from tests.networks import random_network
 
@@ -137,7 +137,7 @@ def test_a_number_of_16_bits_is_two_of_8(monkeypatch, wide):
 
 def opened(model, tile_pixels=None):
     more = {} if tile_pixels is None else {"tile_pixels": tile_pixels}
-    return closing(open_painter(model, "cpu", 1, engine="onnxruntime", **more))
+    return closing(open_painter(model, "cpu:onnxruntime", 1, **more))
 
 
 # -- exactness
@@ -153,7 +153,7 @@ def test_an_engine_that_sees_its_own_error_is_refused(monkeypatch, model):
 def test_an_engine_that_does_not_is_counted_against_the_reference(monkeypatch, model):
     examiner = Examiner(model)
     damage(monkeypatch)
-    monkeypatch.setattr(engines, "_wrong", lambda *_: 0)
+    monkeypatch.setattr(engines.Yardstick, "wrong", lambda *_: 0)
     refusal = examiner.open("onnxruntime", 1)
     assert isinstance(refusal, Refusal)
     assert (refusal.differing, refusal.values) == (2, 2 * 64 * 64 * 3)  # one in either network's painting
@@ -366,7 +366,7 @@ def test_other_tiles_give_the_same_pixels_and_the_frame_shows_in_the_peak(model)
 
 
 def test_what_the_fresh_process_refuses_is_one_sentence(model):
-    with pytest.raises(EngineError, match="^--engine 'abacus': choose from"):
+    with pytest.raises(EngineError, match="^engine 'abacus': choose from"):
         paint_alone(model, "abacus", 1, SIZE)
 
 

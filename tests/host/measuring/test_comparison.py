@@ -363,7 +363,7 @@ def test_an_engine_that_refuses_is_left_out_and_said(style, monkeypatch) -> None
     def refuse(*_: Any, **__: Any) -> None:
         raise EngineError("not exact on this machine")
 
-    monkeypatch.setattr("pleinair.painting.painter.open_painter", refuse)
+    monkeypatch.setattr("pleinair.backends.open_painter", refuse)
     monkeypatch.setattr("pleinair.engines.exact.installed_engines", lambda: ["onnxruntime", "litert"])
     found = time_here(Request(style, (32, 24), rounds=1, torch=False), [8], 1, False)
     assert found.left_out[:2] == [f"{name} at 8 bits: not exact on this machine" for name in ("ONNX Runtime", "LiteRT")]

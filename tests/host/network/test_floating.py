@@ -11,14 +11,16 @@ import cv2
 import numpy as np
 import pytest
 
+from pleinair.backends import open_painter
 from pleinair.cli.main import main
 from pleinair.engines.exact import check_image
+from pleinair.engines.onnxruntime import OnnxRunner
 from pleinair.errors import ContractError, ModelError
 from pleinair.models import CARD, load_model
 from pleinair.network import floating as float_network
 from pleinair.network.floating import FloatConvolution, FloatNetwork, FloatResidual, dump, parse, validate
 from pleinair.network.integer import Convolution, IntegerNetwork, Residual, Upsample
-from pleinair.painting.painter import NetworkPainter, OnnxRunner, open_painter
+from pleinair.painting.painter import NetworkPainter
 from tests.models import write_model
 from tests.networks import random_network
 

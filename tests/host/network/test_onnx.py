@@ -7,11 +7,11 @@ import onnx
 import pytest
 
 from pleinair.engines.exact import check_image, differing
+from pleinair.engines.onnxruntime import OnnxRunner
 from pleinair.errors import ContractError
 from pleinair.models import FILES, load_model
 from pleinair.network import reference
 from pleinair.network.onnx import build_onnx
-from pleinair.painting.painter import OnnxRunner
 from tests.networks import random_network
 
 

@@ -11,11 +11,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pleinair.backends import open_painter
 from pleinair.engines.exact import exact_runner
 from pleinair.errors import ImageError
 from pleinair.models import load_model
 from pleinair.network import reference
-from pleinair.painting.painter import NetworkPainter, open_painter, share_threads
+from pleinair.painting.painter import NetworkPainter, share_threads
 from tests.house import PATHS
 from tests.networks import random_network
 
@@ -58,7 +59,7 @@ from pathlib import Path
 sys.path[:0] = {paths!r}
 import numpy as np
 from pleinair.models import Model
-from pleinair.painting.painter import open_painter
+from pleinair.backends import open_painter
 from tests.networks import random_network
 n = random_network(4, 16, 1, {bits})
 frame = np.random.default_rng(0).integers(0, 256, (375, 500, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)

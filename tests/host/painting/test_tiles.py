@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pleinair.engines.onnxruntime import OnnxRunner
 from pleinair.network import reference
 from pleinair.network.integer import IntegerNetwork
-from pleinair.painting.painter import OnnxRunner
 from pleinair.painting.tiles import add_margin, paint_tiled, round_up, spans
 from tests.networks import random_network
 

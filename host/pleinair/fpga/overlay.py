@@ -1,0 +1,90 @@
+"""Overlays: what a painter loads into an FPGA, as the command line and a roll's settings name it.
+
+``DEPLOY`` is a deployment folder for a board. ``emulated:FOLDER`` is a deployment or a build whose board is emulated in
+software, and ``simulated:BUILD`` is a build whose generated hardware is simulated; both need no board.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pleinair.errors import ModelError, OptionError
+from pleinair.fpga.build_folder import is_build, read_build
+from pleinair.fpga.deployment import Deployment, read_deployment
+from pleinair.models import Model, read_card, styles
+
+#: Overlays without a board, and what computes in its place: the integer network, or the build's RTL in Verilator.
+EMULATED, SIMULATED = "emulated", "simulated"
+KINDS = (EMULATED, SIMULATED)
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """A folder, and what stands in for its board: ``emulated``, ``simulated``, or "" for a real board."""
+
+    folder: Path
+    kind: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Overlay:
+        """Read ``DEPLOY``, ``emulated:FOLDER`` or ``simulated:BUILD``. Raises OptionError where no folder is named."""
+        kind, colon, name = text.partition(":")
+        if not colon or kind not in KINDS:
+            kind, name = "", text
+        if not name or "\0" in name:
+            raise OptionError(f"{text!r}: name a folder: DEPLOY, emulated:FOLDER or simulated:BUILD", option="overlay")
+        return cls(Path(name), kind)
+
+    def __str__(self) -> str:
+        """The text that :meth:`parse` reads as this overlay."""
+        if self.kind:
+            return f"{self.kind}:{self.folder}"
+        # A folder may really be called "emulated:x".
+        looks_otherwise = str(self.folder).startswith(tuple(f"{kind}:" for kind in KINDS))
+        return f"./{self.folder}" if looks_otherwise else str(self.folder)
+
+    def absolute(self) -> Overlay:
+        """The same overlay from any working folder."""
+        return Overlay(self.folder.absolute(), self.kind)
+
+    def style(self) -> tuple[str, int]:
+        """What the overlay paints: a style (its name if it is known, else its model's folder) and bits.
+
+        Raises DeploymentError, ModelError.
+        """
+        if self.kind and is_build(self.folder):
+            build = read_build(self.folder)
+            return build.model, build.bits
+        deployment = read_deployment(self.folder)
+        known = styles().get(deployment.style)
+        if known is not None:
+            with contextlib.suppress(ModelError):
+                if _network_sha256(known, deployment.bits)[0] == _network_sha256(deployment.model, deployment.bits)[0]:
+                    return deployment.style, deployment.bits
+        return str(deployment.model.resolve()), deployment.bits
+
+
+def _network_sha256(folder: Path, bits: int) -> tuple[str, dict[str, Any]]:
+    card = read_card(folder)
+    entry = card["networks"].get(str(bits), {})
+    return str(entry.get("sha256", {}).get("network")), card
+
+
+def check_model(deployment: Deployment, model: Model) -> None:
+    """Raise OptionError unless the deployment paints exactly this model: its network, margin and grain."""
+    found, card = _network_sha256(deployment.model, deployment.bits)
+    asked, _ = _network_sha256(model.folder, model.bits)
+    if deployment.bits != model.bits or found != asked:
+        raise OptionError(
+            f"{deployment.folder}: paints {deployment.style} at {deployment.bits} bits, network "
+            f"{found[:12]}, not {model.style} at {model.bits} bits, network {asked[:12]}",
+            option="overlay",
+        )
+    for key, value in (("margin", model.margin), ("grain", model.grain)):
+        if card[key] != value:
+            raise OptionError(
+                f"{deployment.folder}: built for a {key} of {card[key]}, {model.style} has {value}", option="overlay"
+            )
