@@ -20,6 +20,7 @@ import numpy as np
 from pleinair.cameras.camera import Frame, Shooter
 from pleinair.errors import CameraError
 from pleinair.network.integer import Convolution, IntegerNetwork, validate
+from pleinair.painting.painter import Painter
 from pleinair.rolls.capture import Capture
 from pleinair.rolls.finish import finish
 from pleinair.rolls.roll import Roll
@@ -118,7 +119,7 @@ class Still(Shooter):
         self.closed = True
 
 
-class Plain:
+class Plain(Painter):
     """A painter that changes nothing, so that films can be read."""
 
     name = "plain"

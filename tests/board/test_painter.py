@@ -285,6 +285,45 @@ def test_who_stops_listening_leaves_empty_slots(board):
     assert equal([painter.paint(frames[2])], [b.reference().paint(frames[2])])
 
 
+@pytest.mark.parametrize("size", ((60, 30), (150, 60)))
+def test_errors_come_after_the_paintings_before_them(board, size):
+    """Tiles of earlier frames are in flight when the camera fails, or gives a frame of another kind."""
+    b = board()
+    painter = b.painter()
+    frames = b.frames(3, *size)
+    expected = [b.reference().paint(frame) for frame in frames]
+
+    def broken():
+        yield from frames
+        raise OSError("the camera is gone")
+
+    for source, error in ((broken(), OSError), ([*frames, frames[0].astype(np.float32), frames[1]], ImageError)):
+        paintings = []
+        with pytest.raises(error):
+            for painting in painter.paint_each(source):
+                paintings.append(painting.copy())
+        assert equal(paintings, expected)
+    assert equal([painter.paint(frames[2])], [expected[2]]) and painter.reloads == 0
+
+
+def test_what_painting_took_is_told_without_waiting_for_frames(board):
+    b = board()
+    painter = b.painter()
+    frames = b.frames(4, 60, 30)
+    before = painter.spent
+
+    def slow():
+        for frame in frames:
+            time.sleep(0.1)
+            yield frame
+
+    began = time.monotonic()
+    assert equal(painter.paint_each(slow()), map(b.reference().paint, frames))
+    spent = painter.spent.since(before)
+    assert spent.frames == 4 and 0 < spent.processor_seconds <= spent.seconds < time.monotonic() - began - 4 * 0.1
+    assert "accelerator of 96x64" in repr(painter)
+
+
 def test_a_thousand_frames_in_the_same_memory(board):
     b = board()
     painter = b.painter()

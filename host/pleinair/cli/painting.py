@@ -148,7 +148,6 @@ def _film_at_once(o: Common, out: Path) -> None:
     from pleinair.films.pipeline import run as run_pipeline
     from pleinair.films.recorder import FilmRecorder
     from pleinair.models import load_model
-    from pleinair.painting.painter import share_threads
 
     frames, fps = o.frames, o.fps
     if o.for_ is not None:
@@ -159,16 +158,15 @@ def _film_at_once(o: Common, out: Path) -> None:
         remark(f"an earlier run to this film was cut off; what it recorded is now {recorder.aside}")
     model = load_model(o.style, o.bits)
     source = open_camera(o.camera, size=o.size, every=o.every, frames=frames, framing=o.framing)
-    threads, at_once = share_threads(o.backend.kind, o.threads, source.size)
     with (
-        closing(open_painter(model, o.backend, threads, simulator=simulate_build)) as painter,
+        closing(open_painter(model, o.backend, o.threads, simulator=simulate_build)) as painter,
         stopped_by_signals(lambda: recorder.closed) as stop,
     ):
         title = f"{source.name} {source.size[0]}x{source.size[1]}, {model.style} {o.bits}-bit, {painter.name}"
         with FilmBars(title) as bars:
             outcome = run_pipeline(
                 source,
-                [painter] * at_once,
+                painter,
                 recorder,
                 steady=o.steady,
                 deflicker=o.deflicker or 0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from pleinair.cameras.camera import Camera
@@ -15,7 +15,7 @@ from pleinair.painting.painter import Painter
 
 def film(
     camera: Camera,
-    painter: Painter | Sequence[Painter],
+    painter: Painter,
     out: Path | str,
     *,
     fps: int = 24,

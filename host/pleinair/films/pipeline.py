@@ -16,8 +16,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -166,58 +165,20 @@ def _captured(camera: Camera, treatment: Treatment, progress: Progress) -> Itera
 
 
 def _painted(frames: ReadAhead[Frame], painter: Painter, progress: Progress) -> Iterator[tuple[np.ndarray, str]]:
-    for frame in frames:
-        with _busy(progress, "paint"):
-            picture = painter.paint(frame.image)
-        progress.painted += 1
-        yield picture, frame.name
+    """Paintings with their frames' names."""
+    names, before = deque[str](), painter.spent
 
+    def images() -> Iterator[np.ndarray]:
+        for frame in frames:
+            names.append(frame.name)
+            yield frame.image
 
-def _painted_together(
-    frames: ReadAhead[Frame], painters: Sequence[Painter], progress: Progress
-) -> Iterator[tuple[np.ndarray, str]]:
-    """Each painter paints a frame at a time, in a thread of its own; the paintings come in the frames' order."""
-    painting = deque[tuple[Future[tuple[np.ndarray, float, float]], str]]()
-    idle: queue.SimpleQueue[Painter] = queue.SimpleQueue()
-    for painter in painters:
-        idle.put(painter)
-
-    def paint(image: np.ndarray) -> tuple[np.ndarray, float, float]:
-        painter, began, computed = idle.get(), time.monotonic(), time.thread_time()
-        try:
-            return painter.paint(image), time.monotonic() - began, time.thread_time() - computed
-        finally:
-            idle.put(painter)
-
-    def next_painting() -> tuple[np.ndarray, str]:
-        future, name = painting.popleft()
-        picture, seconds, computed = future.result()
-        progress.paint_seconds += seconds
-        progress.paint_cpu_seconds += computed
-        progress.painted += 1
-        return picture, name
-
-    threads, source = ThreadPoolExecutor(len(painters)), iter(frames)
-    failure: Exception | None = None
-    try:
-        while True:
-            try:
-                frame = next(source)
-            except StopIteration:
-                break
-            except Exception as error:
-                failure = error  # what was captured before passes first
-                break
-            painting.append((threads.submit(paint, frame.image), frame.name))
-            # One more than there are painters, so that none waits while a painting is handed on.
-            if len(painting) > len(painters):
-                yield next_painting()
-        while painting:
-            yield next_painting()
-        if failure is not None:
-            raise failure
-    finally:
-        threads.shutdown(cancel_futures=True)
+    with contextlib.closing(painter.paint_each(images())) as paintings:
+        for picture in paintings:
+            spent = painter.spent.since(before)
+            progress.paint_seconds, progress.paint_cpu_seconds = spent.seconds, spent.processor_seconds
+            progress.painted += 1
+            yield picture, names.popleft()
 
 
 def _recorded(
@@ -256,7 +217,7 @@ def _one_opencv_thread() -> Iterator[None]:
 
 def run(
     camera: Camera,
-    painter: Painter | Sequence[Painter],
+    painter: Painter,
     recorder: Recorder,
     *,
     steady: int = 0,
@@ -271,10 +232,6 @@ def run(
     is called in this thread once for each recorded frame. The stages do not wait for it, so the progress that it gets
     may be further already.
 
-    Several painters paint several frames at the same time: two of one thread leave a core to the other stages where
-    one of two threads has to wait for them. They may be one and the same object where its ``paint`` may be called
-    twice at a time.
-
     Raises the first failing stage's error, after completing the film of what came before it; nothing is left
     behind when that is no frame at all. Setting ``stop`` or a KeyboardInterrupt completes the film and comes
     back as ``interrupted``, or raises KeyboardInterrupt where there is no frame yet.
@@ -286,7 +243,7 @@ def run(
 
 def _run(
     camera: Camera,
-    painter: Painter | Sequence[Painter],
+    painter: Painter,
     recorder: Recorder,
     treatment: Treatment,
     report: Callable[[Progress], None] | None,
@@ -294,11 +251,7 @@ def _run(
 ) -> Outcome:
     progress, films = Progress(camera.count), list[Path]()
     frames = ReadAhead(_captured(camera, treatment, progress), stop=stop)
-    if isinstance(painter, Sequence):
-        painted = _painted_together(frames, painter, progress)
-    else:
-        painted = _painted(frames, painter, progress)
-    paintings = ReadAhead(painted, stop=stop)
+    paintings = ReadAhead(_painted(frames, painter, progress), stop=stop)
     recording = ReadAhead(_recorded(paintings, recorder, treatment, progress, films), stop=stop)
     interrupted = False
     try:

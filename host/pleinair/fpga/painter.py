@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Any
 
 import numpy as np
@@ -113,7 +113,7 @@ class AcceleratorPainter(NetworkPainter):
         (painting,) = self.paint_each([frame])
         return painting
 
-    def paint_each(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    def paint_each(self, frames: Iterable[np.ndarray]) -> Generator[np.ndarray, None, None]:
         """See :class:`~pleinair.painting.painter.Painter`.
 
         While one tile computes, the next is prepared, also across frames, so this reads one frame ahead.

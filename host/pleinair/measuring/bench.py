@@ -77,7 +77,7 @@ from pleinair.measuring.timing import Report, measure
 from pleinair.models import Model, load_model
 from pleinair.network.floating import FLOAT_BITS
 from pleinair.network.integer import IntegerNetwork
-from pleinair.painting.painter import TILE_PIXELS, NetworkPainter, share_threads
+from pleinair.painting.painter import TILE_PIXELS, NetworkPainter
 from pleinair.painting.tiles import Window, paint_tiled
 
 if TYPE_CHECKING:
@@ -440,9 +440,8 @@ def measure_pipeline(
     """
     from pleinair.measuring import bench_pipeline
 
-    each, at_once = share_threads("cpu", threads, size)
-    with closing(open_painter(model, f"cpu:{engine}", each)) as painter:
-        return bench_pipeline.measure_pipeline([painter] * at_once, size, frames, report)
+    with open_painter(model, f"cpu:{engine}", threads) as painter:
+        return bench_pipeline.measure_pipeline(painter, size, frames, report)
 
 
 def measure_large(model: Model, engine: str, threads: int, size: tuple[int, int]) -> Large:

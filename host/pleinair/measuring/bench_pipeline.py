@@ -2,18 +2,16 @@
 
 The frames are the synthetic day's, rendered beforehand and kept as JPEG files of the quality that rolls keep: the film
 decodes, steadies, paints, steadies, encodes and writes each one, as ``pleinair run --camera frames:DIR`` does. Beyond
-:data:`DISTINCT` they come again, backwards and forwards, so that a film is no slide show. The painter alone is timed on
-decoded frames, half of them before the film and half after it.
+:data:`DISTINCT` they come again, backwards and forwards, so that a film is no slide show. The painter alone paints
+decoded frames, half of them before the film and half after it, as the film does: by ``paint_each``.
 """
 
 from __future__ import annotations
 
 import itertools
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from pleinair.films.pipeline import Progress, run
 from pleinair.films.recorder import FilmRecorder
 from pleinair.films.steadiness import DEFAULT_STRENGTH
 from pleinair.images import read_image
+from pleinair.machine import cores
 from pleinair.painting.painter import Painter
 from pleinair.rolls.originals import encode
 
@@ -32,8 +31,9 @@ from pleinair.rolls.originals import encode
 DISTINCT = 32
 #: Scene time between two frames, seconds.
 _STEP = 30.0
+#: Frames that do not count, for each core.
 _WARM_UP = 2
-#: Most frames for the painter alone: their median is steady long before.
+#: Most frames for the painter alone: their mean is steady long before.
 _ALONE = 100
 
 
@@ -65,16 +65,13 @@ class PipelineFigures:
 
 
 def measure_pipeline(
-    painter: Painter | Sequence[Painter], size: tuple[int, int], frames: int,
-    report: Callable[[int, int], None] | None = None,
-) -> PipelineFigures:  # fmt: skip
-    """Film ``frames`` frames of ``size``, (width, height), with a painter, and time it alone.
+    painter: Painter, size: tuple[int, int], frames: int, report: Callable[[int, int], None] | None = None
+) -> PipelineFigures:
+    """Film ``frames`` frames of ``size``, (width, height), with a painter, and time the painter alone.
 
-    Several painters film together, see :func:`pleinair.films.pipeline.run`; alone, they paint at the same time, too.
     ``report`` is called with the steps that are done and their total. Raises ValueError for no frames, OptionError for
     a size that the synthetic day is not drawn at, OutputError where the temporary folder does not take the film.
     """
-    painters = painter if isinstance(painter, Sequence) else [painter]
     if frames < 1:
         raise ValueError(f"frames {frames}: at least 1")
     alone = min(frames, _ALONE)
@@ -87,24 +84,30 @@ def measure_pipeline(
         if report is not None:
             report(done, total)
 
-    with (
-        tempfile.TemporaryDirectory(prefix="pleinair-bench-") as name, ThreadPoolExecutor(len(painters)) as pool
-    ):  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="pleinair-bench-") as name:
         folder = Path(name)
         shots = _prepare(folder, size, frames, distinct, step)
         pictures = itertools.cycle([read_image(path) for path in shots])
-        for _ in range(_WARM_UP):
-            _paint_once(pool, painters, pictures)
-        times = list[float]()
-        worked = _paint_alone(pool, painters, pictures, (alone + 1) // 2, times, step)
+        # Each frame that is painted at a time has a program of its own, compiled at its first one.
+        _paint_alone(painter, pictures, _WARM_UP * cores(), lambda: None)
+        first = _paint_alone(painter, pictures, (alone + 1) // 2, step)
         recorder = FilmRecorder(folder / "film.mp4")
         camera = FolderCamera(folder / "frames", size, None)
         began, computed = time.perf_counter(), time.process_time()
         outcome = run(camera, painter, recorder, steady=DEFAULT_STRENGTH, report=lambda _: step())
-        seconds, computed = time.perf_counter() - began, time.process_time() - computed
-        worked += _paint_alone(pool, painters, pictures, alone // 2, times, step)
+        film = _Cost(time.perf_counter() - began, time.process_time() - computed)
+        last = _paint_alone(painter, pictures, alone // 2, step)
         film_bytes = outcome.film.stat().st_size
-    return _figures(size, statistics.median(times), worked / alone, seconds, computed, outcome.progress, film_bytes)
+    each = _Cost((first.seconds + last.seconds) / alone, (first.processor + last.processor) / alone)
+    return _figures(size, each, film, outcome.progress, film_bytes)
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """Seconds, and processor seconds of all threads."""
+
+    seconds: float
+    processor: float
 
 
 def _prepare(folder: Path, size: tuple[int, int], frames: int, distinct: int, step: Callable[[], None]) -> list[Path]:
@@ -122,38 +125,33 @@ def _prepare(folder: Path, size: tuple[int, int], frames: int, distinct: int, st
     return shots
 
 
-def _paint_alone(
-    pool: ThreadPoolExecutor, painters: Sequence[Painter], pictures: Iterator[np.ndarray], count: int,
-    times: list[float], step: Callable[[], None],
-) -> float:  # fmt: skip
-    """Every painter ``count`` times; adds the seconds a picture to ``times``, returns the processor's for ``count``."""
-    worked = time.process_time()
-    for _ in range(count):
-        began = time.perf_counter()
-        _paint_once(pool, painters, pictures)
-        times.append((time.perf_counter() - began) / len(painters))
+def _paint_alone(painter: Painter, pictures: Iterator[np.ndarray], count: int, step: Callable[[], None]) -> _Cost:
+    """Paint so many pictures and do nothing with them."""
+    began, computed = time.perf_counter(), time.process_time()
+    for _ in painter.paint_each(itertools.islice(pictures, count)):
         step()
-    return (time.process_time() - worked) / len(painters)
+    return _Cost(time.perf_counter() - began, time.process_time() - computed)
 
 
-def _paint_once(pool: ThreadPoolExecutor, painters: Sequence[Painter], pictures: Iterator[np.ndarray]) -> None:
-    """A picture by every painter, at the same time."""
-    for painting in [pool.submit(painter.paint, next(pictures)) for painter in painters]:
-        painting.result()
-
-
-def _figures(
-    size: tuple[int, int], alone: float, alone_cpu: float, seconds: float, computed: float, progress: Progress,
-    film_bytes: int,
-) -> PipelineFigures:  # fmt: skip
+def _figures(size: tuple[int, int], alone: _Cost, film: _Cost, progress: Progress, film_bytes: int) -> PipelineFigures:
+    """``alone`` is of one frame, ``film`` of all of them."""
     count = progress.recorded
     each = 1e3 / count
     return PipelineFigures(
-        width_px=size[0], height_px=size[1], frames=count,
-        painter_fps=1 / alone, pipeline_fps=count / seconds, ratio=count / seconds * alone,
-        painter_ms=1e3 * alone, painter_cpu_ms=1e3 * alone_cpu, pipeline_cpu_ms=computed * each,
-        capture_ms=progress.capture_seconds * each, paint_ms=progress.paint_seconds * each,
-        record_ms=progress.record_seconds * each, capture_cpu_ms=progress.capture_cpu_seconds * each,
-        paint_cpu_ms=progress.paint_cpu_seconds * each, record_cpu_ms=progress.record_cpu_seconds * each,
+        width_px=size[0],
+        height_px=size[1],
+        frames=count,
+        painter_fps=1 / alone.seconds,
+        pipeline_fps=count / film.seconds,
+        ratio=count / film.seconds * alone.seconds,
+        painter_ms=1e3 * alone.seconds,
+        painter_cpu_ms=1e3 * alone.processor,
+        pipeline_cpu_ms=film.processor * each,
+        capture_ms=progress.capture_seconds * each,
+        paint_ms=progress.paint_seconds * each,
+        record_ms=progress.record_seconds * each,
+        capture_cpu_ms=progress.capture_cpu_seconds * each,
+        paint_cpu_ms=progress.paint_cpu_seconds * each,
+        record_cpu_ms=progress.record_cpu_seconds * each,
         film_bytes=film_bytes,
-    )  # fmt: skip
+    )

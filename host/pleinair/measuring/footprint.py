@@ -22,7 +22,7 @@ from pleinair.errors import EngineError, PleinairError
 from pleinair.images import MAX_PIXELS
 from pleinair.machine import kernel_bytes
 from pleinair.models import Model, load_model
-from pleinair.painting.painter import TILE_PIXELS, share_threads
+from pleinair.painting.painter import TILE_PIXELS
 
 _ROOT = Path(__file__).resolve().parents[2]
 #: Tiles of so many pixels are the whole frame, whatever an engine's share of them is.
@@ -96,9 +96,8 @@ def _film(job: dict[str, Any]) -> dict[str, Any]:
 
     model = load_model(job["style"], job["bits"])
     width, height = job["size"]
-    threads, at_once = share_threads("cpu", job["threads"], (width, height))
-    with closing(open_painter(model, f"cpu:{job['engine']}", threads)) as painter:
-        figures = measure_pipeline([painter] * at_once, (width, height), job["frames"])
+    with closing(open_painter(model, f"cpu:{job['engine']}", job["threads"])) as painter:
+        figures = measure_pipeline(painter, (width, height), job["frames"])
         return {"peak_bytes": peak_bytes(), "seconds": figures.frames / figures.pipeline_fps}
 
 

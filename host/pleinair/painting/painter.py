@@ -7,10 +7,10 @@ All painters of an integer network paint the same pixels, whatever they compute 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Protocol, TypeVar
 
@@ -22,6 +22,7 @@ from pleinair.machine import cores
 from pleinair.network.floating import FloatNetwork
 from pleinair.network.integer import IntegerNetwork
 from pleinair.painting.grain import Grain
+from pleinair.painting.side_by_side import Task, paint_side_by_side
 from pleinair.painting.tiles import MIN_SIDE, Runner, WindowRunner, paint_tiled, tile_side
 
 #: Pixels of a tile, chosen so that 12 megapixels stay under 600 MB in ONNX Runtime at 8 bits.
@@ -73,7 +74,7 @@ class Painter(Protocol):
         """
         ...
 
-    def paint_each(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    def paint_each(self, frames: Iterable[np.ndarray]) -> Generator[np.ndarray, None, None]:
         """Paint frames in order, as fast as the machine can; the paintings are those of :meth:`paint`.
 
         The painter may read a few frames ahead, so a painting may come only when later frames were read. It holds no
@@ -97,10 +98,6 @@ class Painter(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-#: A painting, and the seconds and processor seconds that it took.
-_Painted = tuple[np.ndarray, float, float]
 
 
 class NetworkPainter(Painter):
@@ -154,62 +151,30 @@ class NetworkPainter(Painter):
             self._runners[threads] = self._run_with(threads)
         return self._runners[threads]
 
-    def side_by_side(self, frame: np.ndarray) -> tuple[int, int]:
-        """How many frames of this size are painted at a time, and with how many threads each.
+    def side_by_side(self, width: int, height: int) -> tuple[int, int]:
+        """For frames of this size: threads that each is painted with, and frames that are painted at once.
 
         Small frames are painted side by side: nothing waits within a frame, and a core that other stages of a film
         have taken holds up only one frame.
         """
         if self._run_with is None:
-            return 1, self._threads
-        height, width = frame.shape[:2]
+            return self._threads, 1
         at_once = max(1, min(self._threads, TILE_PIXELS // (height * width)))
-        return at_once, self._threads // at_once
+        return self._threads // at_once, at_once
 
-    def paint_each(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    def paint_each(self, frames: Iterable[np.ndarray]) -> Generator[np.ndarray, None, None]:
         """See :class:`Painter`. Reads one frame more ahead than are painted at a time."""
-        source = iter(frames)
-        painting = deque[Future[_Painted]]()
-        pool, workers = None, 0
-        failure: Exception | None = None
-        try:
-            while True:
-                try:
-                    frame = checked_frame(next(source))
-                    at_once, threads = self.side_by_side(frame)
-                    self._runner(threads)
-                except StopIteration:
-                    break
-                except Exception as error:
-                    failure = error
-                    break
-                if pool is None or workers != at_once:
-                    while painting:
-                        yield self._finished(painting.popleft())
-                    if pool is not None:
-                        pool.shutdown()
-                    pool, workers = ThreadPoolExecutor(at_once, thread_name_prefix="painter"), at_once
-                painting.append(pool.submit(self._timed, frame, threads))
-                # One more than are painted at a time, so that none waits while a painting is handed on.
-                if len(painting) > at_once:
-                    yield self._finished(painting.popleft())
-            while painting:
-                yield self._finished(painting.popleft())
-            if failure is not None:
-                raise failure
-        finally:
-            if pool is not None:
-                pool.shutdown(cancel_futures=True)
+        with closing(paint_side_by_side(frames, self._task)) as paintings:
+            for painted in paintings:
+                self.spent = self.spent.plus(painted.seconds, painted.processor_seconds)
+                yield painted.painting
 
-    def _timed(self, frame: np.ndarray, threads: int) -> _Painted:
-        began, computed = time.monotonic(), time.thread_time()
-        painting = self._paint(frame, threads)
-        return painting, time.monotonic() - began, time.thread_time() - computed
-
-    def _finished(self, future: Future[_Painted]) -> np.ndarray:
-        painting, seconds, computed = future.result()
-        self.spent = self.spent.plus(seconds, computed)
-        return painting
+    def _task(self, frame: np.ndarray) -> Task:
+        frame = checked_frame(frame)
+        threads, at_once = self.side_by_side(frame.shape[1], frame.shape[0])
+        # Made here, not in the thread that paints: it compares itself with the reference.
+        self._runner(threads)
+        return Task(partial(self._paint, frame, threads), at_once)
 
     @property
     def runner(self) -> Runner | WindowRunner | None:
@@ -239,16 +204,3 @@ def checked_frame(frame: np.ndarray) -> np.ndarray:
 
 def _article(noun: str) -> str:
     return f"an {noun}" if noun[:1].lower() in "aeiou" else f"a {noun}"
-
-
-def share_threads(backend: str, threads: int, size: tuple[int, int]) -> tuple[int, int]:
-    """For a film of (width, height): threads that each frame is painted with, and frames that are painted at once.
-
-    On the CPU small frames are painted side by side: nothing waits within a frame, and a core that other stages of the
-    film have taken holds up one frame only. ``threads`` 0 means every core, in the answer, too.
-    """
-    if backend.partition(":")[0] != "cpu":
-        return threads, 1
-    workers = threads or cores()
-    at_once = max(1, min(workers, TILE_PIXELS // (size[0] * size[1])))
-    return workers // at_once, at_once

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import queue
 import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -19,6 +22,8 @@ from pleinair.errors import CameraError, ImageError, OutputError
 from pleinair.films.pipeline import Progress, ReadAhead, plural, run
 from pleinair.films.recorder import FilmRecorder
 from pleinair.films.steadiness import Steady
+from pleinair.painting.painter import Painter
+from pleinair.painting.side_by_side import Task, paint_side_by_side
 from tests.films import frame_of, read_video
 from tests.house import SHARED
 
@@ -46,7 +51,7 @@ class Levels:
             self.at_rest = True
 
 
-class Negative:
+class Negative(Painter):
     """A painter whose work can be told: 255 - x; fails at the frame of number ``fails_at``."""
 
     name = "negative"
@@ -61,6 +66,36 @@ class Negative:
         self.count += 1
         time.sleep(self.pause)
         return 255 - frame
+
+    def close(self) -> None:
+        """See Painter."""
+
+
+class Team(Painter):
+    """Several painters, each of which paints a frame at a time beside the others."""
+
+    name = "team"
+
+    def __init__(self, *painters: Painter) -> None:
+        self.idle: queue.SimpleQueue[Painter] = queue.SimpleQueue()
+        self.count = len(painters)
+        for painter in painters:
+            self.idle.put(painter)
+
+    def paint(self, frame: np.ndarray) -> np.ndarray:
+        """See Painter."""
+        painter = self.idle.get()
+        try:
+            return painter.paint(frame)
+        finally:
+            self.idle.put(painter)
+
+    def paint_each(self, frames):
+        """See Painter."""
+        with closing(paint_side_by_side(frames, lambda f: Task(partial(self.paint, f), self.count))) as paintings:
+            for painted in paintings:
+                self.spent = self.spent.plus(painted.seconds, painted.processor_seconds)
+                yield painted.painting
 
     def close(self) -> None:
         """See Painter."""
@@ -172,7 +207,7 @@ def test_several_painters_paint_at_the_same_time_and_in_order(count):
 
     painters = [Meeting(pause=0.02 if i == 0 else 0.0) for i in range(count)]
     memory = Memory()
-    outcome = run(Levels(LEVELS), painters, memory, steady=2)
+    outcome = run(Levels(LEVELS), Team(*painters), memory, steady=2)
     frames, paintings = Steady(2), Steady(2)
     wanted = [paintings(255 - frames(frame_of(level))).mean() for level in LEVELS]
     np.testing.assert_allclose(memory.means, wanted, atol=1e-9)
@@ -184,7 +219,11 @@ def test_several_painters_and_a_failure(done):
     """What came before the failure is in the film, and nothing after it."""
     memory = Memory()
     with pytest.raises(CameraError, match="unplugged"):
-        run(Levels(LEVELS[:done], CameraError("--camera x: unplugged")), [Negative(pause=0.01)] * 2, memory)
+        run(
+            Levels(LEVELS[:done], CameraError("--camera x: unplugged")),
+            Team(Negative(pause=0.01), Negative(pause=0.01)),
+            memory,
+        )
     np.testing.assert_allclose(memory.means, WANTED[:done], atol=1)
 
     class Refuses(Negative):
@@ -195,14 +234,16 @@ def test_several_painters_and_a_failure(done):
 
     camera, memory = Levels(itertools.cycle(LEVELS)), Memory()
     with pytest.raises(ImageError, match="too small"):
-        run(camera, [Refuses(), Refuses(pause=0.02)], memory)
+        run(camera, Team(Refuses(), Refuses(pause=0.02)), memory)
     np.testing.assert_allclose(memory.means, WANTED[:done], atol=1)
     assert camera.at_rest and memory.ends == (["finish in False"] if done else ["discard"])
 
 
 def test_several_painters_stop():
     camera, memory, stop = Levels(itertools.cycle(LEVELS)), Memory(), threading.Event()
-    outcome = run(camera, [Negative(), Negative()], memory, report=lambda p: p.recorded >= 5 and stop.set(), stop=stop)
+    outcome = run(
+        camera, Team(Negative(), Negative()), memory, report=lambda p: p.recorded >= 5 and stop.set(), stop=stop
+    )
     assert outcome.interrupted and memory.ends == ["finish in False"] and camera.at_rest
     np.testing.assert_allclose(memory.means, (WANTED * 2)[: memory.frames], atol=1)
 
@@ -233,8 +274,8 @@ def test_each_stage_says_how_long_it_was_busy_and_what_it_computed():
             time.sleep(0.01)
             super().add(image)
 
-    for painters in (Busy(), [Busy(), Busy()]):
-        p = run(Levels(LEVELS[:10]), painters, Idle()).progress
+    for painter in (Busy(), Team(Busy(), Busy())):
+        p = run(Levels(LEVELS[:10]), painter, Idle()).progress
         assert p.paint_seconds >= p.paint_cpu_seconds >= 0.1
         assert p.record_seconds >= 0.1 > p.record_cpu_seconds and 0 < p.capture_cpu_seconds < 0.1
 

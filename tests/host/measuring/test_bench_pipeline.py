@@ -1,22 +1,25 @@
-"""The pipeline's figures: each adds up with the others, of what was filmed, with one painter or several."""
+"""The pipeline's figures: each adds up with the others, of what was filmed, with one frame at a time or several."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 
 from pleinair.errors import OptionError
 from pleinair.measuring.bench_pipeline import DISTINCT, measure_pipeline
+from pleinair.painting.painter import Painter
+from pleinair.painting.side_by_side import Task, paint_side_by_side
 
 pytest.importorskip("av", reason="films need PyAV")
 
 SIZE = (64, 48)
 
 
-class Slow:
+class Slow(Painter):
     """Paints in 10 ms, 4 of them the processor's."""
 
     name = "slow"
@@ -37,12 +40,26 @@ class Slow:
         """See Painter."""
 
 
+class Together(Slow):
+    """The same, so many frames at a time."""
+
+    def __init__(self, at_once: int) -> None:
+        super().__init__()
+        self.at_once = at_once
+
+    def paint_each(self, frames):
+        """See Painter."""
+        for painted in paint_side_by_side(frames, lambda frame: Task(partial(self.paint, frame), self.at_once)):
+            self.spent = self.spent.plus(painted.seconds, painted.processor_seconds)
+            yield painted.painting
+
+
 @pytest.mark.parametrize("painters", [1, 2])
 def test_figures_add_up(painters):
-    slow, steps = [Slow() for _ in range(painters)], list[tuple[int, int]]()
+    steps = list[tuple[int, int]]()
     frames = DISTINCT + 8
     began = time.perf_counter()
-    f = measure_pipeline(slow[0] if painters == 1 else slow, SIZE, frames, lambda *s: steps.append(s))
+    f = measure_pipeline(Slow() if painters == 1 else Together(painters), SIZE, frames, lambda *s: steps.append(s))
     whole = 1e3 * (time.perf_counter() - began)
     assert (f.width_px, f.height_px, f.frames) == (*SIZE, frames) and f.film_bytes > 1000
     # All that is computed costs what the painter says, at least, and all together no more than it took.

@@ -16,7 +16,7 @@ from pleinair.engines.exact import exact_runner
 from pleinair.errors import ImageError
 from pleinair.models import load_model
 from pleinair.network import reference
-from pleinair.painting.painter import NetworkPainter, share_threads
+from pleinair.painting.painter import NetworkPainter
 from tests.house import PATHS
 from tests.networks import random_network
 
@@ -87,17 +87,29 @@ def test_twelve_megapixels_in_bounded_memory(bits):
 
 
 @pytest.mark.parametrize(
-    ("backend", "threads", "size", "wanted"),
+    ("threads", "size", "wanted"),
     [
-        ("cpu", 1, (640, 480), (1, 1)), ("cpu", 2, (640, 480), (1, 2)), ("cpu", 4, (640, 480), (1, 3)),
-        ("cpu:onnxruntime", 4, (768, 512), (2, 2)), ("cpu", 4, (4000, 3000), (4, 1)), ("cpu", 256, (16, 16), (1, 256)),
-        ("reference", 2, (64, 64), (2, 1)), ("fpga:x", 0, (64, 64), (0, 1)),
+        (1, (640, 480), (1, 1)),
+        (2, (640, 480), (1, 2)),
+        (4, (640, 480), (1, 3)),
+        (4, (768, 512), (2, 2)),
+        (4, (4000, 3000), (4, 1)),
+        (256, (16, 16), (1, 256)),
     ],
-)  # fmt: skip
-def test_threads_go_to_frames_at_once_where_frames_are_small(backend, threads, size, wanted):
-    assert share_threads(backend, threads, size) == wanted
+)
+def test_threads_go_to_frames_at_once_where_frames_are_small(threads, size, wanted):
+    painter = NetworkPainter(
+        "x", random_network(3, 4, 0), 24, lambda i: i, 10_000, threads=threads, run_with=lambda n: lambda i: i
+    )
+    assert painter.side_by_side(*size) == wanted
+
+
+def test_a_painter_without_other_runners_paints_one_frame_at_a_time():
+    painter = NetworkPainter("x", random_network(3, 4, 0), 24, lambda i: i, 10_000, threads=2)
+    assert painter.side_by_side(64, 64) == (2, 1)
 
 
 def test_a_film_with_no_threads_named_takes_every_core():
-    each, at_once = share_threads("cpu", 0, (64, 64))
+    with open_painter(load_model("starry-night-small", 8), "cpu", 0) as painter:
+        each, at_once = painter.side_by_side(64, 64)
     assert each * at_once == len(os.sched_getaffinity(0))
