@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from pleinair.network.integer import Convolution, IntegerNetwork, Layer, Residual, Upsample, validate
+from pleinair.network.integer import (
+    Convolution,
+    DepthToSpace,
+    IntegerNetwork,
+    Layer,
+    Norm,
+    Residual,
+    SpaceToDepth,
+    Upsample,
+    validate,
+)
+from pleinair.network.light import layer_light, sums_of
 from pleinair.network.reference import convolve, requantise, run_layer
 
 
@@ -69,4 +82,56 @@ def random_network(seed: int, width: int = 8, blocks: int = 2, bits: int = 8, ke
     add(Upsample())
     add(conv("up2", w))
     add(conv("leave", 3, kernel))
+    return validate(IntegerNetwork(bits, tuple(layers)))
+
+
+def adaptive_network(seed: int, width: int = 8, blocks: int = 1, bits: int = 8, exit_kernel: int = 3) -> IntegerNetwork:
+    """A network of the second generation with random integers, in the light of noise.
+
+    Space to depth 4, a convolution, residual blocks, a doubling, two convolutions, depth to space 2; all convolutions
+    but the last are adaptive.
+    """
+    rng = np.random.default_rng(seed)
+    ends, trunk = max(8, bits), 4 * width
+    top, unit = (1 << bits) - 1, 256 << bits
+    x = rng.integers(0, 256, (3, 48, 48)).astype(np.int64)
+    layers: list[Layer] = []
+
+    def adaptive(
+        x: np.ndarray, name: str, *, outputs: int, high: int, weight_bits: int = bits, signed: bool = False
+    ) -> Convolution:
+        bare = random_convolution(rng, x, name, outputs, 3, 1, weight_bits, high, bits, signed)
+        limit = 1 << (46 if max(weight_bits, bits) > 8 else 23)
+        weight = bare.weight.astype(np.int64)
+        for o in range(outputs):
+            total = int(np.abs(weight[o]).sum()) * high
+            if total > limit:
+                weight[o] = np.trunc(weight[o] * (limit / total))
+        norm = Norm(
+            rng.integers(unit // 16, unit // 4, outputs),
+            rng.integers(-unit // 8, unit // 8, outputs) if signed else rng.integers(0, unit // 2, outputs),
+            rng.integers(0, 6, outputs),
+        )
+        c = replace(
+            bare, weight=weight.astype(bare.weight.dtype), bias=np.zeros(outputs, np.int64),
+            shift=np.zeros(outputs, np.int64), multiplier=np.ones(outputs, np.int64), norm=norm,
+        )  # fmt: skip
+        light = layer_light(c, sums_of(convolve(x, c)), bits=bits, input_high=high)
+        return replace(c, bias=light.bias, multiplier=light.multiplier, shift=light.shift)
+
+    def add(layer: Layer) -> None:
+        nonlocal x
+        layers.append(layer)
+        x = run_layer(x, layer, bits)
+
+    add(SpaceToDepth(4))
+    add(adaptive(x, "enter", outputs=trunk, high=255, weight_bits=ends))
+    for b in range(1, blocks + 1):
+        first = adaptive(x, f"block{b}.conv1", outputs=trunk, high=top)
+        second = adaptive(run_layer(x, first, bits), f"block{b}.conv2", outputs=trunk, high=top, signed=True)
+        add(Residual((first, second)))
+    add(Upsample())
+    add(adaptive(x, "up1", outputs=width, high=top))
+    add(random_convolution(rng, x, "leave", 12, exit_kernel, 1, ends, top, 8))
+    add(DepthToSpace(2))
     return validate(IntegerNetwork(bits, tuple(layers)))
