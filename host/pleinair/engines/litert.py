@@ -217,7 +217,7 @@ class _Graph:
             padded = self.activation((height + top + bottom, width + left + right, channels), x.high)
             ends = self._numbers([(0, 0), (top, bottom), (left, right), (0, 0)])
             source = self._add("PAD", 2, [source, ends], padded, "PadOptions").tensor
-        scale = np.exp2(-o.shift.astype(np.float64))
+        scale = o.scale
         weight = self._constant(o.weight.astype(np.int8), scale)
         bias = self._constant(o.bias.astype(np.int32), scale * self._scale)
         return self._add(

@@ -22,12 +22,20 @@ convolutional layer?", arXiv:1609.07009, read backwards.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 
-from pleinair.network.integer import MAX_KERNEL, Convolution, IntegerNetwork, Residual, Upsample
+from pleinair.network.integer import (
+    MAX_KERNEL,
+    Convolution,
+    DepthToSpace,
+    IntegerNetwork,
+    Residual,
+    SpaceToDepth,
+    Upsample,
+)
 from pleinair.painting.tiles import Window
 
 #: [height, width, channels]
@@ -53,9 +61,9 @@ class Input:
 
 @dataclass(frozen=True)
 class Convolve:
-    """``clamp(round_half_even((sum(w * x) + bias) / 2**shift), low, high)`` of value ``source``.
+    """``clamp(round_half_even((sum(w * x) + bias) * gain / 2**shift), low, high)`` of value ``source``.
 
-    ``weight``: int16 or int8 [O, kh, kw, I]; ``bias``, ``shift``: int64 [O]; ``strides``: down, right; ``pads``, rows
+    ``weight``: int16 or int8 [O, kh, kw, I]; ``bias``, ``gain``, ``shift``: int64 [O]; ``strides``: down, right; ``pads``, rows
     and columns of zeros: top, left, bottom, right. The output is signed where ``low`` is below 0. ``weight_bits`` is
     what the network says; merged weights, being sums, keep the width of the weights that they sum.
     """
@@ -65,12 +73,19 @@ class Convolve:
     name: str
     weight: np.ndarray
     bias: np.ndarray
+    gain: np.ndarray
     shift: np.ndarray
     strides: tuple[int, int]
     pads: tuple[int, int, int, int]
     low: int
     high: int
     weight_bits: int
+
+    @property
+    def scale(self) -> np.ndarray:
+        """``gain / 2**shift``, float64 [O]: five bits at most, which any float holds."""
+        scale: np.ndarray = self.gain * np.exp2(-self.shift.astype(np.float64))
+        return scale
 
     @property
     def macs(self) -> int:
@@ -155,7 +170,9 @@ class _Merged:
     convolution: Convolution
 
 
-_Link = Convolution | Upsample | _Merged
+#: Layers that only change how large an image is.
+_RESIZING = (Upsample, SpaceToDepth, DepthToSpace)
+_Link = Convolution | Upsample | SpaceToDepth | DepthToSpace | _Merged
 
 
 @dataclass(frozen=True)
@@ -181,24 +198,30 @@ class _Form:
     def needs(self, wanted: Range, extent: int) -> Range:
         """The pixels of a source of ``extent`` that the wanted ones depend on."""
         low, high = wanted
-        if isinstance(self.layer, Upsample):
-            return low // 2, (high + 1) // 2
+        if isinstance(self.layer, _RESIZING):
+            return self.source_of(wanted)
         if isinstance(self.layer, _Merged):
             return max(0, low - 1) // 2, (min(2 * extent, high + 1) + 1) // 2
         reach = self.layer.kernel // 2
         return max(0, low * self.stride - reach), min(extent, (high - 1) * self.stride + reach + 1)
 
+    def source_of(self, gives: Range) -> Range:
+        """The pixels that a layer which only changes the size makes ``gives`` of."""
+        assert isinstance(self.layer, _RESIZING)
+        down, up = self.layer.down, self.layer.up
+        return gives[0] * down // up, -(-gives[1] * down // up)
+
     def gives_evenly(self, gives: Range) -> bool:
         """Whether the layer can give exactly the pixels ``gives``."""
-        if isinstance(self.layer, Upsample):
-            return gives[0] % 2 == gives[1] % 2 == 0
+        if isinstance(self.layer, _RESIZING):
+            return gives[0] % self.layer.up == gives[1] % self.layer.up == 0
         if isinstance(self.layer, _Merged):
             return gives[0] % 2 == gives[1] % 2 == 1
         return (gives[1] - gives[0]) % self.step == 0
 
     def pads(self, gives: Range, source: Range) -> Range | None:
         """Zeros to put before and after ``source`` so that the layer gives ``gives``; None where it cannot."""
-        if isinstance(self.layer, Upsample):
+        if isinstance(self.layer, _RESIZING):
             return 0, 0
         if isinstance(self.layer, _Merged):
             return source[0] - gives[0] // 2, (gives[1] + 1) // 2 - source[1]
@@ -249,8 +272,8 @@ def _axis(chain: list[_Form], needed: list[Range], extent: int, gives: Range) ->
     form, before = chain[-1], chain[:-1]
     low, high = needed[-2]
     limit = before[-1].extent if before else extent
-    if isinstance(form.layer, Upsample):
-        sources = [(gives[0] // 2, gives[1] // 2)]
+    if isinstance(form.layer, _RESIZING):
+        sources = [form.source_of(gives)]
     elif isinstance(form.layer, _Merged):
         start, stop = gives[0] // 2, (gives[1] + 1) // 2
         sources = [(start + a, stop - b) for a, b in product((0, 1), repeat=2)]
@@ -335,7 +358,7 @@ def _convolve(
     strides: tuple[int, int],
     pads: tuple[int, int, int, int],
 ) -> Convolve:
-    """``c`` with other weights, some times its outputs; bias and shift are repeated for them. ``size``: h, w."""
+    """``c`` with other weights, some times its outputs; bias, gain and shift are repeated for them. ``size``: h, w."""
     repeat = len(weight) // c.outputs
     return Convolve(
         shape=(*size, len(weight)),
@@ -343,6 +366,7 @@ def _convolve(
         name=c.name,
         weight=weight,
         bias=np.tile(c.bias, repeat),
+        gain=np.tile(c.gain, repeat),
         shift=np.tile(c.shift, repeat),
         strides=strides,
         pads=pads,
@@ -387,6 +411,14 @@ class _Lowering:
         value = self.add(_convolve(c, value, weight, (height, width), strides=(c.stride * rows, c.stride), pads=pads))
         return self.unview(self.unblock(value, rows), columns)
 
+    def enter(self, value: int, c: Convolution, down: _Step, right: _Step, block: int) -> int:
+        """Space to depth and the convolution after it, as one over whole rows of blocks."""
+        weight = unfolded(c.weight, block)
+        pads = (down.pads[0] * block, right.pads[0], down.pads[1] * block, right.pads[1])
+        size = down.gives[1] - down.gives[0], right.gives[1] - right.gives[0]
+        strides = (c.stride * block, c.stride)
+        return self.add(_convolve(c, self.view(value, block), weight, size, strides=strides, pads=pads))
+
     def unblock(self, value: int, rows: int) -> int:
         if rows == 1:
             return value
@@ -399,6 +431,28 @@ class _Lowering:
         pads = down.pads[0], right.pads[0], down.pads[1], right.pads[1]
         value = self.add(_convolve(c, value, weight, (height // 2, width // 2), strides=(1, 1), pads=pads))
         return self.unview(self.unblock(value, 2), 2)
+
+
+def unfolded(weight: np.ndarray, block: int) -> np.ndarray:
+    """Weights [O, C * block**2, k, k] after space to depth as [O, k * block, k, block * C] before it.
+
+    The source is read ``block`` pixels at once, so only rows are still apart: channel j * C + c of its pixel is
+    channel c of the block's column j.
+    """
+    outputs, inputs, kernel, _ = weight.shape
+    channels = inputs // block**2
+    parts = weight.reshape(outputs, channels, block, block, kernel, kernel)
+    # [O, C, i, j, ky, kx] -> [O, ky, i, kx, j, C]
+    return parts.transpose(0, 4, 2, 5, 3, 1).reshape(outputs, kernel * block, kernel, block * channels)
+
+
+def _in_blocks(c: Convolution, block: int) -> Convolution:
+    """The convolution before depth to space, its outputs in the order of rows, columns, channels of a block."""
+    order = np.arange(c.outputs).reshape(-1, block, block).transpose(1, 2, 0).reshape(-1)
+    multiplier = None if c.multiplier is None else c.multiplier[order]
+    return replace(
+        c, weight=c.weight[order], bias=c.bias[order], shift=c.shift[order], multiplier=multiplier, norm=None
+    )  # fmt: skip
 
 
 def _chain(network: IntegerNetwork, merge: bool) -> list[_Link]:
@@ -457,17 +511,28 @@ def _emit(
     value = lowering.add(Input(reads.shape))
     joins = _joins(network)
     trunks: dict[str, tuple[int, int]] = {}
+    before: _Link | None = None
     for k, form in enumerate(rows):
-        layer = form.layer
+        layer, entered, before = form.layer, before, form.layer
         if isinstance(layer, Upsample):
             height, width, channels = lowering.shape(value)
             value = lowering.add(Double((2 * height, 2 * width, channels), value))
+            continue
+        if isinstance(layer, SpaceToDepth):
+            continue  # it is one with the convolution that follows
+        if isinstance(layer, DepthToSpace):
+            value = lowering.unview(lowering.unblock(value, layer.block), layer.block)
             continue
         if isinstance(layer, _Merged):
             value = lowering.merge(value, layer.convolution, down[k], right[k])
             continue
         trunks[layer.name] = value, k
-        value = lowering.convolve(value, layer, down[k], right[k], form.step, columns[k].step)
+        if isinstance(entered, SpaceToDepth):
+            value = lowering.enter(value, layer, down[k], right[k], entered.block)
+            continue
+        after = rows[k + 1].layer if k + 1 < len(rows) else None
+        c = _in_blocks(layer, after.block) if isinstance(after, DepthToSpace) else layer
+        value = lowering.convolve(value, c, down[k], right[k], form.step, columns[k].step)
         if layer.name in joins:
             trunk, begun = trunks[joins[layer.name]]
             top, left = down[k].gives[0] - down[begun].reads[0], right[k].gives[0] - right[begun].reads[0]
@@ -488,14 +553,18 @@ def _forms(
     """The layers' forms along the height and along the width; kernels below ``smallest`` are not blocked."""
     rows: list[_Form] = []
     columns: list[_Form] = []
+    before: _Link | None = None
     for layer in chain:
         down = right = 1
         if isinstance(layer, Convolution):
             height, width = height // layer.stride, width // layer.stride
-            if layer.stride == 1 and layer.kernel >= smallest:
+            if layer.stride == 1 and layer.kernel >= smallest and not isinstance(before, SpaceToDepth):
                 down, right = _block(layer, height, width, least_outputs)
-        else:
+        elif isinstance(layer, _Merged):
             height, width = 2 * height, 2 * width
+        else:
+            height, width = height * layer.up // layer.down, width * layer.up // layer.down
+        before = layer
         rows.append(_Form(layer, height, 1, down))
         columns.append(_Form(layer, width, right, right))
     return rows, columns

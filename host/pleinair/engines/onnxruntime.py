@@ -176,7 +176,7 @@ class Graph:
             "QLinearConv",
             [
                 x, self.scale(0), self.constant(np.uint8(0)),
-                self.constant(weight.astype(kind)), self.scale(-o.shift),
+                self.constant(weight.astype(kind)), self.constant(o.scale.astype(np.float32)),
                 self.constant(np.full(len(weight), zero, kind)),
                 self.scale(0), self.constant(np.uint8(offset)), self.constant(o.bias.astype(np.int32)),
             ],

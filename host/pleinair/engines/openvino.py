@@ -186,6 +186,9 @@ class _Graph:
             weights = self.floats(weight * step.reshape(-1, 1, 1, 1))
         y = self.ops.convolution(x, weights, list(o.strides), [top, left], [bottom, right], [1, 1])
         y = self.ops.add(y, self.floats((o.bias * step).reshape(1, -1, 1, 1)))
+        if (o.gain != 1).any():
+            # Last of all: a sum of 24 bits times a gain of five is exact only where it is not clamped.
+            y = self.ops.multiply(y, self.floats(o.gain.reshape(1, -1, 1, 1)))
         # A FakeQuantize would round, too, but see the module's docstring.
         y = self.ops.round(y, "half_to_even")
         return self.ops.clamp(y, float(o.low), float(o.high)) if o.low < 0 else self.activation(y, value, o.high)

@@ -313,6 +313,8 @@ def check_chain(chain: Chain[Any, Any]) -> None:
             raise ContractError("an upsampling beyond the input's resolution")
         scale //= layer.up
     layers = chain.layers
+    if isinstance(layers[0], SpaceToDepth) and (len(layers) < 2 or not isinstance(layers[1], ConvolutionShape)):
+        raise ContractError("space to depth is for a convolution that follows it")
     if any(isinstance(layer, SpaceToDepth) for layer in layers[1:]):
         raise ContractError("space to depth is for the first layer")
     if any(isinstance(layer, DepthToSpace) for layer in layers[:-1]):
