@@ -15,9 +15,10 @@ from pleinair.network.integer import (
     Residual,
     SpaceToDepth,
     Upsample,
+    metering,
     validate,
 )
-from pleinair.network.light import layer_light, sums_of
+from pleinair.network.light import MIDDLE, SPREAD, layer_light, sums_of
 from pleinair.network.reference import convolve, requantise, run_layer
 
 
@@ -107,16 +108,22 @@ def adaptive_network(seed: int, width: int = 8, blocks: int = 1, bits: int = 8, 
             total = int(np.abs(weight[o]).sum()) * high
             if total > limit:
                 weight[o] = np.trunc(weight[o] * (limit / total))
+        none = np.zeros(outputs, np.int64)
+        bare = replace(bare, weight=weight.astype(bare.weight.dtype), bias=none, shift=none)
+        accumulator = convolve(x, bare)
+        spread = np.maximum(accumulator.std((1, 2)), 1)
+        meter_shift = np.clip(np.floor(np.log2(31 * spread / SPREAD)), 0, 40 if limit > 1 << 24 else 16)
+        meter_multiplier = np.clip(np.round(SPREAD / spread * 2**meter_shift), 1, 31)
+        meter_bias = np.round(MIDDLE * 2**meter_shift / meter_multiplier - accumulator.mean((1, 2)))
         norm = Norm(
-            rng.integers(unit // 16, unit // 4, outputs),
-            rng.integers(-unit // 8, unit // 8, outputs) if signed else rng.integers(0, unit // 2, outputs),
-            rng.integers(0, 6, outputs),
+            gamma=rng.integers(unit // 16, unit // 4, outputs),
+            beta=rng.integers(-unit // 8, unit // 8, outputs) if signed else rng.integers(0, unit // 2, outputs),
+            meter_bias=meter_bias.astype(np.int64),
+            meter_multiplier=meter_multiplier.astype(np.int64),
+            meter_shift=meter_shift.astype(np.int64),
         )
-        c = replace(
-            bare, weight=weight.astype(bare.weight.dtype), bias=np.zeros(outputs, np.int64),
-            shift=np.zeros(outputs, np.int64), multiplier=np.ones(outputs, np.int64), norm=norm,
-        )  # fmt: skip
-        light = layer_light(c, sums_of(convolve(x, c)), bits=bits, input_high=high)
+        c = replace(bare, multiplier=np.ones(outputs, np.int64), norm=norm)
+        light = layer_light(c, sums_of(run_layer(x, metering(c), bits)), bits=bits, input_high=high)
         return replace(c, bias=light.bias, multiplier=light.multiplier, shift=light.shift)
 
     def add(layer: Layer) -> None:

@@ -21,14 +21,14 @@ File form (``*.npz``, read with NumPy alone): ``header`` is UTF-8 JSON as uint8,
 
 Version 2 is a version 1 file that has something new in it: a layer ``{"kind": "space_to_depth", "block"}`` or
 ``{"kind": "depth_to_space", "block"}``, or a convolution with ``"adaptive": true``, whose further arrays are
-``N.multiplier``, ``N.gamma``, ``N.beta`` and ``N.floor`` [O].
+``N.multiplier``, ``N.gamma``, ``N.beta``, ``N.meter_bias``, ``N.meter_multiplier`` and ``N.meter_shift`` [O].
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,7 @@ __all__ = [
     "Upsample",
     "dump",
     "load",
+    "metering",
     "parse",
     "read_arrays",
     "validate",
@@ -76,22 +77,24 @@ FORMAT = "pleinair-integer-network"
 BITS = (4, 8, 16)
 #: Greatest multiplier of a convolution: five bits, a few adders in hardware.
 MOST_GAIN = 31
-#: Greatest magnitude of an adaptive convolution's gamma and beta, and the greatest exponent of its floor.
-MOST_NORM, MOST_FLOOR = 1 << 24, 23
+#: Greatest magnitude of an adaptive convolution's gamma and beta.
+MOST_NORM = 1 << 24
 
 
 @dataclass(frozen=True)
 class Norm:
     """What an adaptive convolution holds of its instance norm; see :mod:`pleinair.network.light`.
 
-    ``gamma`` (0 and above) and ``beta``: int64 [O], deviation and mean that each channel shall have, in 1/256 of an
-    output level. ``floor``: int64 [O]; 2**floor is added to the accumulator's deviation (their squares add), so that
-    a frame without contrast is not blown up.
+    ``gamma`` (0 and above) and ``beta``: int64 [O], the deviation and the mean that each channel of the output shall
+    have, in 1/256 of a level. ``meter_bias``, ``meter_multiplier``, ``meter_shift``: int64 [O], the requantisation to
+    0 .. 255 that a frame is metered with.
     """
 
     gamma: np.ndarray
     beta: np.ndarray
-    floor: np.ndarray
+    meter_bias: np.ndarray
+    meter_multiplier: np.ndarray
+    meter_shift: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,9 @@ class Convolution(ConvolutionShape):
                 "multiplier": self.gain.astype("i1"),
                 "gamma": self.norm.gamma.astype("<i4"),
                 "beta": self.norm.beta.astype("<i4"),
-                "floor": self.norm.floor.astype("i1"),
+                "meter_bias": self.norm.meter_bias.astype("<i8"),
+                "meter_multiplier": self.norm.meter_multiplier.astype("i1"),
+                "meter_shift": self.norm.meter_shift.astype("i1"),
             }
         return arrays
 
@@ -249,11 +254,14 @@ def _check_norm(c: Convolution, input_high: int, limit: int) -> None:
 
     if c.norm is None or c.multiplier is None:
         raise refuse("a multiplier and a norm go together")
+    longest = 40 if limit > 1 << 24 else 16
     for name, array, least, most in (
         ("multiplier", c.multiplier, 1, MOST_GAIN),
         ("gamma", c.norm.gamma, 0, MOST_NORM),
         ("beta", c.norm.beta, -MOST_NORM, MOST_NORM),
-        ("floor", c.norm.floor, 0, MOST_FLOOR),
+        ("meter_bias", c.norm.meter_bias, -limit, limit),
+        ("meter_multiplier", c.norm.meter_multiplier, 1, MOST_GAIN),
+        ("meter_shift", c.norm.meter_shift, 0, longest),
     ):
         if array.dtype.kind != "i" or array.shape != (c.outputs,):
             raise refuse(f"{name} is {array.dtype} {array.shape}, need signed integers ({c.outputs},)")
@@ -264,6 +272,22 @@ def _check_norm(c: Convolution, input_high: int, limit: int) -> None:
     greatest = int(np.abs(c.weight.astype(np.int64)).sum((1, 2, 3)).max()) * input_high
     if greatest > limit // 2:
         raise refuse(f"adaptive sums can reach {greatest}, allowed is 2^{(limit // 2).bit_length() - 1}")
+    worst = int(metering(c).accumulator_bound(input_high).max())
+    if worst > limit:
+        raise refuse(f"while metering an accumulator can reach {worst}, allowed is 2^{limit.bit_length() - 1}")
+
+
+def metering(c: Convolution) -> Convolution:
+    """An adaptive convolution as it is while a frame is metered: unsigned, of 8 bits, the same for every frame."""
+    assert c.norm is not None
+    return replace(
+        c,
+        bias=c.norm.meter_bias,
+        multiplier=c.norm.meter_multiplier,
+        shift=c.norm.meter_shift,
+        out_bits=8,
+        signed=False,
+    )
 
 
 def _check_residual(block: Residual, input_high: int, bits: int) -> None:
@@ -325,7 +349,7 @@ def _version(network: IntegerNetwork) -> int:
 
 def _read_convolution(entry: Mapping[str, Any], arrays: Arrays, signed: bool = False) -> Convolution:
     adaptive = entry.get("adaptive", False) is True
-    names = ("multiplier", "gamma", "beta", "floor") if adaptive else ()
+    names = ("multiplier", *(field.name for field in fields(Norm))) if adaptive else ()
     weight, bias, shift, *more = arrays.next("weight", "bias", "shift", *names)
     multiplier, *norm = (array.astype(np.int64) for array in more) if more else (None,)
     if weight.dtype not in (np.int8, np.dtype("<i2")):

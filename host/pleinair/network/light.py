@@ -1,46 +1,54 @@
 """Light: a frame's own requantisation of an adaptive network, in integers, the same on every machine.
 
 An adaptive convolution does the work of a convolution and an instance norm (Ulyanov et al. 2016, arXiv:1607.08022).
-It holds ``gamma`` and ``beta`` instead of a bias, and it is told by the *light* how to requantise:
+It holds ``gamma`` and ``beta`` instead of a bias, and the *light* tells it how to requantise:
 
     clamp(round_half_even((acc + bias) * multiplier / 2**shift), low, high)        acc = sum(w * x)
 
-A light holds these three integers for every channel of every adaptive convolution. It follows from the *sums* of acc
-and of acc * acc over the frame: :func:`requantiser` is the whole rule. Sums of the pieces of a frame add up to the
-sums of the frame, so a large frame is measured in tiles.
+A light holds these three integers for every channel of every adaptive convolution. It follows from a frame by
+*metering*: the layer first runs with a requantisation to 0 .. 255 that its file holds and that is the same for every
+frame (:func:`pleinair.network.integer.metering`); in it an average photo has mean 128 and deviation 16. Summed are
+these values q and their squares. Any engine can do that, and hardware sums bytes. Sums of the pieces of a frame, or of
+several frames, add up, so a large frame can be metered in tiles and a film over a few frames.
 
-With count n, sums S1 = sum(acc), S2 = sum(acc^2), the channel's gamma g and beta t (both in 1/256 of an output level),
-its floor f and the greatest shift L of its layer:
+With count n, T1 = sum(q), T2 = sum(q^2), the channel's gamma g and beta t, its metering numbers b0, m0, s0, and the
+greatest shift L of its layer:
 
-    D = n S2 - S1^2 + n^2 4^f                       n^2 times the variance, floor added: never 0
-    m(s) = (isqrt(4 g^2 n^2 4^s // (2^16 D)) + 1) // 2        the gain g / (256 sqrt(variance)) times 2^s, rounded
+    D = n T2 - T1^2 + 4 n^2                            n^2 times the variance of q, plus 2 levels squared: never 0
+    m(s) = (isqrt(4 g^2 n^2 m0^2 4^s // (2^16 4^s0 D)) + 1) // 2                    the gain times 2^s, rounded
     shift = the largest s of 0 .. L with m(s) <= 31; 0 where there is none
     multiplier = min(max(m(shift), 1), 31)
-    bias = floor((2 N + Q) / (2 Q))  with  N = t 2^shift n - 256 multiplier S1,  Q = 256 multiplier n
-    bias is then clamped to +-(R - 2^(shift - 1))  (+-R for shift 0), where R is what the accumulator's range leaves
+    bias = b0 + floor((2 N + Q) / (2 Q))
+           with N = t 2^shift n m0 - 256 multiplier T1 2^s0  and  Q = 256 multiplier n m0
+    bias is then clamped to +-(R - 2^(shift - 1))  (+-R for shift 0)
 
 ``isqrt`` is the integer square root, ``//`` rounds towards minus infinity, and nothing overflows: these are integers
-of any size. L is 24 - out_bits for networks of up to 8 bits, so that an unsaturated product stays below 2^24 and an
-engine of float32 is exact; 40 for wider ones. R is 2^24 (2^47) less the greatest magnitude of acc that the weights
-allow.
+of any size. L is 24 - out_bits in networks of up to 8 bits, so that an unsaturated product stays below 2^24 and an
+engine of float32 is exact; 40 in wider ones. R is 2^24 (2^47) less the greatest magnitude of acc that the weights
+allow. The 2 levels bound the gain at 8 times the average one: a frame without contrast is not blown up.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from math import isqrt
 
 import numpy as np
 
 from pleinair.errors import ContractError, LightError
-from pleinair.network.integer import MOST_GAIN, Convolution, IntegerNetwork, Layer, Residual, validate
+from pleinair.network.integer import MOST_GAIN, Convolution, IntegerNetwork, Layer, Norm, Residual, validate
+
+#: Deviation, in levels of metering, that is added to a frame's own (their squares add).
+FLOOR = 2
+#: Mean and deviation of an average photo in levels of metering.
+MIDDLE, SPREAD = 128, 16
 
 
 @dataclass(frozen=True)
 class Sums:
-    """What is measured of one convolution: ``count`` positions, and for each channel the sums of acc and of acc^2.
+    """What is metered of one convolution: ``count`` positions, and for each channel the sums of q and of q^2.
 
     The sums are Python's integers of any size.
     """
@@ -50,7 +58,7 @@ class Sums:
     second: tuple[int, ...]
 
     def __add__(self, other: Sums) -> Sums:
-        """The sums of two pieces of one frame."""
+        """The sums of two pieces of a frame, or of two frames."""
         return Sums(
             self.count + other.count,
             tuple(a + b for a, b in zip(self.first, other.first, strict=True)),
@@ -58,38 +66,34 @@ class Sums:
         )
 
 
-def sums_of(accumulators: np.ndarray) -> Sums:
-    """The sums of int64 [O, H, W], row by row so that nothing can overflow: a row of 2^15 values of 2^24 stays below
-    2^63. Accumulators of more than 24 bits are summed as Python's integers."""
-    outputs, height, width = accumulators.shape
-    if not height * width:
-        return Sums(0, (0,) * outputs, (0,) * outputs)
-    narrow = int(np.abs(accumulators).max()) <= 1 << 24 and width <= 1 << 14
-    first = accumulators.sum((1, 2))
-    if narrow:
-        rows = np.einsum("ohw,ohw->oh", accumulators, accumulators)
-        second = [sum(row) for row in rows.tolist()]
-    else:
-        second = [sum(v * v for v in channel) for channel in accumulators.reshape(outputs, -1).tolist()]
-    return Sums(height * width, tuple(first.tolist()), tuple(second))
+def sums_of(levels: np.ndarray) -> Sums:
+    """The sums of the metered levels, integers 0 .. 255 [O, H, W]."""
+    flat = levels.reshape(len(levels), -1).astype(np.int64)
+    return Sums(flat.shape[1], tuple(flat.sum(1).tolist()), tuple((flat * flat).sum(1).tolist()))
 
 
 def requantiser(
-    *, gamma: int, beta: int, floor: int, longest: int, room: int, count: int, first: int, second: int
+    sums: tuple[int, int, int], norm: tuple[int, int, int, int, int], *, longest: int, room: int
 ) -> tuple[int, int, int]:
-    """(bias, multiplier, shift) of one channel from its sums; the module's docstring is the formula."""
-    squares = count * second - first * first + (count * count << 2 * floor)
-    power = 4 * gamma * gamma * count * count
+    """(bias, multiplier, shift) of one channel; the module's docstring is the formula.
+
+    ``sums``: n, T1, T2. ``norm``: g, t, b0, m0, s0. ``longest`` is L, ``room`` R.
+    """
+    count, first, second = sums
+    gamma, beta, meter_bias, meter_gain, meter_shift = norm
+    squares = count * second - first * first + FLOOR * FLOOR * count * count << 16 + 2 * meter_shift
+    power = 4 * (gamma * count * meter_gain) ** 2
 
     def multiplier(shift: int) -> int:
-        return (isqrt((power << 2 * shift) // (squares << 16)) + 1) // 2
+        return (isqrt((power << 2 * shift) // squares) + 1) // 2
 
     shift = longest
     while shift > 0 and multiplier(shift) > MOST_GAIN:
         shift -= 1
     gain = min(max(multiplier(shift), 1), MOST_GAIN)
-    target, unit = (beta << shift) * count - 256 * gain * first, 256 * gain * count
-    bias = (2 * target + unit) // (2 * unit)
+    target = (beta << shift) * count * meter_gain - (256 * gain * first << meter_shift)
+    unit = 256 * gain * count * meter_gain
+    bias = meter_bias + (2 * target + unit) // (2 * unit)
     limit = room - (1 << shift - 1 if shift else 0)
     return min(max(bias, -limit), limit), gain, shift
 
@@ -135,7 +139,7 @@ def identity(network: IntegerNetwork) -> str:
     for c in network.convolutions():
         if c.norm is not None:
             sha.update(c.name.encode() + b"\0")
-            for array in (c.weight, c.norm.gamma, c.norm.beta, c.norm.floor):
+            for array in (c.weight, *(getattr(c.norm, field.name) for field in fields(Norm))):
                 sha.update(array.astype("<i8").tobytes())
     return sha.hexdigest()
 
@@ -146,18 +150,10 @@ def layer_light(c: Convolution, sums: Sums, *, bits: int, input_high: int) -> La
     wide = max(bits, c.weight_bits) > 8
     reach = np.abs(c.weight.astype(np.int64)).sum((1, 2, 3)) * input_high
     room = (1 << (47 if wide else 24)) - reach
+    numbers = zip(*(getattr(c.norm, field.name).tolist() for field in fields(Norm)), strict=True)
     channels = [
-        requantiser(
-            gamma=int(c.norm.gamma[o]),
-            beta=int(c.norm.beta[o]),
-            floor=int(c.norm.floor[o]),
-            longest=c.longest_shift(bits),
-            room=int(room[o]),
-            count=sums.count,
-            first=sums.first[o],
-            second=sums.second[o],
-        )
-        for o in range(c.outputs)
+        requantiser((sums.count, first, second), norm, longest=c.longest_shift(bits), room=int(left))
+        for first, second, norm, left in zip(sums.first, sums.second, numbers, room, strict=True)
     ]
     bias, multiplier, shift = (np.array(column, np.int64) for column in zip(*channels, strict=True))
     return LayerLight(c.name, bias, multiplier, shift)

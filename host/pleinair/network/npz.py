@@ -23,7 +23,7 @@ from pleinair.network.chain import MAX_CONVOLUTIONS, Chain, ChainLayer
 #: Greatest file, packed and unpacked; far above any network worth painting with.
 MAX_FILE_BYTES = 64 << 20
 #: Most arrays of a file: three parts for each convolution, and the header.
-_MAX_ARRAYS = 7 * MAX_CONVOLUTIONS + 1
+_MAX_ARRAYS = 9 * MAX_CONVOLUTIONS + 1
 
 LayerT = TypeVar("LayerT", bound=ChainLayer)
 

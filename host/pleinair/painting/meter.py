@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pleinair.network import reference
-from pleinair.network.integer import Convolution, IntegerNetwork, Residual
+from pleinair.network.integer import Convolution, IntegerNetwork, Residual, metering
 from pleinair.network.light import LayerLight, Light, identity, layer_light, sums_of
 from pleinair.painting.tiles import Window
 
@@ -45,8 +45,8 @@ def measure(network: IntegerNetwork, pixels: np.ndarray, frame: Window) -> Light
     def lit(c: Convolution, x: np.ndarray, high: int, scale: int) -> Convolution:
         if c.norm is None:
             return c
-        bare = reference.convolve(x, replace(c, bias=np.zeros_like(c.bias)))
-        counted = meter.window(scale).of(bare.transpose(1, 2, 0)).transpose(2, 0, 1)
+        levels = reference.run_layer(x, metering(c), network.bits)
+        counted = meter.window(scale).of(levels.transpose(1, 2, 0)).transpose(2, 0, 1)
         layers.append(layer_light(c, sums_of(counted), bits=network.bits, input_high=high))
         own = layers[-1]
         return replace(c, bias=own.bias, multiplier=own.multiplier, shift=own.shift)
