@@ -67,7 +67,7 @@ class LitertEngine:
                 np.bitwise_xor(pixels, _MIDDLE, out=reads().view(np.uint8)[0])
                 interpreter.invoke()
                 painted: np.ndarray = np.bitwise_xor(paints().view(np.uint8), _MIDDLE)
-            return painted.reshape(program.paints.shape)
+            return painted.reshape(program.result)
 
         return run
 

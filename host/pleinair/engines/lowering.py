@@ -146,6 +146,16 @@ class Program:
     reads: Window
     paints: Window
 
+    @property
+    def source(self) -> Shape:
+        """Shape of what goes in."""
+        return self.operations[0].shape
+
+    @property
+    def result(self) -> Shape:
+        """Shape of what comes out."""
+        return self.operations[-1].shape
+
     def convolutions(self) -> Iterator[Convolve]:
         """All convolutions in order of execution."""
         return (o for o in self.operations if isinstance(o, Convolve))
@@ -301,9 +311,9 @@ def _fit(chain: list[_Form], window: Range, extent: int) -> list[_Step] | None:
     needed = [window]
     for k in range(len(chain) - 1, -1, -1):
         needed.insert(0, chain[k].needs(needed[0], chain[k - 1].extent if k else extent))
-    low, high = window
-    grown = [(low - a, high + b) for a, b in product(range(_SLACK), repeat=2) if low - a >= 0 and high + b <= extent]
-    for gives in [*sorted(grown, key=lambda ends: ends[1] - ends[0]), (0, extent)]:
+    (low, high), most = window, chain[-1].extent
+    grown = [(low - a, high + b) for a, b in product(range(_SLACK), repeat=2) if low - a >= 0 and high + b <= most]
+    for gives in [*sorted(grown, key=lambda ends: ends[1] - ends[0]), (0, most)]:
         if chain[-1].gives_evenly(gives):
             steps = _axis(chain, needed, extent, gives)
             if steps is not None:
@@ -476,26 +486,34 @@ def fits(c: Convolution) -> bool:
 
 
 def lower(
-    network: IntegerNetwork, height: int, width: int, window: Window | None = None, least_outputs: int = LEAST_OUTPUTS
+    network: IntegerNetwork,
+    height: int,
+    width: int,
+    window: Window | None = None,
+    least_outputs: int = LEAST_OUTPUTS,
+    channels: int = 3,
 ) -> Program:
     """The program for pieces of ``height`` x ``width``, multiples of the network's stride.
 
-    ``window`` is what is asked of the painting, by default all of it. Every pixel there equals that of the network
+    ``network`` may also be some neighbouring layers of one, which take ``channels`` channels and give an image of
+    another size. ``window`` is what is asked of the painting, by default all of it. Every pixel there equals that of the network
     run on the whole piece (:func:`pleinair.network.reference.run`). ``least_outputs`` is the number of channels below
     which a convolution gets no cheaper for the engine, which speaks for blocks.
     """
     if height % network.stride or width % network.stride or min(height, width) < 1:
         raise ValueError(f"{height}x{width}: not a multiple of the stride {network.stride}")
-    window = window or Window(0, 0, height, width)
-    if not (0 <= window.top < window.bottom <= height and 0 <= window.left < window.right <= width):
-        raise ValueError(f"{window}: not within {height}x{width}")
+    rows, columns = _forms(_chain(network, False), height, width, MAX_KERNEL + 1, least_outputs)
+    whole = Window(0, 0, rows[-1].extent, columns[-1].extent)
+    window = window or whole
+    if not (window.top < window.bottom and window.left < window.right and whole.holds(window)):
+        raise ValueError(f"{window}: not within {whole.bottom}x{whole.right}")
     # With zeros around it a block may not come out even. Without blocks everything does.
     for merge, smallest in ((True, 3), (False, 3), (False, 9), (False, MAX_KERNEL + 1)):
         rows, columns = _forms(_chain(network, merge), height, width, smallest, least_outputs)
         down = _fit(rows, (window.top, window.bottom), height)
         right = _fit(columns, (window.left, window.right), width)
         if down is not None and right is not None:
-            return _emit(network, rows, columns, down, right)
+            return _emit(network, rows, columns, down, right, channels)
     raise AssertionError(f"{window} of {height}x{width}: no program, not even for the whole")
 
 
@@ -505,10 +523,11 @@ def _emit(
     columns: list[_Form],
     down: list[_Step],
     right: list[_Step],
+    channels: int,
 ) -> Program:
     lowering = _Lowering()
     reads = Window(down[0].reads[0], right[0].reads[0], down[0].reads[1], right[0].reads[1])
-    value = lowering.add(Input(reads.shape))
+    value = lowering.add(Input((*reads.shape[:2], channels)))
     joins = _joins(network)
     trunks: dict[str, tuple[int, int]] = {}
     before: _Link | None = None

@@ -122,7 +122,7 @@ def build(program: Program, variant: Variant = VARIANTS[0]) -> bytes:
     graph.add_named("Identity", [values[-1]], "y")
     ends = [
         helper.make_tensor_value_info(name, TensorProto.UINT8, [1, *shape])
-        for name, shape in (("x", program.reads.shape), ("y", program.paints.shape))
+        for name, shape in (("x", program.source), ("y", program.result))
     ]
     model = helper.make_model(
         helper.make_graph(graph.nodes, "pleinair", ends[:1], ends[1:], graph.initializers),

@@ -68,7 +68,7 @@ class OpenVinoEngine:
         except RuntimeError as error:  # a processor it has no kernels for, a package without its CPU plugin
             reason = str(error).strip().splitlines()[-1]
             raise EngineError(f"openvino: {self.name} cannot run here ({reason})", option="engine") from error
-        entry, shape = request.get_input_tensor().data, program.paints.shape
+        entry, shape = request.get_input_tensor().data, program.result
 
         def run(pixels: np.ndarray) -> np.ndarray:
             entry[0] = pixels
@@ -108,7 +108,7 @@ def build(program: Program, variant: Variant = VARIANTS[0]) -> Any:
         bits = max(program.bits, *(c.weight_bits for c in program.convolutions()))
         raise EngineError(f"openvino paints with networks of 4 and 8 bits, this one has {bits}", option="engine")
     graph = _Graph(program, variant)
-    x = graph.ops.parameter([1, *program.reads.shape], np.uint8, name="x")
+    x = graph.ops.parameter([1, *program.source], np.uint8, name="x")
     values: list[Any] = []
     for value, o in enumerate(program.operations):
         if isinstance(o, Input):

@@ -12,7 +12,7 @@ import numpy as np
 
 from pleinair.network import reference
 from pleinair.network.integer import Convolution, IntegerNetwork, Residual, metering
-from pleinair.network.light import LayerLight, Light, identity, layer_light, sums_of
+from pleinair.network.light import LayerLight, Light, Sums, identity, layer_light, sums_of
 from pleinair.painting.tiles import Window
 
 
@@ -37,18 +37,28 @@ def measure(network: IntegerNetwork, pixels: np.ndarray, frame: Window) -> Light
 
     ``pixels``: uint8 [H, W, 3], what the network is given: the frame with grain, margin and rounding up. ``frame``:
     the window of it that the frame itself fills; only positions that share a pixel with it are counted. Each layer is
-    measured behind the layers before it in their new light.
+    metered behind the layers before it in their new light.
     """
+    return Light(identity(network), tuple(layer for layer, _ in _walk(network, pixels, frame)))
+
+
+def sums(network: IntegerNetwork, pixels: np.ndarray, frame: Window) -> tuple[Sums, ...]:
+    """What :func:`measure` sums of each adaptive convolution."""
+    return tuple(total for _, total in _walk(network, pixels, frame))
+
+
+def _walk(network: IntegerNetwork, pixels: np.ndarray, frame: Window) -> list[tuple[LayerLight, Sums]]:
     meter, x, scale, high = Meter(frame), pixels.transpose(2, 0, 1).astype(np.int64), 1, 255
-    layers: list[LayerLight] = []
+    layers: list[tuple[LayerLight, Sums]] = []
 
     def lit(c: Convolution, x: np.ndarray, high: int, scale: int) -> Convolution:
         if c.norm is None:
             return c
         levels = reference.run_layer(x, metering(c), network.bits)
         counted = meter.window(scale).of(levels.transpose(1, 2, 0)).transpose(2, 0, 1)
-        layers.append(layer_light(c, sums_of(counted), bits=network.bits, input_high=high))
-        own = layers[-1]
+        total = sums_of(counted)
+        own = layer_light(c, total, bits=network.bits, input_high=high)
+        layers.append((own, total))
         return replace(c, bias=own.bias, multiplier=own.multiplier, shift=own.shift)
 
     for layer in network.layers:
@@ -63,4 +73,4 @@ def measure(network: IntegerNetwork, pixels: np.ndarray, frame: Window) -> Light
         if isinstance(layer, Convolution):
             layer, high = lit(layer, x, high, scale), layer.high
         x = reference.run_layer(x, layer, network.bits)
-    return Light(identity(network), tuple(layers))
+    return layers
