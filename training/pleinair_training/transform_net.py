@@ -110,6 +110,7 @@ class TransformNet(nn.Module):
         branch before it.
         """
         out: dict[str, Tensor] = {}
+        x = F.pixel_unshuffle(x, self.architecture.entry)
         for shape in self.architecture.head:
             x = out[shape.name] = F.relu(self.layer(shape.name)(x))
         for first, second in self.architecture.residual:
@@ -120,6 +121,7 @@ class TransformNet(nn.Module):
             x = F.interpolate(x, scale_factor=2.0, mode="nearest")
             x = out[shape.name] = F.relu(self.layer(shape.name)(x))
         last = self.layer("leave")(x)
+        last = F.pixel_shuffle(last, self.architecture.exit)
         out["leave"] = _InwardClamp.apply(0.5 + 0.25 * last)  # type: ignore[no-untyped-call]
         return out
 

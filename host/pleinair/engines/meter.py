@@ -15,7 +15,7 @@ import numpy as np
 from pleinair.engines.exact import Engine
 from pleinair.engines.lowering import lower
 from pleinair.network.integer import Convolution, IntegerNetwork, Layer, Residual, metering
-from pleinair.network.light import LayerLight, Light, Sums, identity, layer_light
+from pleinair.network.light import LayerLight, Light, Sums, layer_light, light_of_sums
 from pleinair.painting import meter
 from pleinair.painting.meter import Meter
 from pleinair.painting.tiles import Window
@@ -29,21 +29,10 @@ class EngineMeter:
 
     def __init__(self, network: IntegerNetwork, engine: Engine) -> None:
         self.network, self._engine = network, engine
-        self._identity = identity(network)
 
     def measure(self, pixels: np.ndarray, frame: Window) -> Light:
         """See :func:`pleinair.painting.meter.measure`. Networks of more than 8 bits are metered there."""
-        return self.light_of_sums(self.sums(pixels, frame))
-
-    def light_of_sums(self, sums: tuple[Sums, ...]) -> Light:
-        """The light of the sums of one frame, or of several frames."""
-        network, layers, high = self.network, [], 255
-        numbers = iter(sums)
-        for c in network.convolutions():
-            if c.norm is not None:
-                layers.append(layer_light(c, next(numbers), bits=network.bits, input_high=high))
-            high = (1 << network.bits) - 1
-        return Light(self._identity, tuple(layers))
+        return light_of_sums(self.network, self.sums(pixels, frame))
 
     def sums(self, pixels: np.ndarray, frame: Window) -> tuple[Sums, ...]:
         """What is summed of each adaptive convolution, each behind the ones before it in this frame's own light."""

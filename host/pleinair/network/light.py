@@ -31,7 +31,7 @@ allow. The 2 levels bound the gain at 8 times the average one: a frame without c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from math import isqrt
 
@@ -157,6 +157,16 @@ def layer_light(c: Convolution, sums: Sums, *, bits: int, input_high: int) -> La
     ]
     bias, multiplier, shift = (np.array(column, np.int64) for column in zip(*channels, strict=True))
     return LayerLight(c.name, bias, multiplier, shift)
+
+
+def light_of_sums(network: IntegerNetwork, sums: Sequence[Sums]) -> Light:
+    """The light that follows from the sums of one frame, or of several frames, of each adaptive convolution."""
+    numbers, layers, high = iter(sums), [], 255
+    for c in network.convolutions():
+        if c.norm is not None:
+            layers.append(layer_light(c, next(numbers), bits=network.bits, input_high=high))
+        high = (1 << network.bits) - 1
+    return Light(identity(network), tuple(layers))
 
 
 def light_of(network: IntegerNetwork) -> Light:
