@@ -152,3 +152,52 @@ def test_stability_sees_flicker_and_forgives_what_moves_along():
     noisy = StabilityLoss(noise=10.0, gain=0.0, shift=0)
     assert float(noisy(moves, pixels, moves(pixels), 1)) == pytest.approx((10 / 256) ** 2, rel=0.1)
     assert float(noisy(moves, pixels, moves(pixels), 1)) == float(noisy(moves, pixels, moves(pixels), 1))
+
+
+def test_a_screen_is_seen_and_texture_is_not():
+    """Periods 2 and 4 each add their own amplitude squared; noise of the same amplitude adds next to nothing."""
+    from pleinair_training.losses import GridLoss
+
+    rng = np.random.default_rng(0)
+    flat = np.full((1, 3, 64, 64), 100.0)
+    y, x = np.mgrid[:64, :64]
+    for period in (2, 4):
+        screen = flat + np.where((y % period == 0) & (x % period == 0), 8.0, 0.0)
+        phases = np.zeros(period * period)
+        phases[0] = 8.0
+        alone = float(((phases - phases.mean()) ** 2).mean())
+        got = float(GridLoss()(torch.from_numpy(screen)))
+        # A screen of period 2 is one of period 4, too.
+        assert got == pytest.approx(2 * alone if period == 2 else alone, rel=0.35)
+        noise = flat + rng.permutation((screen - flat).reshape(-1)).reshape(flat.shape)
+        assert float(GridLoss()(torch.from_numpy(noise))) < 0.25 * got
+    assert float(GridLoss()(torch.from_numpy(flat))) == 0
+
+
+def test_the_light_loss_is_one_minus_correlation():
+    from pleinair_training.losses import LightLoss
+
+    rng = np.random.default_rng(1)
+    small = rng.uniform(20, 230, (6, 8))
+    photo = np.repeat(np.repeat(small, 40, 0), 40, 1)[None, None] * np.ones((1, 3, 1, 1))
+    photo, loss = torch.from_numpy(photo), LightLoss(floor=0.001)
+    assert float(loss(photo * 0.5 + 60, photo)) == pytest.approx(0, abs=1e-4)
+    assert float(loss(255 - photo, photo)) == pytest.approx(2, abs=1e-4)
+    # Against NumPy's own correlation of the same cells.
+    other = torch.from_numpy(rng.uniform(0, 255, photo.shape))
+    expected = 0.0
+    for cell in (16, 40):
+        cells = [
+            np.array(
+                [
+                    (p[0] * np.array([0.299, 0.587, 0.114])[:, None, None]).sum(0)[i : i + cell, j : j + cell].mean()
+                    for i in range(0, p.shape[2] - cell + 1, cell // 2)
+                    for j in range(0, p.shape[3] - cell + 1, cell // 2)
+                ]
+            )
+            for p in (other.numpy(), photo.numpy())
+        ]
+        expected += (1 - np.corrcoef(*cells)[0, 1]) / 2
+    assert float(loss(other, photo)) == pytest.approx(expected, abs=1e-4)
+    flat = torch.full((1, 3, 120, 160), 9.0)
+    assert float(LightLoss()(flat, flat)) == 1.0 and not torch.isnan(LightLoss()(flat, photo[..., :120, :160].float()))

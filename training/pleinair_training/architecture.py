@@ -54,6 +54,11 @@ class Architecture:
             raise ValueError(f"entry {self.entry} and exit {self.exit}: allowed are 1 and 1, or 4 and 2")
 
     @property
+    def adaptive(self) -> bool:
+        """Whether its networks keep instance norm and are painted in each frame's own light."""
+        return self.entry > 1
+
+    @property
     def head(self) -> tuple[ConvolutionShape, ...]:
         """The convolutions before the residual blocks, down to a quarter of the resolution."""
         w = self.width

@@ -59,15 +59,15 @@ class _Statistics:
 def round_network(parent: TransformNet, bits: int, photos: Sequence[np.ndarray], *, margin: int) -> IntegerNetwork:
     """The adaptive network of ``bits`` bits (4, 8 or 16) of a parent whose norms are not frozen.
 
-    ``photos``: what the network is given of some photos, uint8 [H, W, 3] with grain and ``margin``, sides multiples of 4;
-    they choose the scales, and their average light is the one that the network comes in. Raises ContractError where
+    ``photos``: what the network is given of some photos, uint8 [H, W, 3] with grain and ``margin``, sides multiples
+    of 4; they choose the scales, and their average light is the one that the network comes in. Raises ContractError where
     the weights do not fit the contract.
     """
-    network = _rounded(parent, bits, _calibrated(parent, bits, photos))
+    network = _rounded(parent, bits, _calibrated(parent, bits, photos, margin))
     return in_light(network, _average(network, photos, margin))
 
 
-def _calibrated(parent: TransformNet, bits: int, photos: Sequence[np.ndarray]) -> _Statistics:
+def _calibrated(parent: TransformNet, bits: int, photos: Sequence[np.ndarray], margin: int) -> _Statistics:
     """Run the float network on the photos and keep what rounding needs to know."""
     architecture, top = parent.architecture, (1 << bits) - 1
     seen: dict[str, list[torch.Tensor]] = {}
@@ -75,7 +75,8 @@ def _calibrated(parent: TransformNet, bits: int, photos: Sequence[np.ndarray]) -
 
     def watch(name: str) -> torch.utils.hooks.RemovableHandle:
         def keep(_: torch.nn.Module, __: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
-            values = out.double()
+            edge = margin // (2 if name.startswith("up") else architecture.entry)
+            values = out[..., edge : out.shape[2] - edge, edge : out.shape[3] - edge].double()
             moments.setdefault(name, []).append((values.mean((0, 2, 3)).numpy(), values.var((0, 2, 3)).numpy()))
 
         return parent.layer(name).convolution.register_forward_hook(keep)
@@ -83,7 +84,7 @@ def _calibrated(parent: TransformNet, bits: int, photos: Sequence[np.ndarray]) -
     hooks = [watch(shape.name) for shape in architecture.convolutions]
     for photo in photos:
         x = torch.from_numpy(np.ascontiguousarray(photo)).permute(2, 0, 1)[None].float() / 256
-        for name, value in parent.activations(x).items():
+        for name, value in parent.activations(x, margin).items():
             seen.setdefault(name, []).append(value.flatten()[::_EVERY])
     for hook in hooks:
         hook.remove()

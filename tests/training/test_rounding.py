@@ -1,0 +1,76 @@
+"""A float parent of the second generation, rounded: how near the integers paint, and what they must keep."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from pleinair.network import reference
+from pleinair.network.integer import dump, parse, validate
+from pleinair.network.light import in_light
+from pleinair.painting.meter import measure
+from pleinair.painting.tiles import Window, add_margin
+from pleinair.scenery.day import SyntheticDay
+from pleinair_training.architecture import Architecture
+from pleinair_training.rounding import round_network
+from pleinair_training.transform_net import TransformNet
+
+MARGIN = 24
+SHAPE = Architecture(4, 1, 3, 4, 2)
+
+
+@pytest.fixture(scope="module")
+def parent() -> TransformNet:
+    """Random weights, with norms that are not all alike and one channel turned round."""
+    torch.manual_seed(3)
+    network = TransformNet(SHAPE).eval()
+    with torch.no_grad():
+        for shape in SHAPE.convolutions:
+            norm = network.layer(shape.name).norm
+            if norm is not None:
+                norm.weight.copy_(torch.rand_like(norm.weight) + 0.3)
+                norm.weight[0] *= -1
+                norm.bias.copy_(0.3 * torch.randn_like(norm.bias))
+    return network
+
+
+def pictures(hours: list[int]) -> list[np.ndarray]:
+    """Frames of the synthetic day, as a network is given them."""
+    day = SyntheticDay(96, 64, seed=2)
+    return [add_margin(day.frame(hour * 3600.0), MARGIN, 4) for hour in hours]
+
+
+@torch.no_grad()
+def floated(network: TransformNet, padded: np.ndarray) -> np.ndarray:
+    """The float painting, with the frame's statistics as metering takes them: of the frame without its margin."""
+    x = torch.from_numpy(padded).permute(2, 0, 1)[None].float() / 256
+    painted = network(x, MARGIN)[0].permute(1, 2, 0).numpy() * 256
+    return np.clip(np.rint(painted), 0, 255)[MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+
+@pytest.mark.parametrize(("bits", "most"), [(16, 2.5), (8, 4.0), (4, 25.0)])
+def test_rounding_keeps_the_painting(parent, bits, most):
+    """Root mean square in levels. What is left at 16 bits are the gains' five bits: 1/32 each at the most."""
+    network = round_network(parent, bits, pictures([6, 9, 12, 18]), margin=MARGIN)
+    for padded in pictures([7, 13, 22]):
+        height, width = (length - 2 * MARGIN for length in padded.shape[:2])
+        light = measure(network, padded, Window(MARGIN, MARGIN, MARGIN + height, MARGIN + width))
+        painted = reference.run(in_light(network, light), padded)[MARGIN:-MARGIN, MARGIN:-MARGIN]
+        wanted = floated(parent, padded)
+        assert wanted.std() > 10
+        assert np.sqrt(np.mean((painted - wanted) ** 2.0)) < most
+
+
+@pytest.mark.parametrize("bits", [4, 8, 16])
+def test_the_result_keeps_the_contract_and_survives_its_file(parent, bits):
+    network = validate(round_network(parent, bits, pictures([9, 15]), margin=MARGIN))
+    assert network.adaptive and network.bits == bits and dump(parse(dump(network), "given")) == dump(network)
+
+
+def test_the_average_light_paints_an_average_photo_nearly_as_its_own(parent):
+    photos = pictures([11, 12])
+    network = round_network(parent, 8, photos, margin=MARGIN)
+    own = measure(network, photos[0], Window(MARGIN, MARGIN, MARGIN + 64, MARGIN + 96))
+    apart = reference.run(network, photos[0]).astype(float) - reference.run(in_light(network, own), photos[0])
+    assert 0 < np.abs(apart).mean() < 12
