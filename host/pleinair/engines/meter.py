@@ -38,10 +38,21 @@ class EngineMeter:
         """What is summed of each adaptive convolution, each behind the ones before it in this frame's own light."""
         if self.network.wide:
             return meter.sums(self.network, pixels, frame)
+        return tuple(self._walked(pixels, frame).sums)
+
+    def paint(self, pixels: np.ndarray, frame: Window) -> np.ndarray:
+        """The frame's painting in its own light, uint8 [H, W, 3], of a network of up to 8 bits.
+
+        What metering has computed is not computed again: the painting goes on from the last metered layer.
+        """
+        walk = self._walked(pixels, frame)
+        return np.concatenate(list(self.run(walk.pending, walk.image, frame)))
+
+    def _walked(self, pixels: np.ndarray, frame: Window) -> _Walk:
         walk = _Walk(self, pixels, Meter(frame))
         for piece in _pieces(self.network.layers):
             walk.through(piece)
-        return tuple(walk.sums)
+        return walk
 
     def run(self, layers: tuple[Layer, ...], image: np.ndarray, window: Window) -> Iterator[np.ndarray]:
         """The window of what the layers make of uint8 [h, w, C], in bands of rows, uint8 [rows, columns, O]."""
@@ -72,14 +83,14 @@ class _Walk:
 
     def __init__(self, owner: EngineMeter, pixels: np.ndarray, frame: Meter) -> None:
         self._owner, self._meter = owner, frame
-        self._image, self._scale, self._high = pixels, 1, 255
+        #: What has been computed, and the layers, in their light, that have not run on it yet.
+        self.image, self.pending = pixels, tuple[Layer, ...]()
+        self._scale, self._high = 1, 255
         self.sums: list[Sums] = []
         self._left = sum(c.norm is not None for c in owner.network.convolutions())
 
     def through(self, piece: tuple[Layer, ...]) -> None:
-        """Meter the adaptive convolutions of a piece, then run it in its light."""
-        if not self._left:
-            return  # nothing that follows is metered
+        """Meter the adaptive convolutions of a piece, then run it in its light if more are to be metered behind it."""
         *before, last = piece
         for layer in piece:
             self._scale = self._scale * layer.down // layer.up
@@ -92,14 +103,15 @@ class _Walk:
         elif isinstance(last, Convolution):
             last = self._lit(tuple(before), (), last)
             self._high = (1 << self._owner.network.bits) - 1
+        self.pending = (*self.pending, *before, last)
         if self._left:
-            self._image = self._whole((*before, last))
+            self.image, self.pending = self._whole(self.pending), ()
 
     def _lit(self, before: tuple[Layer, ...], body: tuple[Convolution, ...], c: Convolution) -> Convolution:
         if c.norm is None:
             return c
         window = self._meter.window(self._scale)
-        parts = self._owner.run((*before, *body, metering(c)), self._image, window)
+        parts = self._owner.run((*before, *body, metering(c)), self.image, window)
         sums = [sums_of_bytes(part) for part in parts]
         total = sum(sums[1:], sums[0])
         self.sums.append(total)
@@ -109,9 +121,9 @@ class _Walk:
 
     def _whole(self, layers: tuple[Layer, ...]) -> np.ndarray:
         height, width = (
-            length * _grown(layers)[0] // _grown(layers)[1] for length in self._image.shape[:2]
+            length * _grown(layers)[0] // _grown(layers)[1] for length in self.image.shape[:2]
         )  # fmt: skip
-        return np.concatenate(list(self._owner.run(layers, self._image, Window(0, 0, height, width))))
+        return np.concatenate(list(self._owner.run(layers, self.image, Window(0, 0, height, width))))
 
 
 def _grown(layers: tuple[Layer, ...]) -> tuple[int, int]:

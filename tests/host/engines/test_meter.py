@@ -8,7 +8,8 @@ import pytest
 from pleinair.engines import meter as module
 from pleinair.engines.exact import _variants
 from pleinair.engines.meter import EngineMeter, sums_of_bytes
-from pleinair.network.light import sums_of
+from pleinair.network import reference
+from pleinair.network.light import in_light, sums_of
 from pleinair.painting import meter
 from pleinair.painting.tiles import Window
 from tests.host.engines.test_adaptive import CASES, picture
@@ -29,7 +30,11 @@ def test_engines_meter_what_the_reference_meters(bits, engine, monkeypatch):
         for variant in _variants(engine, 1):
             fast = EngineMeter(network, variant)
             assert fast.sums(pixels, frame) == plain, f"{variant.name} {frame}"
-            assert fast.measure(pixels, frame) == meter.measure(network, pixels, frame)
+            light = meter.measure(network, pixels, frame)
+            assert fast.measure(pixels, frame) == light
+            if bits <= 8:
+                painted = frame.of(reference.run(in_light(network, light), pixels))
+                assert np.array_equal(fast.paint(pixels, frame), painted), f"{variant.name} {frame}"
 
 
 def test_the_sums_of_bytes_are_exact_where_float32_would_not_be():
@@ -47,9 +52,6 @@ def test_positions_count_where_they_share_a_pixel_with_the_frame():
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_a_frame_of_one_colour_is_metered(level):
     """A covered lens, a blown-out sky: no division by zero, and a painting."""
-    from pleinair.network import reference
-    from pleinair.network.light import in_light
-
     network = adaptive_network(4)
     pixels = np.full((48, 48, 3), level, np.uint8)
     lit = in_light(network, meter.measure(network, pixels, Window(0, 0, 48, 48)))
