@@ -251,6 +251,7 @@ class _ModelFolder:
             **({"settings": state["settings"]} if "settings" in state else {}),
             "macs_per_pixel": work,
             "halo": network.halo,
+            **({"adaptive": True} if isinstance(network, IntegerNetwork) and network.adaptive else {}),
         }
         self.least_margin = max(self.least_margin, round_up(network.halo, network.stride))
         self.lines.append(f"{self.out}: {bits} bits, {len(written['network']):,} bytes, {work:,.0f} MAC a pixel")
