@@ -60,8 +60,8 @@ def round_network(parent: TransformNet, bits: int, photos: Sequence[np.ndarray],
     """The adaptive network of ``bits`` bits (4, 8 or 16) of a parent whose norms are not frozen.
 
     ``photos``: what the network is given of some photos, uint8 [H, W, 3] with grain and ``margin``, sides multiples
-    of 4; they choose the scales, and their average light is the one that the network comes in. Raises ContractError where
-    the weights do not fit the contract.
+    of 4; they choose the scales, and their average light is the one that the network comes in. Raises ContractError
+    where the weights do not fit the contract.
     """
     network = _rounded(parent, bits, _calibrated(parent, bits, photos, margin))
     return in_light(network, _average(network, photos, margin))

@@ -63,8 +63,8 @@ class Input:
 class Convolve:
     """``clamp(round_half_even((sum(w * x) + bias) * gain / 2**shift), low, high)`` of value ``source``.
 
-    ``weight``: int16 or int8 [O, kh, kw, I]; ``bias``, ``gain``, ``shift``: int64 [O]; ``strides``: down, right; ``pads``, rows
-    and columns of zeros: top, left, bottom, right. The output is signed where ``low`` is below 0. ``weight_bits`` is
+    ``weight``: int16 or int8 [O, kh, kw, I]; ``bias``, ``gain``, ``shift``: int64 [O]; ``strides``: down, right;
+    ``pads``, rows and columns of zeros: top, left, bottom, right. The output is signed where ``low`` is below 0. ``weight_bits`` is
     what the network says; merged weights, being sums, keep the width of the weights that they sum.
     """
 
@@ -496,8 +496,8 @@ def lower(
     """The program for pieces of ``height`` x ``width``, multiples of the network's stride.
 
     ``network`` may also be some neighbouring layers of one, which take ``channels`` channels and give an image of
-    another size. ``window`` is what is asked of the painting, by default all of it. Every pixel there equals that of the network
-    run on the whole piece (:func:`pleinair.network.reference.run`). ``least_outputs`` is the number of channels below
+    another size. ``window`` is what is asked of the painting, by default all of it. Every pixel there equals that of
+    the network run on the whole piece (:func:`pleinair.network.reference.run`). ``least_outputs`` is the number of channels below
     which a convolution gets no cheaper for the engine, which speaks for blocks.
     """
     if height % network.stride or width % network.stride or min(height, width) < 1:

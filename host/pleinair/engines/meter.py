@@ -7,15 +7,23 @@ with those that are already in their new light before the one that is metered.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
-from pleinair.engines.exact import Engine
+from pleinair.engines.exact import (
+    DEFAULT_ENGINE,
+    Engine,
+    EngineRunner,
+    _variants,
+    check_image,
+    installed_engines,
+)
 from pleinair.engines.lowering import lower
+from pleinair.errors import EngineError
 from pleinair.network.integer import Convolution, IntegerNetwork, Layer, Residual, metering
-from pleinair.network.light import LayerLight, Light, Sums, layer_light, light_of_sums
+from pleinair.network.light import LayerLight, Light, Sums, in_light, layer_light, light_of_sums
 from pleinair.painting import meter
 from pleinair.painting.meter import Meter
 from pleinair.painting.tiles import Window
@@ -150,3 +158,30 @@ def sums_of_bytes(levels: np.ndarray) -> Sums:
         second += np.einsum("kpo,kpo->ko", whole, whole).astype(np.int64).sum(0)
         second += np.einsum("po,po->o", part[len(part) - rest :], part[len(part) - rest :]).astype(np.int64)
     return Sums(len(flat), tuple(first.tolist()), tuple(second.tolist()))
+
+
+def exact_meter(network: IntegerNetwork, run: EngineRunner, threads: int) -> Callable[[np.ndarray, Window], np.ndarray]:
+    """What meters frames and paints them in their own light on this machine, equal to :func:`meter.paint`.
+
+    ``run``: the network's exact runner, whose engine is tried first; then ONNX Runtime, which can meter where LiteRT
+    cannot. Networks of more than 8 bits are metered in NumPy and painted by the engine.
+    """
+    if network.wide:
+        runner = run.with_threads(threads)
+
+        def paint(pixels: np.ndarray, frame: Window) -> np.ndarray:
+            lit = in_light(network, meter.measure(network, pixels, frame))
+            return EngineRunner(lit, runner.engine).window(pixels, frame)
+
+        return paint
+    side = 64
+    pixels, frame = check_image(side), Window(side // 8, side // 8, side - 6, side - 9)
+    wanted = meter.paint(network, pixels, frame)
+    engines = [run.with_threads(threads).engine]
+    if DEFAULT_ENGINE in installed_engines():
+        engines += _variants(DEFAULT_ENGINE, threads)
+    for engine in engines:
+        metered = EngineMeter(network, engine)
+        if np.array_equal(metered.paint(pixels, frame), wanted):
+            return metered.paint
+    raise EngineError("no engine here meters a frame exactly; use the backend reference")

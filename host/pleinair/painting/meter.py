@@ -12,7 +12,7 @@ import numpy as np
 
 from pleinair.network import reference
 from pleinair.network.integer import Convolution, IntegerNetwork, Residual, metering
-from pleinair.network.light import LayerLight, Light, Sums, identity, layer_light, sums_of
+from pleinair.network.light import LayerLight, Light, Sums, identity, in_light, layer_light, sums_of
 from pleinair.painting.tiles import Window
 
 
@@ -40,6 +40,11 @@ def measure(network: IntegerNetwork, pixels: np.ndarray, frame: Window) -> Light
     metered behind the layers before it in their new light.
     """
     return Light(identity(network), tuple(layer for layer, _ in _walk(network, pixels, frame)))
+
+
+def paint(network: IntegerNetwork, pixels: np.ndarray, frame: Window) -> np.ndarray:
+    """The painting of the window ``frame`` in its own light, uint8 [H, W, 3], plainly."""
+    return frame.of(reference.run(in_light(network, measure(network, pixels, frame)), pixels))
 
 
 def sums(network: IntegerNetwork, pixels: np.ndarray, frame: Window) -> tuple[Sums, ...]:
