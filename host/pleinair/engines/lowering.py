@@ -64,8 +64,8 @@ class Convolve:
     """``clamp(round_half_even((sum(w * x) + bias) * gain / 2**shift), low, high)`` of value ``source``.
 
     ``weight``: int16 or int8 [O, kh, kw, I]; ``bias``, ``gain``, ``shift``: int64 [O]; ``strides``: down, right;
-    ``pads``, rows and columns of zeros: top, left, bottom, right. The output is signed where ``low`` is below 0. ``weight_bits`` is
-    what the network says; merged weights, being sums, keep the width of the weights that they sum.
+    ``pads``, rows and columns of zeros: top, left, bottom, right. The output is signed where ``low`` is below 0.
+    ``weight_bits`` is what the network says; merged weights, being sums, keep the width of the weights that they sum.
     """
 
     shape: Shape
@@ -497,8 +497,8 @@ def lower(
 
     ``network`` may also be some neighbouring layers of one, which take ``channels`` channels and give an image of
     another size. ``window`` is what is asked of the painting, by default all of it. Every pixel there equals that of
-    the network run on the whole piece (:func:`pleinair.network.reference.run`). ``least_outputs`` is the number of channels below
-    which a convolution gets no cheaper for the engine, which speaks for blocks.
+    the network run on the whole piece (:func:`pleinair.network.reference.run`). ``least_outputs`` is the number of
+    channels below which a convolution gets no cheaper for the engine, which speaks for blocks.
     """
     if height % network.stride or width % network.stride or min(height, width) < 1:
         raise ValueError(f"{height}x{width}: not a multiple of the stride {network.stride}")
