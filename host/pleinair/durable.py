@@ -130,3 +130,9 @@ class DurableFile:
         if self._handle >= 0:
             handle, self._handle = self._handle, -1
             os.close(handle)
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that this user may still write on the disk that holds a folder. Raises OSError."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize

@@ -299,7 +299,7 @@ def finish(roll_folder: Path, out: Path, style: str | None, bits: int | None) ->
     from pleinair.rolls.beginning import open_roll
     from pleinair.rolls.finish import finish_running
     from pleinair.rolls.lock import is_running
-    from pleinair.rolls.roll import check_there
+    from pleinair.rolls.settings import check_there
 
     check_there(roll_folder)
     if style is None and is_running(roll_folder):

@@ -27,7 +27,7 @@ def install(roll_folder: Path, user: str | None, preview: int | None, show: bool
     """Write, enable and start the unit for ROLL."""
     import getpass
 
-    from pleinair.rolls.roll import check_there
+    from pleinair.rolls.settings import check_there
     from pleinair_pi.service import install as install_unit
     from pleinair_pi.service import own_command, unit_text
 

@@ -16,10 +16,10 @@ from pleinair.backends import Backend, open_painter
 from pleinair.cameras.opening import DRIVERS, CameraSource, Driver, open_shooter
 from pleinair.doctor.board import look_at_board
 from pleinair.doctor.finding import BAD, DOUBTFUL, GOOD, Finding
+from pleinair.durable import free_bytes
 from pleinair.emulator.fabric import Simulator
 from pleinair.errors import PleinairError
 from pleinair.machine import kernel_bytes
-from pleinair.rolls.retention import free_bytes
 from pleinair.rolls.schedule import wall_is_set
 from pleinair.rolls.thermometer import Heat, Thermometer
 

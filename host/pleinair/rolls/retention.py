@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from pathlib import Path
 
+from pleinair.durable import free_bytes
 from pleinair.errors import DiskFullError
 from pleinair.rolls.originals import original_path
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.segments import find_segments
-
-
-def free_bytes(folder: Path) -> int:
-    """Bytes that this user may still write on the disk that holds a folder. Raises OSError."""
-    disk = os.statvfs(folder)
-    return disk.f_bavail * disk.f_frsize
 
 
 class Retention:

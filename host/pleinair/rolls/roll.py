@@ -38,7 +38,8 @@ from pleinair.rolls.lock import lock_roll
 from pleinair.rolls.originals import encode, find_originals, keep_original, original_path, read_original
 from pleinair.rolls.schedule import wall_is_set
 from pleinair.rolls.segments import Segment, count_frames, find_segments, salvage
-from pleinair.rolls.settings import Look, Settings, read_settings, write_settings
+from pleinair.rolls.settings import Look, Settings, check_there, read_settings, write_settings
+from pleinair.rolls.status import Status, status_of
 
 #: Journalled originals looked at again on opening: a card that reports a sync too early loses the last ones.
 _LOOK_AGAIN = 3
@@ -120,6 +121,11 @@ class Roll:
             roll.close()
             raise
         return roll
+
+    @property
+    def status(self) -> Status:
+        """How the roll stands."""
+        return status_of(self.folder, self.settings, self.ledger)
 
     @contextlib.contextmanager
     def _as_roll_error(self) -> Iterator[None]:
@@ -341,16 +347,6 @@ class Roll:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
-
-
-def check_there(folder: Path) -> None:
-    """Raise RollError when a folder is no roll, or one that this user may not look into."""
-    try:
-        names = os.listdir(folder)
-    except OSError as error:
-        raise RollError(f"roll {folder}: {error.strerror}") from error
-    if not {"roll.json", "journal.jsonl"} & set(names):
-        raise RollError(f"roll {folder}: no roll there")
 
 
 def _boot() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,3 +127,13 @@ def read_settings(folder: Path, ledger: Ledger) -> Settings:
         raise RollError(
             f"roll {folder}: {folder / 'roll.json'}: {problem}, and the journal does not hold the settings either"
         ) from None
+
+
+def check_there(folder: Path) -> None:
+    """Raise RollError when a folder is no roll, or one that this user may not look into."""
+    try:
+        names = os.listdir(folder)
+    except OSError as error:
+        raise RollError(f"roll {folder}: {error.strerror}") from error
+    if not {"roll.json", "journal.jsonl"} & set(names):
+        raise RollError(f"roll {folder}: no roll there")

@@ -9,11 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pleinair.durable import free_bytes
 from pleinair.rolls.ledger import Ledger, read_ledger
 from pleinair.rolls.lock import is_running
-from pleinair.rolls.retention import free_bytes
-from pleinair.rolls.roll import check_there
-from pleinair.rolls.settings import Settings, read_settings
+from pleinair.rolls.settings import Settings, check_there, read_settings
 
 
 @dataclass(frozen=True)
@@ -131,8 +130,9 @@ def status_of(folder: Path, settings: Settings, ledger: Ledger) -> Status:
 _LIVE = ("state", "painted", "pending", "celsius", "painter", "pid", "heat")
 
 
-def read_status(folder: Path) -> Status:
+def read_status(folder: Path | str) -> Status:
     """How a roll stands, from its files; it may be filmed by another process. Raises RollError."""
+    folder = Path(folder)
     check_there(folder)
     ledger = read_ledger(folder)
     status, running = status_of(folder, read_settings(folder, ledger), ledger), is_running(folder)
