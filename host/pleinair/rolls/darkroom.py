@@ -29,7 +29,7 @@ class Work:
     """What a darkroom is to paint: originals ``first`` .. ``last``, leaving out ``avoid``.
 
     ``complete`` says that no more will come, so that the last piece is closed. After each frame the darkroom rests
-    ``rest`` times as long as the frame took.
+    ``rest`` times as long as the frame took. Frames up to ``alone_to`` are painted one at a time.
     """
 
     first: int = 0
@@ -37,6 +37,7 @@ class Work:
     complete: bool = False
     rest: float = 0.0
     avoid: frozenset[int] = frozenset()
+    alone_to: int = -1
 
 
 def _develop(connection: Any, place: Place, open_painter: OpenLook) -> None:
@@ -49,16 +50,23 @@ def _develop(connection: Any, place: Place, open_painter: OpenLook) -> None:
         connection.send(Event("ready", message=painter.name))
         developer = Developer(place, painter)
         work: Work = connection.recv()
+
+        def begin(seq: int) -> bool:
+            # Where other work has come, the frames that were begun are painted and told of first.
+            if connection.poll():
+                return False
+            connection.send(Event("begins", seq))
+            return True
+
         while True:
             developer.avoid = set(work.avoid)
-            for event in developer.develop(work.first, work.last, work.complete):
-                # Between frames, so that no event of one that was begun is lost.
-                if event.kind == "begins" and connection.poll():
-                    break
+            # While the machine rests, nothing is to be painted beside it.
+            alone_to = work.last if work.rest else work.alone_to
+            for event in developer.develop(work.first, work.last, work.complete, begin=begin, alone_to=alone_to):
                 connection.send(event)
                 if event.kind == "painted" and work.rest:
                     time.sleep(work.rest * event.seconds)
-            else:
+            if not connection.poll():
                 connection.send(Event("idle", work.last, message="complete" if work.complete else ""))
             work = connection.recv()
             while connection.poll():
@@ -101,6 +109,8 @@ class Darkroom:
         self._place, self._tell, self._patience, self._painter = place, tell, patience, painter
         self._stop = threading.Event()
         self._strikes: dict[int, int] = {}
+        self._avoid = frozenset[int]()
+        self._alone_to = -1
         self._slowest = 0.0
         self._thread = threading.Thread(target=self._watch, name="darkroom", daemon=True)
 
@@ -129,12 +139,14 @@ class Darkroom:
         process = context.Process(target=_develop, args=(theirs, self._place, self._painter), daemon=True)
         process.start()
         theirs.close()
-        sent, current, painted, ended, cause = None, -1, 0, "", ""
+        sent, painted, ended, cause = None, 0, "", ""
+        begun = list[int]()
         heard, busy = time.monotonic(), True
         try:
             while not self._stop.is_set() and not self.done.is_set():
-                work = self.work
-                if sent is not None and work != sent:
+                work = self._work()
+                # A process at work learns of further frames when it has painted those that it knows.
+                if sent is not None and work != sent and (not busy or work != replace(sent, last=work.last)):
                     ours.send(work)
                     sent, busy, heard = work, True, time.monotonic()
                 if not ours.poll(0.1):
@@ -146,22 +158,23 @@ class Darkroom:
                 event: Event = ours.recv()
                 heard = time.monotonic()
                 if event.kind == "ready":
-                    sent = self.work
+                    sent = self._work()
                     ours.send(sent)
                 elif event.kind == "crashed":
                     cause = event.message
                     continue
                 elif event.kind == "begins":
-                    current = event.seq
+                    begun.append(event.seq)
                     continue
                 elif event.kind == "painted":
                     painted += 1
                     self._slowest = max(self._slowest, event.seconds)
                 elif event.kind == "idle":
                     busy = False
-                    if event.message and sent == self.work:
+                    if event.message and sent == self._work():
                         self.done.set()
-                current = -1 if event.kind != "failed" else current
+                if event.kind in ("painted", "lost", "left out"):
+                    begun.remove(event.seq)
                 self._tell(event)
                 if event.kind == "failed":
                     return painted > 0
@@ -174,20 +187,33 @@ class Darkroom:
             process.join()
             ours.close()
         if ended:
-            self._strike(current, ended)
+            self._strike(begun, ended)
         return painted > 0
 
-    def _strike(self, seq: int, ended: str) -> None:
+    def _work(self) -> Work:
+        """What is to be painted, and what this has learnt from deaths before."""
+        return replace(self.work, avoid=self._avoid, alone_to=self._alone_to)
+
+    def _strike(self, begun: list[int], ended: str) -> None:
+        """The process ended with frames begun: one of them was the last straw, if there are any."""
+        where = ""
+        if len(begun) == 1:
+            where = f" at frame {begun[0]}"
+        elif begun:
+            where = f" at one of the frames {begun[0]} to {begun[-1]}"
         kind = ended.partition(" ")[0].rstrip(":")
-        self._tell(Event(kind, seq, message=f"the painting process {ended}" + (f" at frame {seq}" if seq >= 0 else "")))
-        if seq < 0:
-            return
-        self._strikes[seq] = self._strikes.get(seq, 0) + 1
-        if self._strikes[seq] >= _CHANCES:
-            self.work = replace(self.work, avoid=self.work.avoid | {seq})
-            self._tell(
-                Event("left out", seq, message=f"painting ended {_CHANCES} times at frame {seq}; it is left out")
-            )
+        seq = begun[0] if begun else -1
+        self._tell(Event(kind, seq, message=f"the painting process {ended}{where}"))
+        if len(begun) > 1:
+            # Painted one at a time, they will show which of them it is.
+            self._alone_to = begun[-1]
+        elif begun:
+            self._strikes[seq] = self._strikes.get(seq, 0) + 1
+            if self._strikes[seq] >= _CHANCES:
+                self._avoid |= {seq}
+                self._tell(
+                    Event("left out", seq, message=f"painting ended {_CHANCES} times at frame {seq}; it is left out")
+                )
 
 
 def _cause(status: int | None) -> str:

@@ -1,7 +1,8 @@
 """The developer: originals in, painted film in closed pieces out, and on again where it was cut off.
 
-It treats, paints and records frame after frame in order. At the end of each piece it keeps what the film's filters
-remember, so a film resumed after a kill is byte-identical to an uninterrupted one.
+It treats, paints and records the frames in order; the painter reads a few of them ahead, so that it never waits for
+one. No frame is read ahead over the end of a piece. There it keeps what the film's filters remember, so a film resumed
+after a kill is byte-identical to an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import os
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,12 +48,14 @@ OpenLook = Callable[[Look, str, int], Painter]
 class Event:
     """What a developer tells.
 
-    ``kind`` is ``begins`` or ``painted`` (a frame), ``lost`` (its original is damaged), ``left out`` (it is of no use,
-    or missing), or ``sealed`` (a piece). A darkroom adds ``ready``, ``idle``, ``failed``, ``died`` and ``hung``.
+    ``kind`` is ``painted`` (a frame), ``lost`` (its original is damaged), ``left out`` (it is of no use, or missing),
+    or ``sealed`` (a piece). A darkroom adds ``begins`` (a frame), ``ready``, ``idle``, ``failed``, ``died`` and
+    ``hung``.
     """
 
     kind: str
     seq: int = -1
+    #: What a painted frame took, from reading it to recording it, without the time that frames before it took.
     seconds: float = 0.0
     message: str = ""
     #: The closed piece, of ``sealed``.
@@ -84,6 +88,24 @@ class Place:
         )
 
 
+@dataclass(frozen=True)
+class _Read:
+    """A frame whose turn to be told of comes: when its reading began, and what becomes of it.
+
+    ``outcome`` is None for a frame that is being painted; ``caption`` is its time.
+    """
+
+    seq: int
+    began: float
+    outcome: Event | None = None
+    caption: str = ""
+
+
+def _always(seq: int) -> bool:
+    """Begin every frame."""
+    return True
+
+
 class Developer:
     """Paints the originals of a roll into the pieces of one painting. Holds the painting's lock until it is closed."""
 
@@ -94,7 +116,7 @@ class Developer:
         self._treatment = self._look.treatment()
         self._recorder: SegmentRecorder | None = None
         self._next = -1
-        self._shown = 0.0
+        self._shown = self._recorded = 0.0
         #: Frames that are left out unseen, because painting died of them.
         self.avoid: set[int] = set()
         self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -103,8 +125,21 @@ class Developer:
         for part in self._folder.glob(f"*{durable.PART}"):
             part.unlink()
 
-    def develop(self, first: int, last: int, complete: bool) -> Iterator[Event]:
+    def develop(
+        self,
+        first: int,
+        last: int,
+        complete: bool,
+        *,
+        begin: Callable[[int], bool] = _always,
+        alone_to: int = -1,
+    ) -> Generator[Event, None, None]:
         """Paint what of first .. last no piece holds. The last piece stays open unless ``complete``.
+
+        ``begin`` is called with each frame's number before it is read, in the caller's thread. Where it says no,
+        the frames that were begun are painted and told of, and painting ends there; a later call goes on. Frames up
+        to ``alone_to`` are painted one at a time: none is begun before the one before it is told of. Close the
+        iterator when you leave it early; the open piece is painted anew then.
 
         Raises OSError when the disk does not take it, PleinairError when the painter does not paint.
         """
@@ -112,8 +147,18 @@ class Developer:
             going_on = self._recorder is not None and self._recorder.first == start
             if not going_on and self._next != start:
                 self._begin(start)
+            while self._next <= end:
+                alone = self._next <= alone_to
+                piece_end = self._next - self._next % self._piece + self._piece - 1
+                stretch_end = self._next if alone else min(end, piece_end)
+                yield from self._advance(stretch_end, begin, alone)
+                if self._next <= stretch_end:
+                    return
+                if self._next % self._piece == 0:
+                    yield from self._seal()
             # A gap between two pieces is closed where the second begins.
-            yield from self._advance(end, complete or end < last)
+            if complete or end < last:
+                yield from self._seal()
 
     def _begin(self, seq: int) -> None:
         self._discard()
@@ -127,43 +172,71 @@ class Developer:
                 with contextlib.suppress(ImageError):
                     record, image = load_original(original_path(self._originals, before, self._suffix))
                     if "suspect" not in record:
-                        self._paint(image, "")
+                        self._treatment.after(self._painter.paint(self._treatment.before(image)))
 
     def _filters_path(self, seq: int) -> Path:
         return self._folder / f"filters-{seq:08d}.npz"
 
-    def _paint(self, image: np.ndarray, caption: str) -> np.ndarray:
-        return self._treatment.after(self._painter.paint(self._treatment.before(image)), caption)
+    def _advance(self, last: int, begin: Callable[[int], bool], alone: bool) -> Iterator[Event]:
+        """Paint from the next frame to ``last``, within one piece, or as far as ``begin`` lets it."""
+        read = deque[_Read]()
 
-    def _advance(self, last: int, close: bool) -> Iterator[Event]:
-        while self._next <= last:
-            seq = self._next
-            yield Event("begins", seq)
-            event = self._develop(seq)
-            self._next = seq + 1
-            yield event
-            if self._next % self._piece == 0:
-                yield from self._seal()
-        if close:
-            yield from self._seal()
+        def images() -> Iterator[np.ndarray]:
+            for seq in range(self._next, last + 1):
+                if not begin(seq):
+                    return
+                frame, image = self._read(seq)
+                read.append(frame)
+                if image is not None:
+                    yield self._treatment.before(image)
 
-    def _develop(self, seq: int) -> Event:
+        try:
+            paintings = self._paint_alone(images()) if alone else self._painter.paint_each(images())
+            with contextlib.closing(paintings):
+                for painting in paintings:
+                    yield from self._without_painting(read)
+                    yield self._record(read.popleft(), painting)
+            yield from self._without_painting(read)
+        except BaseException:
+            # The filters have seen frames that are in no piece.
+            self._discard()
+            self._next = -1
+            raise
+
+    def _paint_alone(self, images: Iterable[np.ndarray]) -> Generator[np.ndarray, None, None]:
+        for image in images:
+            yield self._painter.paint(image)
+
+    def _read(self, seq: int) -> tuple[_Read, np.ndarray | None]:
+        """A frame, and its pixels where it is to be painted."""
         began = time.monotonic()
         path = original_path(self._originals, seq, self._suffix)
         if self._recorder is None:
             self._recorder = SegmentRecorder(self._folder, seq, self._look.fps)
         if seq in self.avoid or not path.exists():
-            return Event("left out", seq)
+            return _Read(seq, began, Event("left out", seq)), None
         try:
             record, image = load_original(path)
         except ImageError as error:
-            return Event("lost", seq, message=str(error))
+            return _Read(seq, began, Event("lost", seq, message=str(error))), None
         if "suspect" in record:
-            return Event("left out", seq)
-        picture = self._paint(image, caption(record))
+            return _Read(seq, began, Event("left out", seq)), None
+        return _Read(seq, began, caption=caption(record)), image
+
+    def _without_painting(self, read: deque[_Read]) -> Iterator[Event]:
+        """Tell of the next frames that are not painted."""
+        while read and (outcome := read[0].outcome) is not None:
+            self._next = read.popleft().seq + 1
+            yield outcome
+
+    def _record(self, frame: _Read, painting: np.ndarray) -> Event:
+        assert self._recorder is not None
+        picture = self._treatment.after(painting, frame.caption)
         self._show(picture)
         self._recorder.add(picture)
-        return Event("painted", seq, time.monotonic() - began)
+        self._next = frame.seq + 1
+        before, self._recorded = self._recorded, time.monotonic()
+        return Event("painted", frame.seq, self._recorded - max(frame.began, before))
 
     def _show(self, picture: np.ndarray) -> None:
         """Leave the last painted frame for the preview."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from collections.abc import Callable
 from pathlib import Path
@@ -58,13 +59,14 @@ def paint_all(roll: Roll, look: Look, *, report: Report = _silent, painter: Open
     try:
         developer = Developer(Place.of(roll, look), brush)
         try:
-            for event in developer.develop(first, last, True):
-                if event.kind == "lost":
-                    roll.lose(event.seq)
-                elif event.piece is not None:
-                    roll.write(event.piece.to_record())
-                elif event.kind == "painted":
-                    report(event.seq + 1 - first, last + 1 - first)
+            with contextlib.closing(developer.develop(first, last, True)) as events:
+                for event in events:
+                    if event.kind == "lost":
+                        roll.lose(event.seq)
+                    elif event.piece is not None:
+                        roll.write(event.piece.to_record())
+                    elif event.kind == "painted":
+                        report(event.seq + 1 - first, last + 1 - first)
         finally:
             developer.close()
     except OSError as error:

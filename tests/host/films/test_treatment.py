@@ -17,6 +17,7 @@ from pleinair.films.recorder import FilmRecorder
 from pleinair.films.stamp import stamp
 from pleinair.films.steadiness import Steady
 from pleinair.films.treatment import Treatment
+from pleinair.painting.painter import Painter
 from pleinair.rolls.finish import finish
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.settings import Look, Settings
@@ -52,7 +53,7 @@ class Camera:
             yield Frame(image, number, float(number), f"no {number}", number)
 
 
-class Posters:
+class Posters(Painter):
     """A painter that answers a grey level with thirty, as networks amplify."""
 
     name = "posters"

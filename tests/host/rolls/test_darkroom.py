@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pleinair.errors import RollError
+from pleinair.painting.side_by_side import Task, paint_side_by_side
 from pleinair.rolls.developer import open_look
+from pleinair.rolls.roll import Roll
 from pleinair.rolls.schedule import Schedule
 from pleinair.rolls.segments import find_segments
 from pleinair.rolls.settings import Look
 from pleinair.rolls.status import Status
 from pleinair.rolls.timelapse import Timelapse
 from tests.rolls import (
+    Moody,
     Still,
+    capture_only,
     events,
     film_codes,
     film_roll,
@@ -65,6 +75,38 @@ def test_a_frame_that_keeps_killing_the_painter_is_left_out(tmp_path):
     film_of = find_segments(tmp_path / "roll" / "paintings" / "moody-8bit")
     assert [n for s in film_of for n in film_codes(s.path)] == [n for n in range(25) if n != 4]
     assert "left out" in events(tmp_path / "roll", "trouble")[-1]["message"]
+
+
+class Crowd(Moody):
+    """Three moody painters that paint side by side."""
+
+    def paint_each(self, frames: Iterable[np.ndarray]) -> Generator[np.ndarray, None, None]:
+        """See Painter."""
+        with closing(paint_side_by_side(frames, lambda frame: Task(partial(self.paint, frame), 3))) as paintings:
+            for painted in paintings:
+                yield painted.painting
+
+
+def open_crowd(look: Look, backend: str, threads: int) -> Crowd:
+    """For the painting process; the style is the file of orders."""
+    return Crowd(Path(look.style))
+
+
+def test_of_frames_that_are_painted_side_by_side_only_the_one_that_kills_is_left_out(tmp_path):
+    """Which one it is shows when they are painted one at a time: once more than that, painting dies of it."""
+    orders = tmp_path / "moody"
+    orders.write_text("14 die\n" * 4)
+    roll = new_roll(tmp_path / "roll", look=Look(str(orders), 8))
+    capture_only(roll, Still())
+    film_roll(Roll.open(tmp_path / "roll"), Still(), painter=open_crowd)
+    segments = find_segments(tmp_path / "roll" / "paintings" / "moody-8bit")
+    assert [n for s in segments for n in film_codes(s.path)] == [n for n in range(25) if n != 14]
+    troubles = [r["message"] for r in events(tmp_path / "roll", "trouble")]
+    first, *others, last = troubles
+    number = r"1[0-7]"
+    assert re.search(f"died .signal 9. at one of the frames {number} to {number}$", first), first
+    assert len(others) == 3 and all(text.endswith("at frame 14") for text in others)
+    assert "left out" in last and not orders.read_text()
 
 
 def test_a_model_that_was_emptied_stops_the_painting_and_never_the_capture(tmp_path):
