@@ -22,6 +22,7 @@ from functools import partial
 
 from pleinair.emulator.fabric import Simulator
 from pleinair.engines.exact import AUTO, DEFAULT_ENGINE, check_engine, exact_runner
+from pleinair.engines.meter import exact_meter
 from pleinair.errors import OptionError
 from pleinair.fpga.deployment import read_deployment
 from pleinair.fpga.driver import Accelerator, import_pynq
@@ -31,6 +32,8 @@ from pleinair.models import Model
 from pleinair.network import floating as float_network
 from pleinair.network import reference
 from pleinair.network.integer import IntegerNetwork
+from pleinair.painting import meter
+from pleinair.painting.adaptive import AdaptivePainter
 from pleinair.painting.painter import TILE_PIXELS, NetworkPainter
 from pleinair.painting.tiles import Runner
 
@@ -123,6 +126,16 @@ def open_painter(
 
 def _open_reference(model: Model, tile_pixels: int) -> NetworkPainter:
     network = model.network
+    if isinstance(network, IntegerNetwork) and network.adaptive:
+        return AdaptivePainter(
+            f"{REFERENCE}, each frame in its own light",
+            network,
+            model.margin,
+            partial(reference.run, network),
+            tile_pixels // _REFERENCE_SHARE,
+            model.grain,
+            lit_with=lambda _: partial(meter.paint, network),
+        )
     run: Runner
     if isinstance(network, IntegerNetwork):
         run, name = partial(reference.run, network), REFERENCE
@@ -134,6 +147,18 @@ def _open_reference(model: Model, tile_pixels: int) -> NetworkPainter:
 def _open_exact(model: Model, engine: str, threads: int, tile_pixels: int) -> NetworkPainter:
     assert isinstance(model.network, IntegerNetwork)
     run = exact_runner(model.network, threads, engine)
+    if model.network.adaptive:
+        return AdaptivePainter(
+            f"{run.name}, each frame in its own light",
+            model.network,
+            model.margin,
+            run,
+            tile_pixels,
+            model.grain,
+            threads=threads,
+            lit_with=partial(exact_meter, model.network, run),
+            run_with=run.with_threads,
+        )
     return NetworkPainter(
         run.name,
         model.network,

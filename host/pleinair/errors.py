@@ -40,6 +40,10 @@ class ContractError(ModelError):
     """A network breaks the integer contract; the message names the layer and the number."""
 
 
+class LightError(PleinairError):
+    """A light belongs to another network, is damaged, or has a number outside what is allowed."""
+
+
 class EngineError(PleinairError):
     """An inference engine is missing, or does not compute the reference's pixels on this machine."""
 

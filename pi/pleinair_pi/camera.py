@@ -2,8 +2,8 @@
 
 Still configuration with two buffers, a main stream to keep and a small one to meter; the camera's own control finds
 exposure and white balance while it warms up, and then both are locked: white balance for good, exposure moved from
-frame to frame by :class:`~pleinair_pi.exposure.Controller`. Users of such boxes report captures that never return, and
-exposures that went stale over a long gap. So a frame is asked for anew each time (``flush``), with a time limit, and is
+frame to frame by :class:`~pleinair_pi.exposure.Controller`. Users of such boxes report captures that never return and
+exposures that went stale over a long gap. So a frame is asked for anew each time (``flush``), with a time limit, and
 always given back; and the whole camera lives in a process that can be killed (``pleinair.cameras.guarded``).
 
 picamera2 comes with Raspberry Pi OS (``apt install python3-picamera2``) and is seen from a virtual environment made

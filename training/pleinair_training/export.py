@@ -15,7 +15,8 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +24,34 @@ import numpy as np
 import onnx
 import torch
 
-from pleinair.engines.exact import check_image, differing, exact_runner
+from pleinair.engines.exact import EngineRunner, check_image, differing, exact_runner
+from pleinair.engines.meter import EngineMeter
 from pleinair.engines.onnxruntime import OnnxRunner
-from pleinair.errors import EngineError, OutputError, TrainingError
+from pleinair.errors import EngineError, OptionError, OutputError, TrainingError
 from pleinair.images import write_bytes
 from pleinair.models import CARD, CARD_FORMAT, FILES, PARENT
 from pleinair.network import floating as float_network
 from pleinair.network.floating import FloatConvolution, FloatLayer, FloatNetwork, FloatResidual
 from pleinair.network.integer import BITS, IntegerNetwork, Upsample, dump
+from pleinair.network.light import in_light
 from pleinair.network.onnx import build_onnx
 from pleinair.network.qonnx import read_qonnx
-from pleinair.painting.tiles import round_up
+from pleinair.painting.grain import Grain
+from pleinair.painting.meter import measure
+from pleinair.painting.tiles import Window, add_margin, round_up
 from pleinair_training.architecture import ConvolutionShape
 from pleinair_training.parent import dump_parent
+from pleinair_training.photos import Photos
 from pleinair_training.quantized_net import QuantizedTransformNet
-from pleinair_training.trainer import load_checkpoint, load_float, load_quantised, run_record
+from pleinair_training.rounding import round_network
+from pleinair_training.trainer import Settings, load_checkpoint, load_float, load_quantised, run_record
 from pleinair_training.transform_net import TransformNet
 
 _TRACE_SIDE = 64
+#: Photos whose activations choose the scales of a rounded network.
+_CALIBRATION_PHOTOS = 12
+#: Their margin, above the halo of any network of up to five residual blocks.
+_CALIBRATION_MARGIN = 56
 
 
 @contextlib.contextmanager
@@ -148,11 +159,12 @@ def _check_equal(network: QuantizedTransformNet, integers: IntegerNetwork) -> No
 
 def export_run(
     run: Path, out: Path, painting: str, painting_licence: str, licence: str, margin: int | None, grain: int,
-    with_float: bool = False, tuned: dict[str, Any] | None = None,
+    with_float: bool = False, tuned: dict[str, Any] | None = None, bits: Sequence[int] = (8,),
 ) -> list[str]:  # fmt: skip
     """Write every quantised network of ``run`` to the model folder ``out``; lines that say what was written.
 
-    The parent goes with them, for ``pleinair tune``; ``tuned`` is what that tells of itself on the card.
+    A run of the second generation has no quantised stage: its parent is rounded to each of ``bits`` here. The parent
+    goes with the networks; ``tuned`` is what ``pleinair tune`` tells of itself on the card.
 
     ``margin`` None takes the halo, rounded up to the stride: the least at which edges measure like the interior.
     ``with_float`` adds the float network that the quantised ones were made from.
@@ -160,20 +172,78 @@ def export_run(
     Raises TrainingError when the run has none, ContractError when one breaks the contract, OutputError.
     """
     record = run_record(run)
-    settings = record["settings"]
+    settings = Settings(**record["settings"])
     if not out.parent.is_dir():
-        raise OutputError(f"--out {out}: the folder {out.parent} does not exist")
-    files: dict[str, bytes] = {}
-    networks: dict[str, Any] = {}
-    lines = []
-    least = 0
+        raise OutputError(f"{out}: the folder {out.parent} does not exist", option="out")
+    folder = _ModelFolder(out)
+    if settings.architecture.adaptive:
+        if with_float:
+            raise OptionError("needs a network of Johnson's shape, and this run has none", option="float")
+        _add_rounded(folder, run, settings, bits, grain)
+    else:
+        _add_quantised(folder, run, with_float)
+    if not folder.networks:
+        raise TrainingError(f"run {run}: holds no quantised network yet; go on with `pleinair train`, and 8 bits")
+    folder.add_parent(run / "parent.pt")
+    card = {
+        "format": CARD_FORMAT,
+        "version": 1,
+        "style": out.name,
+        "painting": {
+            "title": painting,
+            "licence": painting_licence,
+            "file": Path(settings.style).name,
+            "sha256": record["painting_sha256"],
+        },
+        "licence": licence,
+        "margin": folder.least_margin if margin is None else margin,
+        "grain": grain,
+        "architecture": _architecture(settings),
+        "training": _training(settings, record),
+        **folder.parent,
+        **({"tuned": tuned} if tuned else {}),
+        "networks": folder.networks,
+    }
+    folder.write(card)
+    return folder.lines
 
-    def add(network: IntegerNetwork | FloatNetwork, written: dict[str, bytes], state: dict[str, Any]) -> None:
-        nonlocal least
+
+def _architecture(settings: Settings) -> dict[str, int]:
+    """What a card says of the shape; what Johnson's has by nature is left out."""
+    shape = asdict(settings.architecture)
+    return {name: value for name, value in shape.items() if name not in ("entry", "exit") or value > 1}
+
+
+def _training(settings: Settings, record: dict[str, Any]) -> dict[str, Any]:
+    """What a card says of the training. Paths are the trainer's own affair; names and hashes are not."""
+    kind, _, weights = settings.loss_network.partition(":")
+    private = {"style", "content", "loss_network"}
+    return {
+        **{k: v for k, v in record["settings"].items() if k not in private},
+        "loss_network": kind,
+        "loss_network_file": Path(weights).name,
+        "loss_network_sha256": record["loss_network_sha256"],
+        "photos": record["photos"],
+        "held_out": record["held_out"],
+    }
+
+
+class _ModelFolder:
+    """The files of a model folder and what its card says of them, until all of them are there to be written."""
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.least_margin = out, 0
+        self.lines: list[str] = []
+        self.networks: dict[str, Any] = {}
+        self.parent: dict[str, Any] = {}
+        self._files: dict[str, bytes] = {}
+
+    def add(self, network: IntegerNetwork | FloatNetwork, written: dict[str, bytes], state: dict[str, Any]) -> None:
+        """A network's files by role; ``state`` is the checkpoint that it came from."""
         bits, work = network.bits, network.macs_per_pixel()
         for role, data in written.items():
-            files[FILES[role].format(bits=bits)] = data
-        networks[str(bits)] = {
+            self._files[FILES[role].format(bits=bits)] = data
+        self.networks[str(bits)] = {
             "sha256": {role: hashlib.sha256(data).hexdigest() for role, data in written.items()},
             "training_losses": state["losses"],
             "steps": state["steps"],
@@ -181,10 +251,30 @@ def export_run(
             **({"settings": state["settings"]} if "settings" in state else {}),
             "macs_per_pixel": work,
             "halo": network.halo,
+            **({"adaptive": True} if isinstance(network, IntegerNetwork) and network.adaptive else {}),
         }
-        least = max(least, round_up(network.halo, network.stride))
-        lines.append(f"{out}: {bits} bits, {len(written['network']):,} bytes, {work:,.0f} MAC a pixel")
+        self.least_margin = max(self.least_margin, round_up(network.halo, network.stride))
+        self.lines.append(f"{self.out}: {bits} bits, {len(written['network']):,} bytes, {work:,.0f} MAC a pixel")
 
+    def add_parent(self, path: Path) -> None:
+        """The float parent with its instance norm, where the run has one."""
+        if path.exists() and not (network := load_float(path)).frozen:
+            self._files[PARENT] = data = dump_parent(network)
+            self.parent = {"parent": {"sha256": hashlib.sha256(data).hexdigest()}}
+
+    def write(self, card: dict[str, Any]) -> None:
+        """All files, the card last. Raises OutputError."""
+        try:
+            self.out.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self.out}: {error.strerror}", option="out") from error
+        for name, data in self._files.items():
+            write_bytes(self.out / name, data)
+        write_bytes(self.out / CARD, (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def _add_quantised(folder: _ModelFolder, run: Path, with_float: bool) -> None:
+    """The quantised stages' networks, and the float one they came from."""
     for bits in BITS:
         path = run / f"{bits}bit.pt"
         if not path.exists():
@@ -195,46 +285,40 @@ def export_run(
         _check_equal(network, integers)
         # No other program could do much with a 16-bit graph; painters build theirs anyway.
         cpu = {} if integers.wide else {"cpu": build_onnx(integers)}
-        add(integers, {"network": dump(integers), "qonnx": gzip.compress(qonnx, mtime=0), **cpu}, state)
+        folder.add(integers, {"network": dump(integers), "qonnx": gzip.compress(qonnx, mtime=0), **cpu}, state)
     if with_float:
         path = run / "plain.pt"
         plain = float_network_of(load_float(path))
-        add(plain, {"network": float_network.dump(plain)}, load_checkpoint(path))
-    if not files:
-        raise TrainingError(f"run {run}: holds no quantised network yet; pleinair train --bits 8 --out {run}")
-    parent: dict[str, Any] = {}
-    if (run / "parent.pt").exists() and not (network_before := load_float(run / "parent.pt")).frozen:
-        files[PARENT] = dump_parent(network_before)
-        parent = {"parent": {"sha256": hashlib.sha256(files[PARENT]).hexdigest()}}
-    kind, _, weights = settings["loss_network"].partition(":")
-    private = {"style", "content", "loss_network"}
-    card = {
-        "format": CARD_FORMAT,
-        "version": 1,
-        "style": out.name,
-        "painting": {
-            "title": painting, "licence": painting_licence, "file": Path(settings["style"]).name,
-            "sha256": record["painting_sha256"],
-        },
-        "licence": licence,
-        "margin": least if margin is None else margin,
-        "grain": grain,
-        "architecture": {"width": settings["width"], "blocks": settings["blocks"], "kernel": settings["kernel"]},
-        "training": {
-            **{k: v for k, v in settings.items() if k not in private},
-            "loss_network": kind, "loss_network_file": Path(weights).name,
-            "loss_network_sha256": record["loss_network_sha256"],
-            "photos": record["photos"], "held_out": record["held_out"],
-        },
-        **parent,
-        **({"tuned": tuned} if tuned else {}),
-        "networks": networks,
-    }  # fmt: skip
-    try:
-        out.mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"--out {out}: {error.strerror}") from error
-    for name, data in files.items():
-        write_bytes(out / name, data)
-    write_bytes(out / CARD, (json.dumps(card, indent=1, ensure_ascii=False) + "\n").encode())
-    return lines
+        folder.add(plain, {"network": float_network.dump(plain)}, load_checkpoint(path))
+
+
+def _add_rounded(folder: _ModelFolder, run: Path, settings: Settings, bits: Sequence[int], grain: int) -> None:
+    """The parent rounded to each width. Its calibration photos are the run's own, less those kept apart."""
+    path = run / "parent.pt"
+    if not path.exists():
+        return
+    parent = load_float(path, settings.architecture).eval()
+    photos = Photos(Path(settings.content), settings.crop, 1, settings.seed, settings.hold_out)
+    for width in sorted(set(bits)):
+        seen = [
+            add_margin(Grain(grain)(crops[0]), _CALIBRATION_MARGIN, 4)
+            for crops in photos.stream("calibration", 0, _CALIBRATION_PHOTOS)
+        ]
+        integers = round_network(parent, width, seen, margin=_CALIBRATION_MARGIN)
+        _check_lights(integers, seen, _CALIBRATION_MARGIN)
+        cpu = {} if integers.wide else {"cpu": build_onnx(integers)}
+        folder.add(integers, {"network": dump(integers), **cpu}, load_checkpoint(path))
+
+
+def _check_lights(network: IntegerNetwork, photos: Sequence[np.ndarray], margin: int) -> None:
+    """Raise EngineError unless the engine meters and paints three photos as the reference does, each in its light."""
+    runner = exact_runner(network)
+    for photo in photos[:3]:
+        piece = np.ascontiguousarray(photo[: 2 * margin + 64, : 2 * margin + 64])
+        frame = Window(margin, margin, margin + 64, margin + 64)
+        light = measure(network, piece, frame)
+        if not network.wide and EngineMeter(network, runner.engine).measure(piece, frame) != light:
+            raise EngineError("the engine meters another light than the reference")
+        lit = in_light(network, light)
+        if wrong := differing(lit, EngineRunner(lit, runner.engine), piece):
+            raise EngineError(f"in a frame's own light the engine paints {wrong} of {piece.size} values differently")

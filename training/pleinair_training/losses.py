@@ -111,3 +111,54 @@ class DistillationLoss(nn.Module):
     def forward(self, painting: Tensor, taught: Tensor) -> Tensor:
         """Scalar from two paintings, float [N, 3, H, W] in 0..255."""
         return F.mse_loss(painting / 256, taught / 256)
+
+
+class GridLoss(nn.Module):
+    """How much of a painting is a screen: a pattern that repeats with the pixel grid every 2 or every 4 pixels.
+
+    A network that computes blocks of pixels at once can paint every block's corner lighter than its centre. For each
+    period p the painting is taken apart into its p * p phases (pixels with the same place in a block), each phase is
+    blurred over 4 x 4 of its own pixels, and what the phases differ from their mean is squared and averaged. A picture
+    without a screen has next to nothing of it, whatever its texture: neighbouring pixels of a texture differ, but not
+    always in the same way.
+    """
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Scalar, in squared levels, from float [N, 3, H, W] in 0..255, H and W at least 16."""
+        n, c, h, w = pixels.shape
+        pixels = pixels[..., : h // 16 * 16, : w // 16 * 16]
+        total = torch.zeros((), device=pixels.device)
+        for period in (2, 4):
+            phases = F.avg_pool2d(F.pixel_unshuffle(pixels, period), 4, 2).view(n, c, period * period, -1)
+            total = total + (phases - phases.mean(2, keepdim=True)).square().mean()
+        return total
+
+
+class LightLoss(nn.Module):
+    r"""How little a painting's light and dark follow the photo's: :math:`1 - r`, averaged over two blurs.
+
+    r is the correlation of the luma of cells of 16 and of 40 pixels, of each picture by itself. Instance norm alone
+    evens out what the scene's light was; content and style do not mind, the eye does. ``floor`` (levels, added to both
+    deviations as squares) keeps a picture without contrast from counting, and asks for contrast where there is some.
+    """
+
+    def __init__(self, floor: float = 5.5) -> None:
+        super().__init__()
+        self.floor = floor
+
+    def forward(self, painting: Tensor, photo: Tensor) -> Tensor:
+        """Scalar 0..2 from two float [N, 3, H, W] in 0..255, H and W at least 80."""
+        total = torch.zeros((), device=painting.device)
+        for cell in (16, 40):
+            a, b = (self._cells(pixels, cell) for pixels in (painting, photo))
+            covariance = (a * b).mean(1)
+            deviations = [(v.square().mean(1) + self.floor**2).sqrt() for v in (a, b)]
+            total = total + (1 - covariance / (deviations[0] * deviations[1])).mean()
+        return total / 2
+
+    @staticmethod
+    def _cells(pixels: Tensor, cell: int) -> Tensor:
+        """Luma (ITU-R BT.601) of half-overlapping cells, less its mean: [N, cells]."""
+        luma = (pixels * pixels.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        flat = F.avg_pool2d(luma, cell, cell // 2).flatten(1)
+        return flat - flat.mean(1, keepdim=True)

@@ -36,7 +36,15 @@ from pleinair.models import DEFAULT_GRAIN
 from pleinair.painting.grain import grain_pattern
 from pleinair_training.architecture import Architecture
 from pleinair_training.loss_network import CONTENT_LAYER, STYLE_LAYERS, LossNetwork, parse_layers, parse_loss_network
-from pleinair_training.losses import ContentLoss, DistillationLoss, StabilityLoss, StyleLoss, TotalVariationLoss
+from pleinair_training.losses import (
+    ContentLoss,
+    DistillationLoss,
+    GridLoss,
+    LightLoss,
+    StabilityLoss,
+    StyleLoss,
+    TotalVariationLoss,
+)
 from pleinair_training.photos import Photos, load_painting
 from pleinair_training.processes import Processes
 from pleinair_training.quantized_net import QuantizedTransformNet
@@ -59,6 +67,8 @@ class Settings:
     width: int = 16
     blocks: int = 3
     kernel: int = 9
+    entry: int = 1
+    exit: int = 1
     crop: int = 224
     batch: int = 3
     style_size: int = 416
@@ -71,6 +81,8 @@ class Settings:
     variation_weight: float = 2e5
     stability_weight: float = 2e6
     distillation_weight: float = 0.0
+    grid_weight: float = 0.0
+    light_weight: float = 0.0
     margin: int = 24
     grain: int = DEFAULT_GRAIN
     hold_out: int = 14
@@ -86,7 +98,7 @@ class Settings:
     @property
     def architecture(self) -> Architecture:
         """The network's shape."""
-        return Architecture(self.width, self.blocks, self.kernel)
+        return Architecture(self.width, self.blocks, self.kernel, self.entry, self.exit)
 
 
 @dataclass(frozen=True)
@@ -104,7 +116,7 @@ class Progress:
 Report = Callable[[Progress], None]
 _CLIP = 1e5
 _FREEZE_BATCHES = 24
-_LOSSES = ("content", "style", "variation", "stability", "distillation")
+_LOSSES = ("content", "style", "variation", "stability", "distillation", "grid", "light")
 _AVERAGED = 20
 _BOARD_STEPS = 10
 #: Settings that a finished stage does not depend on: they may change from one stage of a run to the next.
@@ -230,6 +242,7 @@ class Run:
         self.variation_loss = TotalVariationLoss()
         self.stability_loss = StabilityLoss()
         self.distillation_loss = DistillationLoss()
+        self.grid_loss, self.light_loss = GridLoss(), LightLoss()
         self.weights = {name: float(getattr(settings, f"{name}_weight")) for name in _LOSSES}
         self.record = {
             "settings": asdict(settings),
@@ -269,10 +282,11 @@ class Run:
         """Where a finished stage's network lies."""
         return self.folder / f"{stage}.pt"
 
-    def painted(self, network: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
+    def painted(self, network: Callable[..., Tensor], pixels: Tensor) -> Tensor:
         """The network's painting of pixels [N, 3, H, W] 0..255, margin cropped, same scale."""
         m = self.settings.margin
-        y: Tensor = network(self.prepared(pixels))
+        # Norms of the second generation count the frame alone, as metering does.
+        y: Tensor = network(self.prepared(pixels), *((m,) if self.settings.architecture.adaptive else ()))
         return y.float()[..., m:-m, m:-m] * 256
 
     def prepared(self, pixels: Tensor) -> Tensor:
@@ -309,8 +323,13 @@ class Run:
             "style": self.style_loss(features),
             "variation": self.variation_loss(painting),
         }
-        # The parent is only a way to the style; what a film needs is asked of the network that will make it.
-        if self.weights["stability"] and stage != "parent" and self.processes.first:
+        if self.weights["grid"]:
+            losses["grid"] = self.grid_loss(painting)
+        if self.weights["light"]:
+            losses["light"] = self.light_loss(painting, pixels)
+        # What a film needs is asked of the network that will make it: of Johnson's shape that is not the parent.
+        films = stage != "parent" or self.settings.architecture.adaptive
+        if self.weights["stability"] and films and self.processes.first:
             seed = (self.settings.seed << 32) + step
             # One photo of the whole batch: a second forward of all would double the network's share of a step.
             stability = self.stability_loss(paint, pixels[:1], painting[:1], seed)

@@ -59,10 +59,19 @@ class Norm(nn.Module):
         """The factor per channel, float [C], that the frozen norm multiplies with."""
         return self.weight * torch.rsqrt(self.variance + self.eps)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Float [N, C, H, W] to the same shape."""
-        if not self.frozen:
+    def forward(self, x: Tensor, border: tuple[int, int] = (0, 0)) -> Tensor:
+        """Float [N, C, H, W] to the same shape.
+
+        ``border``: rows and columns at the top and left, and at the bottom and right, that are not counted.
+        """
+        if not self.frozen and border == (0, 0):
             return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+        if not self.frozen:
+            first, last = border
+            inner = x[..., first : x.shape[2] - last, first : x.shape[3] - last].float()
+            variance, mean = torch.var_mean(inner, (2, 3), correction=0, keepdim=True)
+            scale = self.weight.view(-1, 1, 1) * torch.rsqrt(variance + self.eps)
+            return torch.addcmul(self.bias.view(-1, 1, 1) - mean * scale, x, scale)
         scale = self.scale()
         return torch.addcmul((self.bias - self.mean * scale).view(-1, 1, 1), x, scale.view(-1, 1, 1))
 
@@ -80,9 +89,10 @@ class Convolution(nn.Module):
         if last and self.convolution.bias is not None:
             nn.init.zeros_(self.convolution.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, border: tuple[int, int] = (0, 0)) -> Tensor:
+        """The convolution and its norm, which does not count ``border``; see :class:`Norm`."""
         y: Tensor = self.convolution(x)
-        return y if self.norm is None else self.norm(y)
+        return y if self.norm is None else self.norm(y, border)
 
 
 class TransformNet(nn.Module):
@@ -99,27 +109,39 @@ class TransformNet(nn.Module):
         assert isinstance(layer, Convolution)
         return layer
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Float [N, 3, H, W] (pixel / 256, H and W multiples of 4) to the same shape and scale."""
-        return self.activations(x)["leave"]
+    def forward(self, x: Tensor, margin: int = 0) -> Tensor:
+        """Float [N, 3, H, W] (pixel / 256, H and W multiples of 4) to the same shape and scale.
 
-    def activations(self, x: Tensor) -> dict[str, Tensor]:
+        ``margin``: pixels around the frame that the second generation's norms do not count, as metering does not
+        (:class:`pleinair.painting.meter.Meter`). Johnson's shape counts them all.
+        """
+        return self.activations(x, margin)["leave"]
+
+    def activations(self, x: Tensor, margin: int = 0) -> dict[str, Tensor]:
         """Every convolution's output after ReLU, residual sum or clamp, by the convolution's name.
 
         A residual block's second convolution stands for the trunk after the sum; ``NAME/branch`` is the
         branch before it.
         """
         out: dict[str, Tensor] = {}
+        scale = self.architecture.entry
+
+        def border() -> tuple[int, int]:
+            # A position counts where it shares a pixel with the frame.
+            return (margin // scale, margin // scale) if self.architecture.adaptive else (0, 0)
+
+        x = F.pixel_unshuffle(x, self.architecture.entry)
         for shape in self.architecture.head:
-            x = out[shape.name] = F.relu(self.layer(shape.name)(x))
+            x = out[shape.name] = F.relu(self.layer(shape.name)(x, border()))
         for first, second in self.architecture.residual:
-            inner = out[first.name] = F.relu(self.layer(first.name)(x))
-            branch = out[f"{second.name}/branch"] = self.layer(second.name)(inner)
+            inner = out[first.name] = F.relu(self.layer(first.name)(x, border()))
+            branch = out[f"{second.name}/branch"] = self.layer(second.name)(inner, border())
             x = out[second.name] = F.relu(x + branch)
         for shape in self.architecture.tail[:-1]:
-            x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-            x = out[shape.name] = F.relu(self.layer(shape.name)(x))
+            x, scale = F.interpolate(x, scale_factor=2.0, mode="nearest"), scale // 2
+            x = out[shape.name] = F.relu(self.layer(shape.name)(x, border()))
         last = self.layer("leave")(x)
+        last = F.pixel_shuffle(last, self.architecture.exit)
         out["leave"] = _InwardClamp.apply(0.5 + 0.25 * last)  # type: ignore[no-untyped-call]
         return out
 

@@ -23,7 +23,7 @@ from pleinair.engines import fastest as engine_memory
 from pleinair.engines.lowering import Program, lower
 from pleinair.errors import EngineError, OptionError
 from pleinair.network import reference
-from pleinair.network.integer import Convolution, IntegerNetwork, Layer, Residual
+from pleinair.network.integer import MOST_GAIN, Convolution, IntegerNetwork, Layer, Residual
 from pleinair.painting.tiles import Runner, Window, round_up
 
 #: By name, in the order in which they are tried: the packages that an engine needs.
@@ -171,7 +171,9 @@ def worst_case(network: IntegerNetwork) -> IntegerNetwork:
         greatest = (1 << (c.weight_bits - 1)) - 1
         count = c.weight[0].size
         wide = max(network.bits, c.weight_bits) > 8
-        full = min(count, int(0.9 * (1 << (47 if wide else 24)) / input_high / greatest))
+        # Adaptive sums may take half of the range.
+        share = 0.9 if c.norm is None else 0.45
+        full = min(count, int(share * (1 << (47 if wide else 24)) / input_high / greatest))
         position = np.arange(count)
         rows = []
         for o in range(c.outputs):
@@ -181,13 +183,19 @@ def worst_case(network: IntegerNetwork) -> IntegerNetwork:
         spread = 0.3 * input_high * greatest * full**0.5
         shift = np.full(c.outputs, max(1, round(np.log2(4 * spread / (1 << c.out_bits)))), np.int64)
         middle = np.full(c.outputs, 0 if c.signed else 1 << (c.out_bits - 1), np.int64)
-        return replace(c, weight=np.stack(rows).astype(c.weight.dtype), bias=middle << shift, shift=shift)
+        weight = np.stack(rows).astype(c.weight.dtype)
+        if c.norm is None:
+            return replace(c, weight=weight, bias=middle << shift, shift=shift)
+        # The longest multipliers, odd ones, at the same gain as without.
+        multiplier = MOST_GAIN - 2 * (np.arange(c.outputs, dtype=np.int64) % 8)
+        shift = np.minimum(shift + 4, c.longest_shift(network.bits))
+        return replace(c, weight=weight, bias=(middle << shift) // multiplier, multiplier=multiplier, shift=shift)
 
     layers: list[Layer] = []
-    high = (1 << network.bits) - 1
+    high, first = (1 << network.bits) - 1, next(network.convolutions())
     for layer in network.layers:
         if isinstance(layer, Convolution):
-            layers.append(worst(layer, 255 if not layers else high))
+            layers.append(worst(layer, 255 if layer is first else high))
         elif isinstance(layer, Residual):
             layers.append(Residual(tuple(worst(c, high) for c in layer.body)))
         else:

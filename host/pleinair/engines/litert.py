@@ -67,7 +67,7 @@ class LitertEngine:
                 np.bitwise_xor(pixels, _MIDDLE, out=reads().view(np.uint8)[0])
                 interpreter.invoke()
                 painted: np.ndarray = np.bitwise_xor(paints().view(np.uint8), _MIDDLE)
-            return painted.reshape(program.paints.shape)
+            return painted.reshape(program.result)
 
         return run
 
@@ -217,7 +217,7 @@ class _Graph:
             padded = self.activation((height + top + bottom, width + left + right, channels), x.high)
             ends = self._numbers([(0, 0), (top, bottom), (left, right), (0, 0)])
             source = self._add("PAD", 2, [source, ends], padded, "PadOptions").tensor
-        scale = np.exp2(-o.shift.astype(np.float64))
+        scale = o.scale
         weight = self._constant(o.weight.astype(np.int8), scale)
         bias = self._constant(o.bias.astype(np.int32), scale * self._scale)
         return self._add(

@@ -22,12 +22,20 @@ convolutional layer?", arXiv:1609.07009, read backwards.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 
-from pleinair.network.integer import MAX_KERNEL, Convolution, IntegerNetwork, Residual, Upsample
+from pleinair.network.integer import (
+    MAX_KERNEL,
+    Convolution,
+    DepthToSpace,
+    IntegerNetwork,
+    Residual,
+    SpaceToDepth,
+    Upsample,
+)
 from pleinair.painting.tiles import Window
 
 #: [height, width, channels]
@@ -53,11 +61,11 @@ class Input:
 
 @dataclass(frozen=True)
 class Convolve:
-    """``clamp(round_half_even((sum(w * x) + bias) / 2**shift), low, high)`` of value ``source``.
+    """``clamp(round_half_even((sum(w * x) + bias) * gain / 2**shift), low, high)`` of value ``source``.
 
-    ``weight``: int16 or int8 [O, kh, kw, I]; ``bias``, ``shift``: int64 [O]; ``strides``: down, right; ``pads``, rows
-    and columns of zeros: top, left, bottom, right. The output is signed where ``low`` is below 0. ``weight_bits`` is
-    what the network says; merged weights, being sums, keep the width of the weights that they sum.
+    ``weight``: int16 or int8 [O, kh, kw, I]; ``bias``, ``gain``, ``shift``: int64 [O]; ``strides``: down, right;
+    ``pads``, rows and columns of zeros: top, left, bottom, right. The output is signed where ``low`` is below 0.
+    ``weight_bits`` is what the network says; merged weights, being sums, keep the width of the weights that they sum.
     """
 
     shape: Shape
@@ -65,12 +73,19 @@ class Convolve:
     name: str
     weight: np.ndarray
     bias: np.ndarray
+    gain: np.ndarray
     shift: np.ndarray
     strides: tuple[int, int]
     pads: tuple[int, int, int, int]
     low: int
     high: int
     weight_bits: int
+
+    @property
+    def scale(self) -> np.ndarray:
+        """``gain / 2**shift``, float64 [O]: five bits at most, which any float holds."""
+        scale: np.ndarray = self.gain * np.exp2(-self.shift.astype(np.float64))
+        return scale
 
     @property
     def macs(self) -> int:
@@ -131,6 +146,16 @@ class Program:
     reads: Window
     paints: Window
 
+    @property
+    def source(self) -> Shape:
+        """Shape of what goes in."""
+        return self.operations[0].shape
+
+    @property
+    def result(self) -> Shape:
+        """Shape of what comes out."""
+        return self.operations[-1].shape
+
     def convolutions(self) -> Iterator[Convolve]:
         """All convolutions in order of execution."""
         return (o for o in self.operations if isinstance(o, Convolve))
@@ -155,7 +180,9 @@ class _Merged:
     convolution: Convolution
 
 
-_Link = Convolution | Upsample | _Merged
+#: Layers that only change how large an image is.
+_RESIZING = (Upsample, SpaceToDepth, DepthToSpace)
+_Link = Convolution | Upsample | SpaceToDepth | DepthToSpace | _Merged
 
 
 @dataclass(frozen=True)
@@ -181,24 +208,30 @@ class _Form:
     def needs(self, wanted: Range, extent: int) -> Range:
         """The pixels of a source of ``extent`` that the wanted ones depend on."""
         low, high = wanted
-        if isinstance(self.layer, Upsample):
-            return low // 2, (high + 1) // 2
+        if isinstance(self.layer, _RESIZING):
+            return self.source_of(wanted)
         if isinstance(self.layer, _Merged):
             return max(0, low - 1) // 2, (min(2 * extent, high + 1) + 1) // 2
         reach = self.layer.kernel // 2
         return max(0, low * self.stride - reach), min(extent, (high - 1) * self.stride + reach + 1)
 
+    def source_of(self, gives: Range) -> Range:
+        """The pixels that a layer which only changes the size makes ``gives`` of."""
+        assert isinstance(self.layer, _RESIZING)
+        down, up = self.layer.down, self.layer.up
+        return gives[0] * down // up, -(-gives[1] * down // up)
+
     def gives_evenly(self, gives: Range) -> bool:
         """Whether the layer can give exactly the pixels ``gives``."""
-        if isinstance(self.layer, Upsample):
-            return gives[0] % 2 == gives[1] % 2 == 0
+        if isinstance(self.layer, _RESIZING):
+            return gives[0] % self.layer.up == gives[1] % self.layer.up == 0
         if isinstance(self.layer, _Merged):
             return gives[0] % 2 == gives[1] % 2 == 1
         return (gives[1] - gives[0]) % self.step == 0
 
     def pads(self, gives: Range, source: Range) -> Range | None:
         """Zeros to put before and after ``source`` so that the layer gives ``gives``; None where it cannot."""
-        if isinstance(self.layer, Upsample):
+        if isinstance(self.layer, _RESIZING):
             return 0, 0
         if isinstance(self.layer, _Merged):
             return source[0] - gives[0] // 2, (gives[1] + 1) // 2 - source[1]
@@ -249,8 +282,8 @@ def _axis(chain: list[_Form], needed: list[Range], extent: int, gives: Range) ->
     form, before = chain[-1], chain[:-1]
     low, high = needed[-2]
     limit = before[-1].extent if before else extent
-    if isinstance(form.layer, Upsample):
-        sources = [(gives[0] // 2, gives[1] // 2)]
+    if isinstance(form.layer, _RESIZING):
+        sources = [form.source_of(gives)]
     elif isinstance(form.layer, _Merged):
         start, stop = gives[0] // 2, (gives[1] + 1) // 2
         sources = [(start + a, stop - b) for a, b in product((0, 1), repeat=2)]
@@ -278,9 +311,9 @@ def _fit(chain: list[_Form], window: Range, extent: int) -> list[_Step] | None:
     needed = [window]
     for k in range(len(chain) - 1, -1, -1):
         needed.insert(0, chain[k].needs(needed[0], chain[k - 1].extent if k else extent))
-    low, high = window
-    grown = [(low - a, high + b) for a, b in product(range(_SLACK), repeat=2) if low - a >= 0 and high + b <= extent]
-    for gives in [*sorted(grown, key=lambda ends: ends[1] - ends[0]), (0, extent)]:
+    (low, high), most = window, chain[-1].extent
+    grown = [(low - a, high + b) for a, b in product(range(_SLACK), repeat=2) if low - a >= 0 and high + b <= most]
+    for gives in [*sorted(grown, key=lambda ends: ends[1] - ends[0]), (0, most)]:
         if chain[-1].gives_evenly(gives):
             steps = _axis(chain, needed, extent, gives)
             if steps is not None:
@@ -335,7 +368,7 @@ def _convolve(
     strides: tuple[int, int],
     pads: tuple[int, int, int, int],
 ) -> Convolve:
-    """``c`` with other weights, some times its outputs; bias and shift are repeated for them. ``size``: h, w."""
+    """``c`` with other weights, some times its outputs; bias, gain and shift are repeated for them. ``size``: h, w."""
     repeat = len(weight) // c.outputs
     return Convolve(
         shape=(*size, len(weight)),
@@ -343,6 +376,7 @@ def _convolve(
         name=c.name,
         weight=weight,
         bias=np.tile(c.bias, repeat),
+        gain=np.tile(c.gain, repeat),
         shift=np.tile(c.shift, repeat),
         strides=strides,
         pads=pads,
@@ -387,6 +421,14 @@ class _Lowering:
         value = self.add(_convolve(c, value, weight, (height, width), strides=(c.stride * rows, c.stride), pads=pads))
         return self.unview(self.unblock(value, rows), columns)
 
+    def enter(self, value: int, c: Convolution, down: _Step, right: _Step, block: int) -> int:
+        """Space to depth and the convolution after it, as one over whole rows of blocks."""
+        weight = unfolded(c.weight, block)
+        pads = (down.pads[0] * block, right.pads[0], down.pads[1] * block, right.pads[1])
+        size = down.gives[1] - down.gives[0], right.gives[1] - right.gives[0]
+        strides = (c.stride * block, c.stride)
+        return self.add(_convolve(c, self.view(value, block), weight, size, strides=strides, pads=pads))
+
     def unblock(self, value: int, rows: int) -> int:
         if rows == 1:
             return value
@@ -399,6 +441,28 @@ class _Lowering:
         pads = down.pads[0], right.pads[0], down.pads[1], right.pads[1]
         value = self.add(_convolve(c, value, weight, (height // 2, width // 2), strides=(1, 1), pads=pads))
         return self.unview(self.unblock(value, 2), 2)
+
+
+def unfolded(weight: np.ndarray, block: int) -> np.ndarray:
+    """Weights [O, C * block**2, k, k] after space to depth as [O, k * block, k, block * C] before it.
+
+    The source is read ``block`` pixels at once, so only rows are still apart: channel j * C + c of its pixel is
+    channel c of the block's column j.
+    """
+    outputs, inputs, kernel, _ = weight.shape
+    channels = inputs // block**2
+    parts = weight.reshape(outputs, channels, block, block, kernel, kernel)
+    # [O, C, i, j, ky, kx] -> [O, ky, i, kx, j, C]
+    return parts.transpose(0, 4, 2, 5, 3, 1).reshape(outputs, kernel * block, kernel, block * channels)
+
+
+def _in_blocks(c: Convolution, block: int) -> Convolution:
+    """The convolution before depth to space, its outputs in the order of rows, columns, channels of a block."""
+    order = np.arange(c.outputs).reshape(-1, block, block).transpose(1, 2, 0).reshape(-1)
+    multiplier = None if c.multiplier is None else c.multiplier[order]
+    return replace(
+        c, weight=c.weight[order], bias=c.bias[order], shift=c.shift[order], multiplier=multiplier, norm=None
+    )  # fmt: skip
 
 
 def _chain(network: IntegerNetwork, merge: bool) -> list[_Link]:
@@ -422,26 +486,34 @@ def fits(c: Convolution) -> bool:
 
 
 def lower(
-    network: IntegerNetwork, height: int, width: int, window: Window | None = None, least_outputs: int = LEAST_OUTPUTS
+    network: IntegerNetwork,
+    height: int,
+    width: int,
+    window: Window | None = None,
+    least_outputs: int = LEAST_OUTPUTS,
+    channels: int = 3,
 ) -> Program:
     """The program for pieces of ``height`` x ``width``, multiples of the network's stride.
 
-    ``window`` is what is asked of the painting, by default all of it. Every pixel there equals that of the network
-    run on the whole piece (:func:`pleinair.network.reference.run`). ``least_outputs`` is the number of channels below
-    which a convolution gets no cheaper for the engine, which speaks for blocks.
+    ``network`` may also be some neighbouring layers of one, which take ``channels`` channels and give an image of
+    another size. ``window`` is what is asked of the painting, by default all of it. Every pixel there equals that of
+    the network run on the whole piece (:func:`pleinair.network.reference.run`). ``least_outputs`` is the number of
+    channels below which a convolution gets no cheaper for the engine, which speaks for blocks.
     """
     if height % network.stride or width % network.stride or min(height, width) < 1:
         raise ValueError(f"{height}x{width}: not a multiple of the stride {network.stride}")
-    window = window or Window(0, 0, height, width)
-    if not (0 <= window.top < window.bottom <= height and 0 <= window.left < window.right <= width):
-        raise ValueError(f"{window}: not within {height}x{width}")
+    rows, columns = _forms(_chain(network, False), height, width, MAX_KERNEL + 1, least_outputs)
+    whole = Window(0, 0, rows[-1].extent, columns[-1].extent)
+    window = window or whole
+    if not (window.top < window.bottom and window.left < window.right and whole.holds(window)):
+        raise ValueError(f"{window}: not within {whole.bottom}x{whole.right}")
     # With zeros around it a block may not come out even. Without blocks everything does.
     for merge, smallest in ((True, 3), (False, 3), (False, 9), (False, MAX_KERNEL + 1)):
         rows, columns = _forms(_chain(network, merge), height, width, smallest, least_outputs)
         down = _fit(rows, (window.top, window.bottom), height)
         right = _fit(columns, (window.left, window.right), width)
         if down is not None and right is not None:
-            return _emit(network, rows, columns, down, right)
+            return _emit(network, rows, columns, down, right, channels)
     raise AssertionError(f"{window} of {height}x{width}: no program, not even for the whole")
 
 
@@ -451,23 +523,35 @@ def _emit(
     columns: list[_Form],
     down: list[_Step],
     right: list[_Step],
+    channels: int,
 ) -> Program:
     lowering = _Lowering()
     reads = Window(down[0].reads[0], right[0].reads[0], down[0].reads[1], right[0].reads[1])
-    value = lowering.add(Input(reads.shape))
+    value = lowering.add(Input((*reads.shape[:2], channels)))
     joins = _joins(network)
     trunks: dict[str, tuple[int, int]] = {}
+    before: _Link | None = None
     for k, form in enumerate(rows):
-        layer = form.layer
+        layer, entered, before = form.layer, before, form.layer
         if isinstance(layer, Upsample):
             height, width, channels = lowering.shape(value)
             value = lowering.add(Double((2 * height, 2 * width, channels), value))
+            continue
+        if isinstance(layer, SpaceToDepth):
+            continue  # it is one with the convolution that follows
+        if isinstance(layer, DepthToSpace):
+            value = lowering.unview(lowering.unblock(value, layer.block), layer.block)
             continue
         if isinstance(layer, _Merged):
             value = lowering.merge(value, layer.convolution, down[k], right[k])
             continue
         trunks[layer.name] = value, k
-        value = lowering.convolve(value, layer, down[k], right[k], form.step, columns[k].step)
+        if isinstance(entered, SpaceToDepth):
+            value = lowering.enter(value, layer, down[k], right[k], entered.block)
+            continue
+        after = rows[k + 1].layer if k + 1 < len(rows) else None
+        c = _in_blocks(layer, after.block) if isinstance(after, DepthToSpace) else layer
+        value = lowering.convolve(value, c, down[k], right[k], form.step, columns[k].step)
         if layer.name in joins:
             trunk, begun = trunks[joins[layer.name]]
             top, left = down[k].gives[0] - down[begun].reads[0], right[k].gives[0] - right[begun].reads[0]
@@ -488,14 +572,18 @@ def _forms(
     """The layers' forms along the height and along the width; kernels below ``smallest`` are not blocked."""
     rows: list[_Form] = []
     columns: list[_Form] = []
+    before: _Link | None = None
     for layer in chain:
         down = right = 1
         if isinstance(layer, Convolution):
             height, width = height // layer.stride, width // layer.stride
-            if layer.stride == 1 and layer.kernel >= smallest:
+            if layer.stride == 1 and layer.kernel >= smallest and not isinstance(before, SpaceToDepth):
                 down, right = _block(layer, height, width, least_outputs)
-        else:
+        elif isinstance(layer, _Merged):
             height, width = 2 * height, 2 * width
+        else:
+            height, width = height * layer.up // layer.down, width * layer.up // layer.down
+        before = layer
         rows.append(_Form(layer, height, 1, down))
         columns.append(_Form(layer, width, right, right))
     return rows, columns

@@ -251,6 +251,7 @@ class _Builder:
                 shape=(-(-(height + above) // 2), -(-(width + before) // 2), 4 * outputs),
                 weight=merged(c.weight, np.int64),
                 bias=np.tile(c.bias, 4),
+                gain=np.tile(c.gain, 4),
                 shift=np.tile(c.shift, 4),
             )
             rows, columns = source.size
@@ -323,7 +324,7 @@ class _Builder:
         taps: tuple[int, int],
         pixels: int,
     ) -> str:
-        """The accumulators over 2**shift, float64 [pixels, outputs]."""
+        """The accumulators times gain over 2**shift, float64 [pixels, outputs]."""
         outputs = len(c.bias)
         per_tap = _taps_of_a_group(c)
         matrices: dict[tuple[int, int], str] = {}
@@ -375,7 +376,10 @@ class _Builder:
         total = wide[0]
         for y in wide[1:]:
             total = g.add("Add", total, y)
-        return total if fused else g.add("Add", total, g.constant(c.bias * np.exp2(-c.shift)))
+        if not fused:
+            total = g.add("Add", total, g.constant(c.bias * np.exp2(-c.shift)))
+        # Five more bits, within the 53 that are exact.
+        return g.add("Mul", total, g.constant(c.gain.astype(np.float64))) if (c.gain != 1).any() else total
 
     def stored(self, term: _Term) -> tuple[np.ndarray, np.ndarray]:
         """A term's weights as the matrix product takes them, and their zero points."""

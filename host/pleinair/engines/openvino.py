@@ -68,7 +68,7 @@ class OpenVinoEngine:
         except RuntimeError as error:  # a processor it has no kernels for, a package without its CPU plugin
             reason = str(error).strip().splitlines()[-1]
             raise EngineError(f"openvino: {self.name} cannot run here ({reason})", option="engine") from error
-        entry, shape = request.get_input_tensor().data, program.paints.shape
+        entry, shape = request.get_input_tensor().data, program.result
 
         def run(pixels: np.ndarray) -> np.ndarray:
             entry[0] = pixels
@@ -108,7 +108,7 @@ def build(program: Program, variant: Variant = VARIANTS[0]) -> Any:
         bits = max(program.bits, *(c.weight_bits for c in program.convolutions()))
         raise EngineError(f"openvino paints with networks of 4 and 8 bits, this one has {bits}", option="engine")
     graph = _Graph(program, variant)
-    x = graph.ops.parameter([1, *program.reads.shape], np.uint8, name="x")
+    x = graph.ops.parameter([1, *program.source], np.uint8, name="x")
     values: list[Any] = []
     for value, o in enumerate(program.operations):
         if isinstance(o, Input):
@@ -186,6 +186,9 @@ class _Graph:
             weights = self.floats(weight * step.reshape(-1, 1, 1, 1))
         y = self.ops.convolution(x, weights, list(o.strides), [top, left], [bottom, right], [1, 1])
         y = self.ops.add(y, self.floats((o.bias * step).reshape(1, -1, 1, 1)))
+        if (o.gain != 1).any():
+            # Last of all: a sum of 24 bits times a gain of five is exact only where it is not clamped.
+            y = self.ops.multiply(y, self.floats(o.gain.reshape(1, -1, 1, 1)))
         # A FakeQuantize would round, too, but see the module's docstring.
         y = self.ops.round(y, "half_to_even")
         return self.ops.clamp(y, float(o.low), float(o.high)) if o.low < 0 else self.activation(y, value, o.high)

@@ -157,6 +157,69 @@ class Upsample(ChainLayer):
         return {"kind": self.kind}
 
 
+@dataclass(frozen=True)
+class SpaceToDepth(ChainLayer):
+    """``block`` x ``block`` pixels become one of as many times the channels; the first layer only.
+
+    Channel c * block**2 + i * block + j of the output is channel c at row i and column j of the block (the order of
+    torch's ``pixel_unshuffle``; Shi et al. 2016, arXiv:1609.05158, read backwards).
+    """
+
+    block: int
+    kind = "space_to_depth"
+
+    @property
+    def down(self) -> int:
+        """Height and width are divided by the block's side."""
+        return self.block
+
+    def needs(self, low: int, high: int) -> tuple[int, int]:
+        """Every output row is a block of input rows."""
+        return low * self.block, high * self.block + self.block - 1
+
+    def check(self, channels: int) -> int:
+        """Raises ContractError for another block than 2 or 4."""
+        if self.block not in (2, 4):
+            raise ContractError(f"space to depth in blocks of {self.block}, allowed are 2 and 4")
+        return channels * self.block**2
+
+    def header(self) -> dict[str, Any]:
+        """Kind and block."""
+        return {"kind": self.kind, "block": self.block}
+
+
+@dataclass(frozen=True)
+class DepthToSpace(ChainLayer):
+    """Each pixel becomes ``block`` x ``block`` pixels of as many times fewer channels; the last layer only.
+
+    The inverse of :class:`SpaceToDepth` (torch's ``pixel_shuffle``).
+    """
+
+    block: int
+    kind = "depth_to_space"
+
+    @property
+    def up(self) -> int:
+        """Height and width are multiplied by the block's side."""
+        return self.block
+
+    def needs(self, low: int, high: int) -> tuple[int, int]:
+        """A block of output rows comes from one input row."""
+        return low // self.block, high // self.block
+
+    def check(self, channels: int) -> int:
+        """Raises ContractError for another block than 2, or channels that do not fill the blocks."""
+        if self.block != 2:
+            raise ContractError(f"depth to space in blocks of {self.block}, allowed is 2")
+        if channels % self.block**2:
+            raise ContractError(f"depth to space of {channels} channels, need a multiple of {self.block**2}")
+        return channels // self.block**2
+
+    def header(self) -> dict[str, Any]:
+        """Kind and block."""
+        return {"kind": self.kind, "block": self.block}
+
+
 class ResidualShape(ChainLayer):
     """A branch of convolutions of stride 1 whose output is added to the block's input."""
 
@@ -249,7 +312,15 @@ def check_chain(chain: Chain[Any, Any]) -> None:
         if scale % layer.up:
             raise ContractError("an upsampling beyond the input's resolution")
         scale //= layer.up
-    if not isinstance(chain.layers[-1], ConvolutionShape) or channels != 3:
+    layers = chain.layers
+    if isinstance(layers[0], SpaceToDepth) and (len(layers) < 2 or not isinstance(layers[1], ConvolutionShape)):
+        raise ContractError("space to depth is for a convolution that follows it")
+    if any(isinstance(layer, SpaceToDepth) for layer in layers[1:]):
+        raise ContractError("space to depth is for the first layer")
+    if any(isinstance(layer, DepthToSpace) for layer in layers[:-1]):
+        raise ContractError("depth to space is for the last layer")
+    last = layers[-2] if isinstance(layers[-1], DepthToSpace) and len(layers) > 1 else layers[-1]
+    if not isinstance(last, ConvolutionShape) or channels != 3:
         raise ContractError(f"the last layer gives {channels} channels, need a convolution to 3")
     if scale != 1:
         raise ContractError(f"the output is 1/{scale} of the input's size, need 1")

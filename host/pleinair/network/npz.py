@@ -23,7 +23,7 @@ from pleinair.network.chain import MAX_CONVOLUTIONS, Chain, ChainLayer
 #: Greatest file, packed and unpacked; far above any network worth painting with.
 MAX_FILE_BYTES = 64 << 20
 #: Most arrays of a file: three parts for each convolution, and the header.
-_MAX_ARRAYS = 3 * MAX_CONVOLUTIONS + 1
+_MAX_ARRAYS = 9 * MAX_CONVOLUTIONS + 1
 
 LayerT = TypeVar("LayerT", bound=ChainLayer)
 
@@ -121,20 +121,21 @@ def read_chain(
     form: str,
     kinds: str,
     readers: Mapping[str, LayerReader[LayerT]],
+    versions: tuple[int, ...] = (1,),
 ) -> tuple[dict[str, Any], tuple[LayerT, ...]]:
     """The header and the layers of a network file, not yet validated.
 
     ``form`` is the value that the header's ``format`` must have and ``kinds`` the array types, as in
-    :func:`read_arrays`. ``readers`` has one for each kind of layer that the form may hold. Raises ModelError that
-    calls the network ``name``.
+    :func:`read_arrays`; ``versions`` are those that are read. ``readers`` has one for each kind of layer that the
+    form may hold. Raises ModelError that calls the network ``name``.
     """
     arrays = read_arrays(data, name, kinds)
     try:
         header = json.loads(arrays.pop("header").tobytes().decode())
-        if header.get("format") != form or header.get("version") != 1:
+        if header.get("format") != form or header.get("version") not in versions:
             raise ModelError(
                 f"network {name}: format {header.get('format')!r} version {header.get('version')!r}, "
-                f"this program reads {form!r} version 1"
+                f"this program reads {form!r} version {' and '.join(map(str, versions))}"
             )
         if len(header["layers"]) > 2 * MAX_CONVOLUTIONS:
             raise ModelError(f"network {name}: {len(header['layers'])} layers")

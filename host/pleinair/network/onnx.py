@@ -21,7 +21,7 @@ import numpy as np
 
 from pleinair.errors import ContractError
 from pleinair.network.floating import FloatConvolution, FloatNetwork, FloatResidual
-from pleinair.network.integer import Convolution, IntegerNetwork, Residual, Upsample
+from pleinair.network.integer import Convolution, DepthToSpace, IntegerNetwork, Residual, SpaceToDepth, Upsample
 
 #: Outputs per side that one step of a blocked end computes.
 BLOCK = 4
@@ -41,6 +41,16 @@ def blocked_weight(weight: np.ndarray, block: int) -> np.ndarray:
         for c in range(block):
             wide[r * block + c, :, :, r : r + kernel, c : c + kernel] = weight
     return wide.reshape(block * block * outputs, inputs, side, side)
+
+
+def folded(weight: np.ndarray, block: int) -> np.ndarray:
+    """Weights [O, C * block**2, k, k] after space to depth as [O, C, k * block, k * block] before it.
+
+    The convolution then has a stride of ``block`` and reads k // 2 * block pixels before its own block.
+    """
+    outputs, inputs, kernel, _ = weight.shape
+    parts = weight.reshape(outputs, inputs // block**2, block, block, kernel, kernel)
+    return parts.transpose(0, 1, 4, 2, 5, 3).reshape(outputs, -1, kernel * block, kernel * block)
 
 
 class _Builder:
@@ -74,6 +84,10 @@ class _Builder:
     def unblock(self, x: str, block: int) -> str:
         return self.add("DepthToSpace", [x], blocksize=block, mode="DCR") if block > 1 else x
 
+    def enlarge(self, x: str, block: int) -> str:
+        """Depth to space, in the order of torch's ``pixel_shuffle``."""
+        return self.add("DepthToSpace", [x], blocksize=block, mode="CRD")
+
     def upsample(self, x: str) -> str:
         return self.add(
             "Resize",
@@ -87,8 +101,11 @@ class _Builder:
         """The pixels, uint8 [1, 3, H, W]."""
         return x
 
-    def convolution(self, x: str, c: Any, block: int) -> str:
-        """A convolution with all that follows it, computed in blocks of ``block`` x ``block`` outputs."""
+    def convolution(self, x: str, c: Any, block: int, deep: int = 1) -> str:
+        """A convolution with all that follows it, computed in blocks of ``block`` x ``block`` outputs.
+
+        ``deep``: the block of a space to depth before it, which becomes part of the convolution.
+        """
         raise NotImplementedError
 
     def residual(self, x: str, body: Any, bits: int) -> str:
@@ -111,9 +128,9 @@ class _Int8(_Builder):
             return x
         return self.add("Clip", [x, self.constant(np.uint8(low)), self.constant(np.uint8(high))])
 
-    def convolution(self, x: str, c: Convolution, block: int) -> str:
+    def convolution(self, x: str, c: Convolution, block: int, deep: int = 1) -> str:
         """QLinearConv on uint8; a signed output is stored with zero point 128."""
-        weight = blocked_weight(c.weight, block) if block > 1 else c.weight
+        weight = folded(c.weight, deep) if deep > 1 else blocked_weight(c.weight, block) if block > 1 else c.weight
         repeat = block * block
         offset = 128 if c.signed else 0
         y = self.add(
@@ -124,15 +141,15 @@ class _Int8(_Builder):
                 self.scale(0),
                 self.constant(np.uint8(0)),
                 self.constant(weight.astype(np.int8)),
-                self.scale(np.tile(-c.shift, repeat)),
+                self.constant(np.tile(c.gain * np.exp2(-c.shift.astype(np.float64)), repeat).astype(np.float32)),
                 self.constant(np.zeros(len(weight), np.int8)),
                 self.scale(0),
                 self.constant(np.uint8(offset)),
                 self.constant(np.tile(c.bias, repeat).astype(np.int32)),
             ],
             kernel_shape=list(weight.shape[2:]),
-            strides=[c.stride * block] * 2,
-            pads=[c.kernel // 2] * 4,
+            strides=[c.stride * block * deep] * 2,
+            pads=[c.kernel // 2 * deep] * 4,
         )
         return self.unblock(self.clip(y, c.low + offset, c.high + offset), block)
 
@@ -155,7 +172,7 @@ class _Float(_Builder):
     def enter(self, x: str) -> str:
         return self.add("Mul", [self.cast(x, self.types.FLOAT), self.single(1 / 256)])
 
-    def convolution(self, x: str, c: FloatConvolution, block: int) -> str:
+    def convolution(self, x: str, c: FloatConvolution, block: int, deep: int = 1) -> str:
         weight = blocked_weight(c.weight, block) if block > 1 else c.weight
         y = self.add(
             "Conv",
@@ -190,15 +207,19 @@ def build_onnx(network: IntegerNetwork | FloatNetwork, block: int = BLOCK) -> by
     from onnx import TensorProto, helper
 
     b = _builder(network)
-    x = b.enter(b.add("Transpose", ["x"], perm=[0, 3, 1, 2]))
+    x, deep = b.enter(b.add("Transpose", ["x"], perm=[0, 3, 1, 2])), 1
     for layer in network.layers:
         if isinstance(layer, Upsample):
             x = b.upsample(x)
         elif isinstance(layer, Residual | FloatResidual):
             x = b.residual(x, layer.body, network.bits)
+        elif isinstance(layer, SpaceToDepth):
+            deep = layer.block
+        elif isinstance(layer, DepthToSpace):
+            x = b.enlarge(x, layer.block)
         else:
             blocked = min(layer.inputs, layer.outputs) < 8 and layer.stride == 1
-            x = b.convolution(x, layer, block if blocked else 1)
+            x, deep = b.convolution(x, layer, block if blocked else 1, deep), 1
     b.nodes.append(helper.make_node("Transpose", [b.leave(x)], ["y"], name="y", perm=[0, 2, 3, 1]))
     ends = [helper.make_tensor_value_info(n, TensorProto.UINT8, [1, "height", "width", 3]) for n in ("x", "y")]
     graph = helper.make_graph(b.nodes, "pleinair", ends[:1], ends[1:], b.initializers)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pleinair.network.integer import Convolution, IntegerNetwork, Layer, Residual, Upsample
+from pleinair.network.integer import Convolution, DepthToSpace, IntegerNetwork, Layer, Residual, SpaceToDepth, Upsample
 
 
 def round_half_even_shift(value: np.ndarray, shift: np.ndarray) -> np.ndarray:
@@ -37,16 +37,34 @@ def convolve(x: np.ndarray, c: Convolution) -> np.ndarray:
 
 
 def requantise(accumulator: np.ndarray, c: Convolution) -> np.ndarray:
-    """Shift, round half to even, clamp: int64 [O, H, W] to the convolution's output range."""
-    rounded = round_half_even_shift(accumulator, c.shift[:, None, None])
+    """Multiply, shift, round half to even, clamp: int64 [O, H, W] to the convolution's output range."""
+    rounded = round_half_even_shift(accumulator * c.gain[:, None, None], c.shift[:, None, None])
     clamped: np.ndarray = np.clip(rounded, c.low, c.high)
     return clamped
+
+
+def space_to_depth(x: np.ndarray, block: int) -> np.ndarray:
+    """[C, H, W] to [C * block**2, H / block, W / block]; see :class:`pleinair.network.chain.SpaceToDepth`."""
+    channels, height, width = x.shape
+    blocks = x.reshape(channels, height // block, block, width // block, block).transpose(0, 2, 4, 1, 3)
+    return blocks.reshape(channels * block * block, height // block, width // block)
+
+
+def depth_to_space(x: np.ndarray, block: int) -> np.ndarray:
+    """The inverse of :func:`space_to_depth`."""
+    channels, height, width = x.shape
+    blocks = x.reshape(channels // block**2, block, block, height, width).transpose(0, 3, 1, 4, 2)
+    return blocks.reshape(channels // block**2, height * block, width * block)
 
 
 def run_layer(x: np.ndarray, layer: Layer, bits: int) -> np.ndarray:
     """One layer on int64 [C, H, W]."""
     if isinstance(layer, Upsample):
         return x.repeat(2, axis=1).repeat(2, axis=2)
+    if isinstance(layer, SpaceToDepth):
+        return space_to_depth(x, layer.block)
+    if isinstance(layer, DepthToSpace):
+        return depth_to_space(x, layer.block)
     if isinstance(layer, Residual):
         branch = x
         for c in layer.body:

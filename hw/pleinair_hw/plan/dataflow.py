@@ -301,7 +301,8 @@ def build_dataflow(
     """The operators of a network for frames of ``height`` x ``width`` pixels, margin included.
 
     ``forms``: a form for each convolution by name; those not named are direct. Raises ContractError when the size is
-    no multiple of the network's stride, ValueError for a form that a convolution cannot take.
+    no multiple of the network's stride or a layer has no hardware form, ValueError for a form that a convolution cannot
+    take.
     """
     if height % network.stride or width % network.stride or min(height, width) < network.stride:
         raise ContractError(f"a frame of {width}x{height}: sides must be multiples of {network.stride}")
@@ -316,6 +317,8 @@ def build_dataflow(
                 builder.upsample(f"{builder.at}.twice")
             pending = layer
             continue
+        if not isinstance(layer, Convolution | Residual):
+            raise ContractError(f"a layer of kind {layer.kind}: hardware does not have it yet")
         first = layer if isinstance(layer, Convolution) else layer.body[0]
         body = (layer,) if isinstance(layer, Convolution) else layer.body
         for c in body:

@@ -21,7 +21,7 @@ from pleinair.durable import write_file
 from pleinair.errors import OptionError, OutputError
 from pleinair.models import load_model, read_card
 from pleinair.models import styles as find_styles
-from pleinair.network.integer import BITS, IntegerNetwork, Residual, Upsample
+from pleinair.network.integer import BITS, Convolution, IntegerNetwork, Residual, Upsample
 from pleinair.painting.tiles import padded_size
 from pleinair_hw.plan.boards import BOARDS, Board, find_board
 from pleinair_hw.plan.dataflow import Form, MatrixProduct, build_dataflow, possible_forms
@@ -109,7 +109,8 @@ def dsp_limit(network: IntegerNetwork, height: int, width: int, board: Board, cl
         if isinstance(layer, Upsample):
             upsampled = True
             continue
-        for c in layer.body if isinstance(layer, Residual) else (layer,):
+        body = layer.body if isinstance(layer, Residual) else (layer,) if isinstance(layer, Convolution) else ()
+        for c in body:
             forms[c.name] = list(possible_forms(c, upsampled and c is layer))
         upsampled = False
     least: dict[str, float] = {}
@@ -201,10 +202,11 @@ def survey(
 
 
 def widths_of(style: str) -> list[int]:
-    """The integer widths that a style has, ascending. Raises ModelError."""
+    """The integer widths that a style has and hardware can be made of, ascending. Raises ModelError."""
     from pleinair.models import find_style
 
-    return sorted(int(bits) for bits in read_card(find_style(style))["networks"] if int(bits) in BITS)
+    networks = read_card(find_style(style))["networks"]
+    return sorted(int(bits) for bits, entry in networks.items() if int(bits) in BITS and not entry.get("adaptive"))
 
 
 # ---------------------------------------------------------------------------------------------------- tables
