@@ -27,8 +27,7 @@ from pleinair.network import reference
 from pleinair.network.integer import IntegerNetwork
 from pleinair_hw.simulate import verilator
 from pleinair_hw.simulate.verilator import SimulationError, Simulator
-from pleinair_hw.stitch import write as stitch
-from pleinair_hw.stitch.write import Manifest, Port
+from pleinair_hw.stitch.manifest import CAPACITIES, DEBUG_BITS, MANIFEST, PERIODS, Manifest, Port
 
 RTL = "rtl"
 #: Called with what is being done and how much of it is done, 0 to 1.
@@ -70,7 +69,7 @@ class Accelerator:
         """The program that simulates it, from the cache where possible; see :func:`.verilator.build`."""
         if progress is not None:
             progress("compile", 0.0)
-        groups = range(ceil(len(self.manifest.streams) / stitch.DEBUG_BITS))
+        groups = range(ceil(len(self.manifest.streams) / DEBUG_BITS))
         counters = [f"{signal}_{number}" for signal in ("valid", "ready") for number in groups]
         counters += [f"maxcount_{number}" for number in range(len(self.manifest.fifos))]
         simulator = verilator.build(
@@ -138,7 +137,7 @@ def load(folder: Path, *, accept_changes: bool = False) -> Accelerator:
         SimulationError: files are missing or changed, and that is not accepted.
     """
     inside = folder / RTL
-    place = inside if (inside / stitch.MANIFEST).is_file() else folder
+    place = inside if (inside / MANIFEST).is_file() else folder
     manifest = Manifest.read(place)
     changed = manifest.changed_files(place)
     missing = [name for name in changed if not (place / name).is_file()]
@@ -260,7 +259,7 @@ def _stuck(manifest: Manifest, counters: Mapping[str, int]) -> str:
     """What holds a deadlocked accelerator up: the last stream down the pipeline whose word is not taken, and why."""
 
     def bit(signal: str, number: int) -> bool:
-        group, place = divmod(number, stitch.DEBUG_BITS)
+        group, place = divmod(number, DEBUG_BITS)
         return bool(counters[f"{signal}_{group}"] >> place & 1)
 
     state = [(s, bit("valid", n), bit("ready", n)) for n, s in enumerate(manifest.streams)]
@@ -324,8 +323,8 @@ class _Gauged:
 
     def run(self, capacities: Sequence[int], period: int = 0) -> SimulationResult:
         """The frames, at most one in ``period`` cycles; DeadlockError if they do not get through."""
-        _write_numbers(self.folder / stitch.CAPACITIES, capacities or [0])
-        _write_numbers(self.folder / stitch.PERIODS, [period])
+        _write_numbers(self.folder / CAPACITIES, capacities or [0])
+        _write_numbers(self.folder / PERIODS, [period])
         self.runs += 1
         result = _run(self.accelerator, self.simulator, self.words, self.frames, max_cycles=self.limit)
         self.cycles += result.cycles
@@ -435,7 +434,7 @@ def size_fifos(
     widths = [fifo.width for fifo in manifest.fifos]
     with tempfile.TemporaryDirectory(prefix="pleinair-sizing-") as name:
         folder = Path(name)
-        files = [folder / stitch.CAPACITIES, folder / stitch.PERIODS]
+        files = [folder / CAPACITIES, folder / PERIODS]
         simulator = accelerator.compile(data_files=files, optimise=optimise, cache=cache, progress=progress)
         gauged = _Gauged(accelerator, frames, folder, simulator)
         best = gauged.run([_UNBOUNDED] * len(streams)).intervals[-1]

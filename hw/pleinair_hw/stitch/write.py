@@ -1,370 +1,47 @@
 """FINN's generated nodes as one Verilog module: the complete accelerator, without Vivado.
 
-FINN leaves stitching to Vivado: each node's ``code_generation_ipi()`` gives the Tcl that adds its sources and connects
-its cells in a block design. This file reads that Tcl (refusing what it does not know) and writes the same design as
-plain Verilog: an instance for every node, an AXI stream for every tensor, AXI-lite ports at rest, and a stream at
-either end. Every connection's width is read from the Verilog on both sides and must agree with FINN's own figure.
+FINN leaves stitching to Vivado. This file reads the Tcl that FINN would give to Vivado (:mod:`.tcl`) and writes the
+same design as plain Verilog: an instance for every node, an AXI stream for every tensor, AXI-lite ports at rest, and a
+stream at either end. Every connection's width is read from the Verilog on both sides (:mod:`.verilog`) and must agree
+with FINN's own figure.
 
-:func:`write_rtl` leaves a folder that needs neither FINN nor the place it was made at::
-
-    manifest.json    a Manifest: top module, sources in order, ports, streams, FIFOs, and each file's SHA-256
-    accelerator.sv    the top module
-    sources/         every other source, corrected for its purpose (pleinair_hw.finn.patches)
-    data/            what the sources read at time 0: weights
-
-For simulation the top module has more outputs: ``valid_N`` and ``ready_N`` are the handshakes of streams 64 N to
-64 N + 63, the first at the LSB, and ``maxcount_N`` is the most words that FIFO N has held. For the sizing of FIFOs
-every stream between nodes holds a gauge (``hw/pleinair_hw/rtl/gauge.sv``). The simulation then reads two more files
-when it starts, with a hexadecimal number on each line: CAPACITIES, one for each gauge, and PERIODS, one for each input.
+:func:`write_rtl` leaves the folder that :mod:`.manifest` describes.
 """
 
 from __future__ import annotations
 
-import ast
-import json
-import operator
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from math import ceil, lcm, log2, prod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import lcm, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pleinair.documents import read_record
-from pleinair.durable import file_sha256
-from pleinair.errors import PleinairError
 from pleinair_hw.finn import patches
 from pleinair_hw.finn.patches import Purpose
+from pleinair_hw.stitch import StitchError
+from pleinair_hw.stitch.manifest import (
+    CAPACITIES,
+    DEBUG_BITS,
+    MANIFEST,
+    PERIODS,
+    Fifo,
+    Manifest,
+    Node,
+    Port,
+    Stream,
+    file_digest,
+)
+from pleinair_hw.stitch.tcl import BlockDesign, read_tcl
+from pleinair_hw.stitch.verilog import Module
 
 if TYPE_CHECKING:
     from qonnx.core.modelwrapper import ModelWrapper
 
 TOP = "accelerator"
-MANIFEST = "manifest.json"
-#: Greatest manifest that is read, in bytes.
-_MAX_MANIFEST = 64 << 20
 GAUGE = Path(__file__).resolve().parents[1] / "rtl" / "gauge.sv"
-CAPACITIES = "capacities.hex"
-PERIODS = "periods.hex"
-#: Handshakes in one debug output.
-DEBUG_BITS = 64
-FORMAT = 1
 _FIELDS = ("TDATA", "TVALID", "TREADY")
-
-
-class StitchError(PleinairError):
-    """FINN's nodes cannot be stitched: a Tcl command, a port or a width that this stitcher does not know."""
-
-
-@dataclass(frozen=True)
-class Port:
-    """A stream at the accelerator's edge. A frame is ``shape`` (rows, columns, channels), pixel by pixel, channels
-    fastest; ``lanes`` values of ``bits`` bits make a word, the first at the LSB; ``width`` is TDATA's in bits."""
-
-    name: str
-    width: int
-    lanes: int
-    bits: int
-    signed: bool
-    shape: tuple[int, int, int]
-
-    @property
-    def words(self) -> int:
-        """Words of a frame."""
-        return prod(self.shape) // self.lanes
-
-
-@dataclass(frozen=True)
-class Stream:
-    """A stream between two nodes, or between a node and the edge (then one of the two is empty); ``words`` a frame.
-    ``tensor`` is its name in FINN's graph, ``name`` its wires' in the top module."""
-
-    name: str
-    tensor: str
-    producer: str
-    consumer: str
-    width: int
-    words: int
-
-
-@dataclass(frozen=True)
-class Fifo:
-    """A StreamingFIFO node: ``depth`` words of ``width`` bits, in the memory that ``ram_style`` names, behind the
-    stream ``source``; or a gauge, whose depth is chosen when the simulation starts."""
-
-    name: str
-    source: str
-    depth: int
-    width: int
-    ram_style: str
-
-
-@dataclass(frozen=True)
-class Node:
-    """A node and what it should do: estimated ``cycles`` a frame; for a matrix product, which alone
-    multiplies, ``macs`` a frame and multiplier ``lanes`` (else 0)."""
-
-    name: str
-    kind: str
-    cycles: int
-    macs: int = 0
-    lanes: int = 0
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What lies in a folder of stitched RTL. Paths are relative to the folder; ``files`` maps each to its SHA-256."""
-
-    top: str
-    purpose: str
-    sources: tuple[str, ...]
-    data: tuple[str, ...]
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
-    streams: tuple[Stream, ...]
-    fifos: tuple[Fifo, ...]
-    nodes: tuple[Node, ...]
-    files: Mapping[str, str]
-
-    def write(self, folder: Path) -> None:
-        """Write ``manifest.json``."""
-        (folder / MANIFEST).write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
-
-    @classmethod
-    def read(cls, folder: Path) -> Manifest:
-        """Read ``manifest.json``; StitchError when it is missing or not of this form."""
-        if not (folder / MANIFEST).exists():
-            raise StitchError(f"{folder} holds no stitched RTL: {MANIFEST} is missing")
-
-        def refuse(why: object) -> StitchError:
-            return StitchError(f"{folder / MANIFEST} is not a manifest of stitched RTL: {why}")
-
-        content = read_record(folder / MANIFEST, most=_MAX_MANIFEST, error=refuse, name=MANIFEST).values
-        try:
-            if content.pop("format") != FORMAT:
-                raise ValueError("another version")
-            kinds = {"inputs": Port, "outputs": Port, "streams": Stream, "fifos": Fifo, "nodes": Node}
-            for name, kind in kinds.items():
-                content[name] = tuple(kind(**item) for item in content[name])
-            for name in ("inputs", "outputs"):
-                content[name] = tuple(_replace_shape(port) for port in content[name])
-            content["sources"], content["data"] = tuple(content["sources"]), tuple(content["data"])
-            manifest = cls(**content)
-            outside = [name for name in (*manifest.sources, *manifest.data, *manifest.files) if not _is_inside(name)]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise refuse(error) from error
-        if outside:
-            raise StitchError(f"{folder / MANIFEST}: {outside[0]} lies outside its folder")
-        return manifest
-
-    def changed_files(self, folder: Path) -> list[str]:
-        """The files that are missing or differ from when they were written."""
-        return [name for name, digest in self.files.items() if _digest(folder / name) != digest]
-
-
-def _replace_shape(port: Port) -> Port:
-    rows, columns, channels = port.shape
-    return Port(port.name, port.width, port.lanes, port.bits, port.signed, (rows, columns, channels))
-
-
-def _is_inside(name: str) -> bool:
-    return not Path(name).is_absolute() and ".." not in Path(name).parts
-
-
-def _digest(file: Path) -> str:
-    return file_sha256(file) if file.is_file() else ""
-
-
-# --- Verilog modules: their ports and widths -------------------------------------------------------------------------
-
-
-def _clog2(value: int) -> int:
-    return ceil(log2(value)) if value > 1 else 0
-
-
-_OPERATORS: dict[type, Callable[[int, int], int]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
-}
-
-
-class Module:
-    """A Verilog module's name, ports and parameters, read from its ANSI header.
-
-    Widths are constant expressions of integers and parameters; they are evaluated when asked for.
-    """
-
-    def __init__(self, name: str, text: str) -> None:
-        text = re.sub(r"//[^\n]*|/\*.*?\*/|\(\*\s.*?\*\)", " ", text, flags=re.S)
-        found = re.search(rf"\bmodule\s+{re.escape(name)}\b(.*?)\bendmodule\b", text, re.S)
-        if found is None:
-            raise StitchError(f"no source declares the module {name}")
-        self.name = name
-        body = found.group(1).lstrip()
-        if body.startswith("#"):
-            body = body[_closing(body, body.index("(")) + 1 :].lstrip()
-        if not body.startswith("("):
-            raise StitchError(f"module {name}: its ports are not declared in its header")
-        header = body[1 : _closing(body, 0)]
-        self.parameters = {
-            match[1]: match[2].strip()
-            for match in re.finditer(
-                r"\b(?:parameter|localparam)\s+(?:[\w ]+\s)?(\w+)\s*=\s*(.*?)(?=;|,\s*(?:\n|\w)|\n\s*\)\s*\()",
-                found.group(1),
-                re.S,
-            )
-        }
-        self.ports: dict[str, tuple[str, str]] = {}  # name: direction, range
-        direction = extent = ""
-        for item in _split(header):
-            match = re.fullmatch(
-                r"(?:(input|output)\s+)?(?:(?:wire|reg|logic|uwire)\b\s*)?(\[[^\]]*\]\s*)?(\w+)", item.strip()
-            )
-            if match is None or not (match[1] or direction):
-                raise StitchError(f"module {name}: the port {item.strip()!r} is not understood")
-            if match[1]:
-                direction, extent = match[1], match[2] or ""
-            self.ports[match[3]] = (direction, extent.strip())
-
-    def width(self, port: str) -> int:
-        """Bits of a port."""
-        extent = self.ports[port][1]
-        if not extent:
-            return 1
-        high, low = extent.strip("[]").split(":")
-        return self._value(high) - self._value(low) + 1
-
-    def _value(self, expression: str) -> int:
-        python = f"({expression.strip()})".replace("/", "//").replace("$clog2", "_clog2")
-        python = re.sub(r"\(([^()?]+)\?([^()?:]+):([^()?]+)\)", r"(\2 if \1 else \3)", python)
-        try:
-            return self._evaluate(ast.parse(python).body[0])
-        except (SyntaxError, KeyError, RecursionError) as error:
-            raise StitchError(f"module {self.name}: the width {expression.strip()!r} is not understood") from error
-
-    def _evaluate(self, node: ast.AST) -> int:
-        match node:
-            case ast.Expr(value=value):
-                return self._evaluate(value)
-            case ast.Constant(value=int(value)):
-                return value
-            case ast.Name(id=name):
-                return self._value(self.parameters[name])
-            case ast.BinOp(left=left, op=op, right=right):
-                return _OPERATORS[type(op)](self._evaluate(left), self._evaluate(right))
-            case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]):
-                return int(self._evaluate(left) == self._evaluate(right))
-            case ast.IfExp(test=test, body=body, orelse=orelse):
-                return self._evaluate(body if self._evaluate(test) else orelse)
-            case ast.Call(func=ast.Name(id="_clog2"), args=[argument]):
-                return _clog2(self._evaluate(argument))
-        raise KeyError(node)
-
-
-def _closing(text: str, start: int) -> int:
-    """The place of the bracket that closes the one at ``start``."""
-    depth = 0
-    for place in range(start, len(text)):
-        depth += {"(": 1, ")": -1}.get(text[place], 0)
-        if depth == 0:
-            return place
-    raise StitchError("a module's header has no end")
-
-
-def _split(text: str) -> list[str]:
-    """``text`` at its commas outside brackets."""
-    parts, depth, start = [], 0, 0
-    for place, character in enumerate(text):
-        depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(character, 0)
-        if character == "," and depth == 0:
-            parts.append(text[start:place])
-            start = place + 1
-    return [part for part in (*parts, text[start:]) if part.strip()]
-
-
-# --- The Tcl of a node -----------------------------------------------------------------------------------------------
-
-
-@dataclass
-class BlockDesign:
-    """What a node's Tcl builds: sources; cells (path: module); stream pins of its own (name: True for an input)
-    with other pins; and pairs of connected pins, which are paths. A node of one cell has that cell alone."""
-
-    files: list[Path] = field(default_factory=list)
-    cells: dict[str, str] = field(default_factory=dict)
-    hierarchy: bool = False
-    pins: list[str] = field(default_factory=list)
-    streams: dict[str, bool] = field(default_factory=dict)
-    axilite: list[str] = field(default_factory=list)
-    nets: list[tuple[str, str]] = field(default_factory=list)
-    stream_nets: list[tuple[str, str]] = field(default_factory=list)
-
-
-def read_tcl(node: str, commands: Iterable[str]) -> BlockDesign:
-    """The block design that a node's Tcl commands build; StitchError at the first that is not known.
-
-    Pins are given as ``(cell, pin)`` paths without the node's own name, which comes first in all of them.
-    """
-    design = BlockDesign()
-
-    def inside(path: str) -> str:
-        parts = path.strip("/").split("/")
-        if parts[0] != node:
-            raise StitchError(f"{node}: the path {path} lies outside the node")
-        return "/".join(parts[1:])
-
-    def add_files(match: re.Match[str]) -> None:
-        design.files += [Path(file) for file in match[1].strip("{} ").split()]
-
-    def add_cell(match: re.Match[str]) -> None:
-        design.cells[inside(match[2])] = match[1]
-
-    def add_hierarchy(_: re.Match[str]) -> None:
-        design.hierarchy = True
-
-    def add_pin(match: re.Match[str]) -> None:
-        design.pins.append(inside(match[1]))
-
-    def add_stream(match: re.Match[str]) -> None:
-        design.streams[inside(match[2])] = match[1] == "Slave"
-
-    def add_axilite(match: re.Match[str]) -> None:
-        design.axilite.append(inside(match[1]))
-
-    def add_net(match: re.Match[str]) -> None:
-        design.nets.append((inside(match[1]), inside(match[2])))
-
-    def add_stream_net(match: re.Match[str]) -> None:
-        design.stream_nets.append((inside(match[1]), inside(match[2])))
-
-    def nothing(_: re.Match[str]) -> None:
-        pass
-
-    vlnv = r"-vlnv xilinx\.com:interface"
-    known: list[tuple[str, Callable[[re.Match[str]], None]]] = [
-        (r"add_files -norecurse (.+)", add_files),
-        (r"create_bd_cell -type (?:module|hier) -reference (\S+) (\S+)", add_cell),
-        (rf"create_bd_cell -type hier /?{re.escape(node)}", add_hierarchy),
-        (r"create_bd_pin -dir I -type (?:clk|rst) (\S+)", add_pin),
-        (rf"create_bd_intf_pin -mode (Master|Slave) {vlnv}:axis_rtl:1\.0 (\S+)", add_stream),
-        (rf"create_bd_intf_pin -mode Slave {vlnv}:aximm_rtl:1\.0 (\S+/s_axilite)", add_axilite),
-        (r"connect_bd_net \[get_bd_pins (\S+)\] \[get_bd_pins (\S+)\]", add_net),
-        (r"connect_bd_intf_net \[get_bd_intf_pins (\S+)\] \[get_bd_intf_pins (\S+)\]", add_stream_net),
-        (r"assign_bd_address|save_bd_design|", nothing),
-    ]
-    for command in (line.strip() for block in commands for line in block.splitlines()):
-        for pattern, action in known:
-            if (match := re.fullmatch(pattern, command)) is not None:
-                action(match)
-                break
-        else:
-            raise StitchError(f"{node}: the Tcl command {command!r} is not known")
-    return design
 
 
 # --- Sources ---------------------------------------------------------------------------------------------------------
@@ -418,7 +95,7 @@ class _Sources:
             if not source.is_file():
                 raise StitchError(f"{node}: {file.name} reads {match[1]}, which does not exist")
             shutil.copyfile(source, self.folder / "data" / name)
-            self.data[name] = _digest(source)
+            self.data[name] = file_digest(source)
             return f'"{name}"'
 
         return re.sub(r'"([^"\n]+\.(?:dat|mem|hex))"', moved, text)
@@ -692,7 +369,7 @@ class _Accelerator:
             streams=tuple(Stream(w.name, w.tensor, w.producer, w.consumer, w.width, w.words) for w in self.wires),
             fifos=tuple(self.fifos),
             nodes=tuple(self.nodes),
-            files={name: _digest(self.folder / name) for name in (*sources, *data, f"{TOP}.sv")},
+            files={name: file_digest(self.folder / name) for name in (*sources, *data, f"{TOP}.sv")},
         )
         manifest.write(self.folder)
         return manifest

@@ -72,13 +72,13 @@ def test_a_frame_through_pynq_and_the_simulated_rtl(tmp_path):
     from pleinair_hw.finn.compiler import compile_plan
     from pleinair_hw.plan.boards import find_board
     from pleinair_hw.plan.search import plan_for_cycles
-    from pleinair_hw.stitch import write as stitch
+    from pleinair_hw.stitch.write import write_rtl
     from tests.hw.simulate.test_simulation import small_network
 
     environment.check_finn()
     network = small_network(1)
     plan = plan_for_cycles(network, 32, 40, find_board("zcu104"), 24_000)
-    stitch.write_rtl(compile_plan(plan, tmp_path / "finn"), tmp_path / "rtl")
+    write_rtl(compile_plan(plan, tmp_path / "finn"), tmp_path / "rtl")
     (tmp_path / "network.npz").write_bytes(dump(network))
     said = run_tests(".venv-pynq40", "test_rtl.py", PLEINAIR_TEST_RTL=str(tmp_path))
     assert re.search(r"1 passed", said), said

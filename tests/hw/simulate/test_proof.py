@@ -103,10 +103,10 @@ def test_the_command_says_what_it_found_and_fails_on_a_fault(tmp_path, monkeypat
     assert "not as they were written" in capsys.readouterr().err
     # Accepted as what was meant, the fault shows in the pixels.
     manifest = tmp_path / "b" / "rtl" / "manifest.json"
-    from pleinair_hw.stitch.write import Manifest, _digest
+    from pleinair_hw.stitch.manifest import Manifest, file_digest
 
     content = json.loads(manifest.read_text())
-    content["files"][f"data/{weights.name}"] = _digest(weights)
+    content["files"][f"data/{weights.name}"] = file_digest(weights)
     manifest.write_text(json.dumps(content))
     assert Manifest.read(tmp_path / "b" / "rtl").changed_files(tmp_path / "b" / "rtl") == []
     assert main(["simulate", str(tmp_path / "b"), "--image", str(photo)]) == 1

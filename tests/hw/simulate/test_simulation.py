@@ -17,7 +17,9 @@ from pleinair.network.integer import IntegerNetwork, Layer, Residual, Upsample, 
 from pleinair.network.reference import convolve, requantise, run_layer
 from pleinair_hw.simulate import simulation
 from pleinair_hw.simulate.simulation import DeadlockError, SimulationError, load, simulate, size_fifos
-from pleinair_hw.stitch import write as stitch
+from pleinair_hw.stitch import StitchError
+from pleinair_hw.stitch.manifest import CAPACITIES, PERIODS
+from pleinair_hw.stitch.write import write_rtl
 from tests.hw.stitch.test_write import PART, chain
 from tests.hw.streams import needs_verilator
 from tests.networks import random_convolution
@@ -75,12 +77,12 @@ def build(
     frames = np.random.default_rng(seed).integers(0, 256, (3, *size, 3), dtype=np.uint8)
     if sizing:
         makers: dict[str, str] = {}
-        stitch.write_rtl(compile_plan(plan.with_fifos({}), folder / "finn", None, makers), folder / "sizing", "sizing")
+        write_rtl(compile_plan(plan.with_fifos({}), folder / "finn", None, makers), folder / "sizing", "sizing")
         sized = size_fifos(load(folder / "sizing"), np.repeat(frames, 2, 0), optimise=QUICK)
         (folder / "sized").write_bytes(pickle.dumps(sized))
         shutil.rmtree(folder / "finn")
         plan = plan.with_fifos({makers[tensor]: depth for tensor, depth in sized.depths.items()})
-    stitch.write_rtl(compile_plan(plan, folder / "finn"), folder / "rtl")
+    write_rtl(compile_plan(plan, folder / "finn"), folder / "rtl")
     return Built(network, folder, frames, plan.cycles)
 
 
@@ -98,7 +100,7 @@ def convolution(tmp_path_factory):
     """A convolution's nodes, their RTL moved away from where it was made."""
     folder = tmp_path_factory.mktemp("chain")
     nodes = chain(folder / "finn")
-    stitch.write_rtl(nodes.model, folder / "rtl")
+    write_rtl(nodes.model, folder / "rtl")
     shutil.move(folder / "rtl", folder / "elsewhere")
     shutil.rmtree(folder / "finn")
     return nodes, folder / "elsewhere"
@@ -126,7 +128,7 @@ def test_figures_of_a_convolution(convolution):
 def test_a_product_in_one_fold_loses_words_unless_its_queue_is_corrected(tmp_path):
     """Nine inputs at once, a result a cycle, and a consumer that stops."""
     nodes = chain(tmp_path / "finn", size=(6, 6), channels=9, outputs=4, kernel=1, simd=9, pe=4)
-    manifest = stitch.write_rtl(nodes.model, tmp_path / "rtl")
+    manifest = write_rtl(nodes.model, tmp_path / "rtl")
     frames = np.random.default_rng(2).integers(0, 256, (4, 6, 6, 9), dtype=np.uint8)
     stalls = {"stall_out": 70, "seed": 3, "optimise": QUICK}
     assert np.array_equal(simulate(tmp_path / "rtl", frames, **stalls).frames, nodes(frames))
@@ -159,7 +161,7 @@ def test_a_width_converter_takes_the_cycles_that_are_expected(tmp_path, lanes_in
     model = ModelWrapper(helper.make_model(helper.make_graph([node], "width", ends[:1], ends[1:])))
     for name in "xy":
         model.set_tensor_datatype(name, DataType["UINT8"])
-    manifest = stitch.write_rtl(model.transform(PrepareIP(PART, 10.0)), tmp_path / "rtl")
+    manifest = write_rtl(model.transform(PrepareIP(PART, 10.0)), tmp_path / "rtl")
     frames = np.random.default_rng(0).integers(0, 256, (4, *shape[1:]), dtype=np.uint8)
     result = simulate(tmp_path / "rtl", frames, optimise=QUICK)
     assert np.array_equal(result.frames, frames)
@@ -198,7 +200,7 @@ def test_a_skip_fifo_one_word_short_is_a_deadlock(built):
     names = [fifo.name for fifo in accelerator.manifest.fifos]
     streams = {stream.consumer: stream for stream in accelerator.manifest.streams}
     (skip,) = [k for k, name in enumerate(names) if streams[name].tensor.endswith("_fork_1")]
-    files = [built.folder / stitch.CAPACITIES, built.folder / stitch.PERIODS]
+    files = [built.folder / CAPACITIES, built.folder / PERIODS]
     files[1].write_text("0\n")
     simulator = accelerator.compile(data_files=files, optimise=QUICK)
     words = simulation._to_words(built.frames, accelerator.manifest.inputs[0])
@@ -286,7 +288,7 @@ def test_sizing_needs_rtl_for_it_and_frames_enough(built):
 
 
 def test_a_folder_without_rtl(tmp_path):
-    with pytest.raises(stitch.StitchError, match="holds no stitched RTL"):
+    with pytest.raises(StitchError, match="holds no stitched RTL"):
         load(tmp_path)
 
 

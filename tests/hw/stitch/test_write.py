@@ -1,17 +1,17 @@
-"""FINN's nodes as one module: the Tcl that is read, the widths that are checked, and what the folder holds."""
+"""FINN's nodes as one module: the widths that are checked, and what the folder holds."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pleinair_hw.stitch import write as stitch
-from pleinair_hw.stitch.write import Manifest, Module, StitchError, read_tcl, write_rtl
+from pleinair_hw.stitch import StitchError
+from pleinair_hw.stitch.manifest import MANIFEST, Manifest
+from pleinair_hw.stitch.write import write_rtl
 
 needs_finn = pytest.mark.skipif(find_spec("finn") is None, reason="finn-plus is not installed")
 PART = "xc7z020clg400-1"
@@ -128,108 +128,6 @@ def copied(model: object) -> object:
     return ModelWrapper(model.model, make_deepcopy=True)
 
 
-# --- Tcl -------------------------------------------------------------------------------------------------------------
-
-
-def test_tcl_of_a_node_of_one_cell():
-    design = read_tcl(
-        "pad",
-        ["add_files -norecurse /x/a.sv", "add_files -norecurse {/x/b.v}\ncreate_bd_cell -type module -reference B pad"],
-    )
-    assert design.files == [Path("/x/a.sv"), Path("/x/b.v")]
-    assert design.cells == {"": "B"} and not design.hierarchy
-
-
-def test_tcl_of_a_node_of_several_cells():
-    design = read_tcl(
-        "mv",
-        [
-            "create_bd_cell -type hier mv",
-            "create_bd_pin -dir I -type clk /mv/ap_clk",
-            "create_bd_intf_pin -mode Slave -vlnv xilinx.com:interface:axis_rtl:1.0 /mv/in0_V",
-            "create_bd_intf_pin -mode Slave -vlnv xilinx.com:interface:aximm_rtl:1.0 /mv/s_axilite",
-            "create_bd_cell -type hier -reference Core /mv/mv",
-            "connect_bd_net [get_bd_pins mv/ap_clk] [get_bd_pins mv/mv/ap_clk2x]",
-            "connect_bd_intf_net [get_bd_intf_pins mv/in0_V] [get_bd_intf_pins mv/mv/in0_V]",
-            "assign_bd_address",
-            "save_bd_design",
-        ],
-    )
-    assert design.hierarchy and design.cells == {"mv": "Core"}
-    assert (design.pins, design.streams, design.axilite) == (["ap_clk"], {"in0_V": True}, ["s_axilite"])
-    assert design.nets == [("ap_clk", "mv/ap_clk2x")] and design.stream_nets == [("in0_V", "mv/in0_V")]
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        "create_ip -name axis_dwidth_converter -vendor xilinx.com -library ip -version 1.1 -module_name x",
-        "set_property CONFIG.ID 1 [get_bd_cells node]",
-        "create_bd_pin -dir O -type clk /node/out",
-        "create_bd_intf_pin -mode Master -vlnv xilinx.com:interface:aximm_rtl:1.0 /node/axi_mm",
-    ],
-)
-def test_unknown_tcl_is_refused_with_its_text(command):
-    with pytest.raises(StitchError) as error:
-        read_tcl("node", ["add_files -norecurse /x/a.sv", command])
-    assert command in str(error.value) and str(error.value).startswith("node: ")
-
-
-def test_tcl_that_reaches_into_another_node_is_refused():
-    with pytest.raises(StitchError, match="other/ap_clk lies outside"):
-        read_tcl("node", ["connect_bd_net [get_bd_pins other/ap_clk] [get_bd_pins node/x/ap_clk]"])
-
-
-# --- Verilog headers -------------------------------------------------------------------------------------------------
-
-
-def test_ports_and_widths_of_a_header():
-    module = Module(
-        "wrap",
-        """
-        // module wrap ( input decoy );
-        module wrap #(
-            parameter  PE = 3,   /* lanes */
-            parameter  WIDE = 1,
-            parameter  BA = (PE*7 + 7)/8 * 8,
-            parameter  IN = ((WIDE == 1 ? 2 : PE) * 8),
-            parameter  BITS = $clog2(PE + 2)
-        )(
-            (* X_INTERFACE_INFO = "clock, CLK" *)
-            input ap_clk, ap_rst_n,
-            input  wire [BA-1:0] in0_V_TDATA,
-            output logic [IN-1:0]  out0_V_TDATA,
-            output reg [BITS-1:0] count
-        );
-        endmodule
-        """,
-    )
-    directions = [(name, direction) for name, (direction, _) in module.ports.items()]
-    assert directions == [
-        ("ap_clk", "input"), ("ap_rst_n", "input"), ("in0_V_TDATA", "input"), ("out0_V_TDATA", "output"),
-        ("count", "output"),
-    ]  # fmt: skip
-    assert [module.width(name) for name in module.ports] == [1, 1, 24, 16, 3]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("module other; endmodule", "no source declares the module wrap"),
-        ("module wrap; endmodule", "not declared in its header"),
-        ("module wrap(a, b); endmodule", "the port 'a' is not understood"),
-        ("module wrap(input [f(3):0] a); endmodule", "is not understood"),
-        ("module wrap(input [N-1:0] a); endmodule", "'N-1' is not understood"),
-    ],
-)
-def test_headers_that_are_refused(text, message):
-    with pytest.raises(StitchError, match=message.replace("(", r"\(")):
-        Module("wrap", text).width("a")
-
-
-# --- Whole graphs ----------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("chain")
@@ -246,7 +144,7 @@ def test_the_folder_is_complete_and_names_no_other_place(nodes, folder):
     assert Manifest.read(folder / "rtl") == manifest
     assert manifest.changed_files(folder / "rtl") == []
     inside = {str(p.relative_to(folder / "rtl")) for p in (folder / "rtl").rglob("*") if p.is_file()}
-    assert inside == {*manifest.files, stitch.MANIFEST} == {*manifest.sources, *manifest.data, stitch.MANIFEST}
+    assert inside == {*manifest.files, MANIFEST} == {*manifest.sources, *manifest.data, MANIFEST}
     for name in inside:
         text = (folder / "rtl" / name).read_text()
         assert str(folder) not in text and "site-packages" not in text, name
@@ -360,19 +258,3 @@ def test_weights_that_a_driver_writes_start_written(tmp_path):
     assert (tmp_path / "rtl" / data).read_bytes() == file.read_bytes()
     (copied,) = (tmp_path / "rtl").rglob("*_memstream_wrapper.v")
     assert f'INIT_FILE = "{Path(data).name}"' in copied.read_text()
-
-
-@pytest.mark.parametrize(
-    "content", ["", "{", "[]", "null", '{"format": 2}', '{"format": 1}', '{"format": 1, "inputs": 3}']
-)
-def test_damaged_manifests_are_refused(tmp_path, content):
-    (tmp_path / stitch.MANIFEST).write_text(content)
-    with pytest.raises(StitchError, match="is not a manifest"):
-        Manifest.read(tmp_path)
-
-
-def test_a_manifest_that_reaches_out_of_its_folder_is_refused(tmp_path):
-    empty = Manifest("top", "simulation", ("../x.sv",), (), (), (), (), (), (), {"../x.sv": ""})
-    (tmp_path / stitch.MANIFEST).write_text(json.dumps({"format": stitch.FORMAT, **dataclasses.asdict(empty)}))
-    with pytest.raises(StitchError, match=r"\.\./x\.sv lies outside"):
-        Manifest.read(tmp_path)

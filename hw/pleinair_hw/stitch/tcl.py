@@ -1,0 +1,91 @@
+"""The Tcl with which FINN tells Vivado to add one node to a block design.
+
+Each node's ``code_generation_ipi()`` gives commands that add its sources, make its cells and connect them. The few
+commands that FINN's nodes of RTL use are read here; any other is refused with its text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pleinair_hw.stitch import StitchError
+
+
+@dataclass
+class BlockDesign:
+    """What a node's Tcl builds: sources; cells (path: module); stream pins of its own (name: True for an input)
+    with other pins; and pairs of connected pins, which are paths. A node of one cell has that cell alone."""
+
+    files: list[Path] = field(default_factory=list)
+    cells: dict[str, str] = field(default_factory=dict)
+    hierarchy: bool = False
+    pins: list[str] = field(default_factory=list)
+    streams: dict[str, bool] = field(default_factory=dict)
+    axilite: list[str] = field(default_factory=list)
+    nets: list[tuple[str, str]] = field(default_factory=list)
+    stream_nets: list[tuple[str, str]] = field(default_factory=list)
+
+
+def read_tcl(node: str, commands: Iterable[str]) -> BlockDesign:
+    """The block design that a node's Tcl commands build; StitchError at the first that is not known.
+
+    Pins are given as ``(cell, pin)`` paths without the node's own name, which comes first in all of them.
+    """
+    design = BlockDesign()
+
+    def inside(path: str) -> str:
+        parts = path.strip("/").split("/")
+        if parts[0] != node:
+            raise StitchError(f"{node}: the path {path} lies outside the node")
+        return "/".join(parts[1:])
+
+    def add_files(match: re.Match[str]) -> None:
+        design.files += [Path(file) for file in match[1].strip("{} ").split()]
+
+    def add_cell(match: re.Match[str]) -> None:
+        design.cells[inside(match[2])] = match[1]
+
+    def add_hierarchy(_: re.Match[str]) -> None:
+        design.hierarchy = True
+
+    def add_pin(match: re.Match[str]) -> None:
+        design.pins.append(inside(match[1]))
+
+    def add_stream(match: re.Match[str]) -> None:
+        design.streams[inside(match[2])] = match[1] == "Slave"
+
+    def add_axilite(match: re.Match[str]) -> None:
+        design.axilite.append(inside(match[1]))
+
+    def add_net(match: re.Match[str]) -> None:
+        design.nets.append((inside(match[1]), inside(match[2])))
+
+    def add_stream_net(match: re.Match[str]) -> None:
+        design.stream_nets.append((inside(match[1]), inside(match[2])))
+
+    def nothing(_: re.Match[str]) -> None:
+        pass
+
+    vlnv = r"-vlnv xilinx\.com:interface"
+    known: list[tuple[str, Callable[[re.Match[str]], None]]] = [
+        (r"add_files -norecurse (.+)", add_files),
+        (r"create_bd_cell -type (?:module|hier) -reference (\S+) (\S+)", add_cell),
+        (rf"create_bd_cell -type hier /?{re.escape(node)}", add_hierarchy),
+        (r"create_bd_pin -dir I -type (?:clk|rst) (\S+)", add_pin),
+        (rf"create_bd_intf_pin -mode (Master|Slave) {vlnv}:axis_rtl:1\.0 (\S+)", add_stream),
+        (rf"create_bd_intf_pin -mode Slave {vlnv}:aximm_rtl:1\.0 (\S+/s_axilite)", add_axilite),
+        (r"connect_bd_net \[get_bd_pins (\S+)\] \[get_bd_pins (\S+)\]", add_net),
+        (r"connect_bd_intf_net \[get_bd_intf_pins (\S+)\] \[get_bd_intf_pins (\S+)\]", add_stream_net),
+        (r"assign_bd_address|save_bd_design|", nothing),
+    ]
+    for command in (line.strip() for block in commands for line in block.splitlines()):
+        for pattern, action in known:
+            if (match := re.fullmatch(pattern, command)) is not None:
+                action(match)
+                break
+        else:
+            raise StitchError(f"{node}: the Tcl command {command!r} is not known")
+    return design
