@@ -27,9 +27,9 @@ from typing import Any
 
 import numpy as np
 
-from pleinair.documents import read_record
 from pleinair.durable import write_file
 from pleinair.errors import OptionError, OutputError
+from pleinair.fpga import build_folder
 from pleinair.network import reference
 from pleinair.network.integer import IntegerNetwork, dump
 from pleinair.painting.tiles import padded_size
@@ -42,13 +42,10 @@ from pleinair_hw.plan.plan import PLAIN, BuildOptions, Folding, Plan
 from pleinair_hw.plan.search import fastest_plan, plan_for_rate, plan_with_folding
 from pleinair_hw.report.page import describe, write_report
 
-STATE = "build.json"
 PLAN = "plan.json"
 GRAPH = "accelerator.onnx"
 NETWORK = "network.npz"
-FORMAT = "pleinair-build"
 _MAX_FOLDING = 1 << 20
-_MAX_STATE = 8 << 20
 #: Frames up to so many pixels are run through FINN's graph in Python and compared with the reference.
 _CHECKED_PIXELS = 1 << 16
 _FIFO_SIZING = ("estimate", "simulate")
@@ -181,12 +178,14 @@ def make_plan(request: Request, source: Source, board: Board) -> Plan:
 def _claim(folder: Path) -> None:
     """Make ``folder`` ours and empty. Raises OutputError when it holds somebody else's files."""
     try:
-        if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / STATE).is_file())):
+        if folder.exists() and (
+            not folder.is_dir() or (any(folder.iterdir()) and not (folder / build_folder.STATE).is_file())
+        ):
             raise OutputError(f"{folder} is there and holds no build; name another folder, or remove it")
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.iterdir():
             # The state last: an interrupted removal must leave the folder recognisable.
-            if path.name != STATE:
+            if path.name != build_folder.STATE:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     except OSError as error:
         raise OutputError(f"{folder}: {error.strerror or error}") from error
@@ -253,15 +252,20 @@ def build(request: Request, progress: Progress | None = None) -> Build:
     _claim(folder)
     network_file = dump(network)
     digest = hashlib.sha256(network_file).hexdigest()
-    state = {
-        "format": FORMAT, "version": 1, "state": "started", "request": request.record(), "style": source.title,
-        "bits": network.bits, "margin": source.margin, "grain": source.grain,
-        "height": plan.dataflow.source.height, "width": plan.dataflow.source.width,
-        "board": board.name, "clock_mhz": plan.clock_hz / 1e6,
-        "network_sha256": digest,
-    }  # fmt: skip
+    record = build_folder.Build(
+        request=request.record(),
+        style=source.title,
+        bits=network.bits,
+        margin=source.margin,
+        grain=source.grain,
+        height=plan.dataflow.source.height,
+        width=plan.dataflow.source.width,
+        board=board.name,
+        clock_mhz=plan.clock_hz / 1e6,
+        network_sha256=digest,
+    )
     with _into_folder(folder):
-        _write_json(folder / STATE, state)
+        record.write(folder, build_folder.STARTED)
         write_file(folder / NETWORK, network_file)
         if request.fifo_sizing == "simulate":
             plan = _size_fifos(plan, folder, say)
@@ -284,7 +288,7 @@ def build(request: Request, progress: Progress | None = None) -> Build:
         )  # fmt: skip
         write_report(folder, description)
         deployment = _synthesise(model, source, network.bits, board, plan, folder, say)
-        _write_json(folder / STATE, {**state, "state": "complete"})
+        record.write(folder, build_folder.COMPLETE)
     return Build(folder, plan, len(model.graph.node), checked, deployment)
 
 
@@ -320,16 +324,3 @@ def _size_fifos(plan: Plan, folder: Path, say: Progress) -> Plan:
     shutil.rmtree(sizing)
     shutil.rmtree(folder / "finn")
     return plan.with_fifos({makers[tensor]: depth for tensor, depth in depths.items()})
-
-
-def read_state(folder: Path) -> dict[str, Any]:
-    """A build folder's build.json. Raises OutputError for a folder without a finished build."""
-
-    def refuse(_: str) -> OutputError:
-        return OutputError(f"{folder}: not a build folder ({STATE} missing or damaged)")
-
-    record = read_record(folder / STATE, most=_MAX_STATE, error=refuse)
-    record.check_format(FORMAT)
-    if record.values.get("state") != "complete":
-        raise OutputError(f"{folder}: the build was interrupted; run it again")
-    return record.values

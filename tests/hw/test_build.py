@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from pleinair.cli.main import main
+from pleinair.fpga.build_folder import STATE, read_build
 from pleinair.network.integer import load
-from pleinair_hw.build import GRAPH, PLAN, STATE, Request, build, read_state
+from pleinair_hw.build import GRAPH, PLAN, Request, build
 from pleinair_hw.finn import environment
 from tests.hw.finn.test_environment import needs_finn
 
@@ -39,8 +40,8 @@ def test_a_build_leaves_an_accelerator(tmp_path, capsys):
     assert main([*SMALL, "--out", str(out)]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "frames a second at 300 MHz" in said and "bitstream is missing, which needs Vivado" in said
-    state = read_state(out)
-    assert (state["bits"], state["margin"], state["height"], state["width"]) == (8, 40, 96, 96)
+    made = read_build(out)
+    assert (made.bits, made.margin, made.height, made.width) == (8, 40, 96, 96)
     report = json.loads((out / "report.json").read_text())
     assert report["format"] == "pleinair-build-report"
     assert (out / "report.html").stat().st_size > 10_000
@@ -118,9 +119,10 @@ def test_an_interrupted_build_is_no_build_and_the_next_starts_cleanly(tmp_path, 
             build(Request(STYLE, "zcu104", (16, 16), out, 8, 100.0))
     assert json.loads((out / STATE).read_text())["state"] == "started"
     with pytest.raises(Exception, match="was interrupted; run it again"):
-        read_state(out)
+        read_build(out)
     build(Request(STYLE, "zcu104", (16, 16), out, 8, 100.0))
-    assert read_state(out)["state"] == "complete"
+    assert json.loads((out / STATE).read_text())["state"] == "complete"
+    assert read_build(out).size == (16, 16)
 
 
 @needs_finn

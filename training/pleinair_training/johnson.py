@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pleinair.measuring.outside import JohnsonNetwork
 from pleinair.network.floating import FloatConvolution, FloatNetwork, FloatResidual
 from pleinair.network.integer import Upsample
 
@@ -153,3 +154,21 @@ def johnson_runner(seed: int = 0) -> tuple[JohnsonNet, Callable[[np.ndarray], np
 def plain_runner(network: FloatNetwork) -> Callable[[np.ndarray], np.ndarray]:
     """A style's float network in PyTorch's eager mode; sides must be multiples of its stride."""
     return eager_runner(PlainNet(network), 256)
+
+
+class EagerTorch:
+    """What ``pleinair bench`` and ``compare`` time: :class:`pleinair.measuring.outside.Torch`."""
+
+    def __init__(self, threads: int) -> None:
+        """PyTorch takes so many threads from now on."""
+        torch.set_num_threads(threads)
+        self.name = f"PyTorch {torch.__version__}"
+
+    def johnson(self) -> JohnsonNetwork:
+        """See :class:`pleinair.measuring.outside.Torch`."""
+        network, run = johnson_runner()
+        return JohnsonNetwork(network.macs_per_pixel(), network.size_bytes(), run)
+
+    def plain(self, network: FloatNetwork) -> Callable[[np.ndarray], np.ndarray]:
+        """See :class:`pleinair.measuring.outside.Torch`."""
+        return plain_runner(network)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pleinair.cli.compare import open_torch
 from pleinair.cli.console import Bars, print_table, say
 from pleinair.cli.fpga import accelerator_options, choose, simulate_build
 from pleinair.cli.options import PATH, backend_option, bits_option, config_option, style_option
@@ -221,7 +222,7 @@ def _bench_processor(model: Model, size: tuple[int, int], wanted: _Wanted) -> Be
     with _bars() as bars:
         for count in counts:
             report = partial(_report, bars, plural(count, "thread"))
-            measure_processor(figures, model, count, wanted.rounds, report)
+            measure_processor(figures, model, count, wanted.rounds, report, open_torch=open_torch)
     _show_engines(figures)
     if model.bits != FLOAT_BITS:
         if not figures.fastest:

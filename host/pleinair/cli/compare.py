@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,9 @@ from pleinair.cli.types import SIZE, Name, OneOf, Whole, board_names
 from pleinair.errors import OptionError
 from pleinair.network.floating import FLOAT_BITS
 from pleinair.network.integer import BITS
+
+if TYPE_CHECKING:
+    from pleinair.measuring.outside import Torch
 
 #: What --boards takes besides names.
 _NONE = "none"
@@ -27,6 +30,15 @@ class _Several(click.Option):
         if source is click.core.ParameterSource.DEFAULT_MAP and isinstance(value, str):
             value = [part.strip() for part in value.split(",")]
         return value, source
+
+
+def open_torch(threads: int) -> Torch:
+    """PyTorch, from whichever process asks. Raises ImportError where it is not installed."""
+    import torch  # noqa: F401
+
+    from pleinair_training.johnson import EagerTorch
+
+    return EagerTorch(threads)
 
 
 @click.command()
@@ -98,6 +110,7 @@ def compare(
     from pleinair.measuring.comparison import compare as compare_all
     from pleinair.measuring.comparison_report import prepare_folder, require_matplotlib, write_report
     from pleinair.measuring.comparison_rows import Request
+    from pleinair_hw.plan.planner import Planner
 
     require_matplotlib()
     if _NONE in boards_ and len(boards_) > 1:
@@ -114,11 +127,15 @@ def compare(
         benches=benches,
         evaluation=evaluation,
         rounds=rounds,
-        torch=not skip_torch,
     )
     prepare_folder(out)
     with Bars(single=True) as bars:
-        comparison = compare_all(request, bars.show)
+        comparison = compare_all(
+            request,
+            bars.show,
+            planner=Planner() if request.boards or benches else None,
+            open_torch=None if skip_torch else open_torch,
+        )
     _, page = write_report(comparison, out)
     for line in comparison.left_out:
         remark(f"left out: {line}")

@@ -86,7 +86,7 @@ def read_build(folder: Path) -> Build:
     request.size("size")
     return Build(
         request=request.values,
-        style=record.string("style"),
+        style=record.string("style", 4096),
         bits=record.choice("bits", BITS),
         margin=record.whole("margin", 0, 1 << 16),
         grain=record.whole("grain", 0, 255),

@@ -4,7 +4,7 @@ Everything of one thread count is timed in turns within one measurement (pleinai
 are exact here, the int8 roofline, and the float networks that they are compared with. So ratios stand where clocks
 drift.
 
-The file of ``--json`` is one object; lengths in pixels, numbers of bytes and 10**9 multiply-accumulates a second:
+The file is one JSON object; lengths in pixels, numbers of bytes and 10**9 multiply-accumulates a second:
 
 - ``format`` "pleinair-bench", ``version`` 1.
 - ``machine``: ``processor``, ``board`` (of the device tree; empty without one), ``architecture``, ``cores``,
@@ -34,7 +34,7 @@ The file of ``--json`` is one object; lengths in pixels, numbers of bytes and 10
 - ``refused``: a list of ``engine``, ``threads``, ``reason``, and ``differing`` of ``values`` that differ from the
   reference (null where it was not even compared).
 - ``rooflines``: a list of ``threads``, ``gmacs``, ``shape`` [M, K, N] and all ``shapes`` ([[M, K, N], gmacs]).
-- ``fastest``: {threads: engine}, which is what ``--engine auto`` takes from now on.
+- ``fastest``: {threads: engine}, which is what the engine "auto" is from now on.
 - ``skipped``: a list of sentences: what was not measured, and why.
 - ``profiles``: {threads: {``ms``, ``runs``, ``pieces``, ``operators``, ``nodes``}} of the graph in ONNX Runtime, for
   one of so many pieces of the frame; the last two are lists of ``operator``, ``name``, ``ms``, ``share``, ``nodes``.
@@ -53,12 +53,12 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -72,8 +72,9 @@ from pleinair.images import write_bytes
 from pleinair.machine import Machine, available_memory, this_machine
 from pleinair.measuring.footprint import UNTILED, noise, paint_alone
 from pleinair.measuring.operator_profile import Profile, profile_run
+from pleinair.measuring.outside import OpenTorch
 from pleinair.measuring.roofline import SHAPES, MatrixProduct, Roofline, macs, roofline
-from pleinair.measuring.timing import Report, measure
+from pleinair.measuring.timing import Report, Timing, measure
 from pleinair.models import Model, load_model
 from pleinair.network.floating import FLOAT_BITS
 from pleinair.network.integer import IntegerNetwork
@@ -173,6 +174,11 @@ class Bench:
     pipelines: dict[int, PipelineFigures] = field(default_factory=dict)
     large: Large | None = None
     scaling: Scaling | None = None
+
+    @property
+    def pixels(self) -> int:
+        """Of a frame."""
+        return self.size[0] * self.size[1]
 
     def to_json(self) -> str:
         """The file's text."""
@@ -292,88 +298,118 @@ class Examiner:
 # -- the processor
 
 
+@dataclass(frozen=True)
+class _Entrant:
+    """Something that paints, in turns with others; multiply-accumulates of a frame, None where they are not known."""
+
+    paint: Callable[[np.ndarray], object]
+    engine: str
+    name: str
+    network: str
+    bits: int
+    exact: bool | None
+    useful: float
+    executed: float | None = None
+
+
 def measure_processor(
-    bench: Bench, model: Model, threads: int, rounds: int, report: Report | None = None,
+    bench: Bench,
+    model: Model,
+    threads: int,
+    rounds: int,
+    report: Report | None = None,
+    *,
     engines: Sequence[str] | None = None,
-) -> str | None:  # fmt: skip
+    open_torch: OpenTorch | None = None,
+) -> str | None:
     """Measure every installed engine (or ``engines``) and what they are compared with, into ``bench``.
 
-    The fastest that is exact is remembered for ``--engine auto`` and returned; None where there is none, or for the
-    float network, which has one engine. Raises EngineError where ONNX Runtime, which the roofline needs, is missing.
+    Without ``open_torch`` Johnson's network is not measured. The fastest engine that is exact is remembered for the
+    engine "auto" and returned; None where there is none, or for the float network, which has one engine. Raises
+    EngineError where ONNX Runtime, which the roofline needs, is missing.
     """
-    names = installed_engines() if engines is None else list(engines)
     frame = noise(*bench.size)
-    pixels = bench.size[0] * bench.size[1]
     with ExitStack() as opened:
-        painters: dict[str, NetworkPainter] = {}
-        if isinstance(model.network, IntegerNetwork):
-            examiner = Examiner(model)
-            for name in names:
-                found = examiner.open(name, threads)
-                if isinstance(found, Refusal):
-                    bench.refused.append(found)
-                else:
-                    painters[name] = opened.enter_context(closing(found))
+        entrants = _engines(bench, model, threads, installed_engines() if engines is None else engines, opened)
+        exact = list(entrants)
+        entrants |= _floats(bench, model, threads, opened) | _johnson(bench, threads, open_torch)
         calls: dict[str, Callable[[], object]] = {f"{shape}": MatrixProduct(shape, threads) for shape in SHAPES}
-        calls |= {name: partial(painter.paint, frame) for name, painter in painters.items()}
-        floats = _float_painter(bench, model, threads)
-        if floats is not None:
-            opened.enter_context(closing(floats))
-            calls[FLOAT] = partial(floats.paint, frame)
-        johnson = _johnson(bench, threads)
-        if johnson is not None:
-            johnson_macs, run = johnson
-            calls[JOHNSON] = partial(run, frame)
+        calls |= {key: partial(entrant.paint, frame) for key, entrant in entrants.items()}
         opened.callback(cv2.setNumThreads, cv2.getNumThreads())
         cv2.setNumThreads(threads)  # grain and margin are painting, too
         timings = measure(calls, rounds, _WARMUP, report, _REST)
         top = roofline(threads, {shape: timings[f"{shape}"] for shape in SHAPES})
-        bench.rooflines.append(top)
-        against = timings[f"{top.shape}"]
+    bench.rooflines.append(top)
+    for key, entrant in entrants.items():
+        bench.measurements.append(_measurement(bench, key, entrant, timings, top))
+    if not exact:
+        return None
+    fastest = min(exact, key=lambda name: timings[name].median)
+    bench.fastest[threads] = fastest
+    assert isinstance(model.network, IntegerNetwork)
+    engine_memory.remember(model.network, threads, fastest)
+    return fastest
 
-        def entry(key: str, executed: float | None, useful: float, **more: Any) -> Measurement:
-            """``executed`` and ``useful`` are multiply-accumulates a frame."""
-            t = timings[key]
 
-            def share(work: float) -> float:
-                return work / macs(top.shape) * t.speed_over(against)
+def _measurement(
+    bench: Bench, key: str, entrant: _Entrant, timings: Mapping[str, Timing], top: Roofline
+) -> Measurement:
+    """What the timing of one entrant says, beside those of the others."""
+    t = timings[key]
 
-            def times(other: str) -> float | None:
-                return t.speed_over(timings[other]) if other in timings and other != key else None
+    def share(work: float) -> float:
+        return work / macs(top.shape) * t.speed_over(timings[f"{top.shape}"])
 
-            return Measurement(
-                backend="cpu", threads=threads, frames=rounds, ms=1e3 * t.median, fps=1 / t.median,
-                megapixels=pixels / t.median / 1e6, useful_gmacs=useful / t.median / 1e9, ms_low=1e3 * t.low,
-                ms_high=1e3 * t.high, processor_ms=1e3 * t.processor_median,
-                executed_gmacs=None if executed is None else executed / t.median / 1e9,
-                useful_share=share(useful) if more["network"] == INTEGER else None,
-                executed_share=None if executed is None else share(executed),
-                times_float=times(FLOAT), times_johnson=times(JOHNSON), **more,
-            )  # fmt: skip
+    def times(other: str) -> float | None:
+        return t.speed_over(timings[other]) if other in timings and other != key else None
 
-        work = bench.macs_per_pixel * pixels
-        for name, painter in painters.items():
-            bench.measurements.append(
-                entry(name, executed_macs(painter, bench.size), work, engine=name, name=painter.name, network=INTEGER,
-                      bits=model.bits, exact=True)
-            )  # fmt: skip
-        if floats is not None:
-            bench.measurements.append(
-                entry(FLOAT, None, floats.network.macs_per_pixel() * pixels, engine="onnxruntime", name=floats.name,
-                      network=FLOAT, bits=FLOAT_BITS, exact=None)
-            )  # fmt: skip
-        if johnson is not None:
-            bench.measurements.append(
-                entry(JOHNSON, None, johnson_macs * pixels, engine="pytorch", name=_torch_name(), network=JOHNSON,
-                      bits=FLOAT_BITS, exact=None)
-            )  # fmt: skip
-        if not painters:
-            return None
-        fastest = min(painters, key=lambda name: timings[name].median)
-        bench.fastest[threads] = fastest
-        assert isinstance(model.network, IntegerNetwork)
-        engine_memory.remember(model.network, threads, fastest)
-        return fastest
+    executed = entrant.executed
+    return Measurement(
+        backend="cpu",
+        engine=entrant.engine,
+        name=entrant.name,
+        network=entrant.network,
+        bits=entrant.bits,
+        threads=top.threads,
+        exact=entrant.exact,
+        frames=len(t.seconds),
+        ms=1e3 * t.median,
+        fps=1 / t.median,
+        megapixels=bench.pixels / t.median / 1e6,
+        useful_gmacs=entrant.useful / t.median / 1e9,
+        ms_low=1e3 * t.low,
+        ms_high=1e3 * t.high,
+        processor_ms=1e3 * t.processor_median,
+        executed_gmacs=None if executed is None else executed / t.median / 1e9,
+        useful_share=share(entrant.useful) if entrant.network == INTEGER else None,
+        executed_share=None if executed is None else share(executed),
+        times_float=times(FLOAT),
+        times_johnson=times(JOHNSON),
+    )
+
+
+def _engines(bench: Bench, model: Model, threads: int, names: Sequence[str], opened: ExitStack) -> dict[str, _Entrant]:
+    """The engines that are exact here, open; the others are noted as refused."""
+    if not isinstance(model.network, IntegerNetwork):
+        return {}
+    examiner, entrants = Examiner(model), dict[str, _Entrant]()
+    for name in names:
+        found = examiner.open(name, threads)
+        if isinstance(found, Refusal):
+            bench.refused.append(found)
+            continue
+        opened.enter_context(found)
+        entrants[name] = _Entrant(
+            paint=found.paint,
+            engine=name,
+            name=found.name,
+            network=INTEGER,
+            bits=model.bits,
+            exact=True,
+            useful=bench.macs_per_pixel * bench.pixels,
+            executed=executed_macs(found, bench.size),
+        )
+    return entrants
 
 
 def _skip(bench: Bench, sentence: str) -> None:
@@ -381,59 +417,84 @@ def _skip(bench: Bench, sentence: str) -> None:
         bench.skipped.append(sentence)
 
 
-def _float_painter(bench: Bench, model: Model, threads: int) -> NetworkPainter | None:
-    """The style's float network in ONNX Runtime."""
+def _floats(bench: Bench, model: Model, threads: int, opened: ExitStack) -> dict[str, _Entrant]:
+    """The style's float network in ONNX Runtime, where it has one."""
     try:
         floats = model if model.bits == FLOAT_BITS else load_model(str(model.folder), FLOAT_BITS)
     except ModelError as error:
         _skip(bench, f"the float network: {error}")
-        return None
-    return open_painter(floats, "cpu", threads)
+        return {}
+    painter = opened.enter_context(open_painter(floats, "cpu", threads))
+    entrant = _Entrant(
+        paint=painter.paint,
+        engine="onnxruntime",
+        name=painter.name,
+        network=FLOAT,
+        bits=FLOAT_BITS,
+        exact=None,
+        useful=painter.network.macs_per_pixel() * bench.pixels,
+    )
+    return {FLOAT: entrant}
 
 
-def _johnson(bench: Bench, threads: int) -> tuple[float, Callable[[np.ndarray], np.ndarray]] | None:
-    """Johnson's network in PyTorch: multiply-accumulates a pixel, and its runner."""
+def _johnson(bench: Bench, threads: int, open_torch: OpenTorch | None) -> dict[str, _Entrant]:
+    """Johnson's network in PyTorch, where that is installed and there is the memory."""
+    if open_torch is None:
+        return {}
     try:
-        import torch
-
-        from pleinair_training.johnson import johnson_runner
+        torch = open_torch(threads)
     except ImportError as error:
         _skip(bench, f"Johnson's float network: needs {error.name}, which is not installed")
-        return None
-    needed, free = _JOHNSON_BYTES * bench.size[0] * bench.size[1], available_memory()
+        return {}
+    needed, free = _JOHNSON_BYTES * bench.pixels, available_memory()
     if needed > free:
         _skip(bench, f"Johnson's float network: needs {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free")
-        return None
-    torch.set_num_threads(threads)
-    network, run = johnson_runner()
-    return network.macs_per_pixel(), run
-
-
-def _torch_name() -> str:
-    import torch
-
-    return f"PyTorch {torch.__version__} (float32)"
+        return {}
+    johnson = torch.johnson()
+    entrant = _Entrant(
+        paint=johnson.run,
+        engine="pytorch",
+        name=f"{torch.name} (float32)",
+        network=JOHNSON,
+        bits=FLOAT_BITS,
+        exact=None,
+        useful=johnson.macs_per_pixel * bench.pixels,
+    )
+    return {JOHNSON: entrant}
 
 
 def measure_reference(bench: Bench, painter: NetworkPainter, frames: int, report: Report | None = None) -> None:
     """The reference, alone."""
-    pixels = bench.size[0] * bench.size[1]
     t = measure({"reference": partial(painter.paint, noise(*bench.size))}, frames, 1, report)["reference"]
     bench.measurements.append(
         Measurement(
-            backend="reference", engine="numpy", name=painter.name,
-            network=INTEGER if isinstance(painter.network, IntegerNetwork) else FLOAT, bits=bench.bits, threads=1,
-            exact=None, frames=frames, ms=1e3 * t.median, fps=1 / t.median, megapixels=pixels / t.median / 1e6,
-            useful_gmacs=bench.macs_per_pixel * pixels / t.median / 1e9, ms_low=1e3 * t.low, ms_high=1e3 * t.high,
+            backend="reference",
+            engine="numpy",
+            name=painter.name,
+            network=INTEGER if isinstance(painter.network, IntegerNetwork) else FLOAT,
+            bits=bench.bits,
+            threads=1,
+            exact=None,
+            frames=frames,
+            ms=1e3 * t.median,
+            fps=1 / t.median,
+            megapixels=bench.pixels / t.median / 1e6,
+            useful_gmacs=bench.macs_per_pixel * bench.pixels / t.median / 1e9,
+            ms_low=1e3 * t.low,
+            ms_high=1e3 * t.high,
             processor_ms=1e3 * t.processor_median,
         )
-    )  # fmt: skip
+    )
 
 
 def measure_pipeline(
-    model: Model, engine: str, threads: int, size: tuple[int, int], frames: int,
+    model: Model,
+    engine: str,
+    threads: int,
+    size: tuple[int, int],
+    frames: int,
     report: Callable[[int, int], None] | None = None,
-) -> PipelineFigures:  # fmt: skip
+) -> PipelineFigures:
     """Film so many frames, see pleinair.measuring.bench_pipeline; ``report`` is called with steps done and their total.
 
     Raises EngineError; OptionError for a size that no film can be measured at, OutputError.
@@ -453,9 +514,16 @@ def measure_large(model: Model, engine: str, threads: int, size: tuple[int, int]
     whole = available_memory() > _UNTILED_BYTES * size[0] * size[1]
     again = paint_alone(model, engine, threads, size, UNTILED if whole else TILE_PIXELS // 3)
     return Large(
-        size, engine, threads, found["peak_bytes"], found["opened_bytes"], found["seconds"],
-        found["sha256"] == again["sha256"], "untiled" if whole else "in smaller tiles", again["peak_bytes"],
-    )  # fmt: skip
+        size=size,
+        engine=engine,
+        threads=threads,
+        peak_bytes=found["peak_bytes"],
+        opened_bytes=found["opened_bytes"],
+        seconds=found["seconds"],
+        same_pixels=found["sha256"] == again["sha256"],
+        other="untiled" if whole else "in smaller tiles",
+        other_peak_bytes=again["peak_bytes"],
+    )
 
 
 # -- accelerators
@@ -489,12 +557,21 @@ def measure_accelerator(bench: Bench, painter: AcceleratorPainter, frames: int) 
         for rail, power in accelerator.power().items() if k % _POWER_EVERY == 0 else ():
             watts.setdefault(rail, []).append(power)
     seconds = (time.perf_counter() - began) / frames
-    pixels = frame.shape[0] * frame.shape[1]
     bench.measurements.append(
         Measurement(
-            backend="fpga", engine=None, name=painter.name, network=INTEGER, bits=bench.bits, threads=1, exact=True,
-            frames=frames, ms=1e3 * seconds, fps=1 / seconds, megapixels=pixels / seconds / 1e6,
-            useful_gmacs=bench.macs_per_pixel * pixels / seconds / 1e9, board=accelerator.deployment.board,
+            backend="fpga",
+            engine=None,
+            name=painter.name,
+            network=INTEGER,
+            bits=bench.bits,
+            threads=1,
+            exact=True,
+            frames=frames,
+            ms=1e3 * seconds,
+            fps=1 / seconds,
+            megapixels=bench.pixels / seconds / 1e6,
+            useful_gmacs=bench.macs_per_pixel * bench.pixels / seconds / 1e9,
+            board=accelerator.deployment.board,
             emulated=accelerator.emulated,
             watts={rail: sum(values) / len(values) for rail, values in watts.items()} or None,
             stages={
@@ -502,5 +579,5 @@ def measure_accelerator(bench: Bench, painter: AcceleratorPainter, frames: int) 
                 for name in ("prepare", "dma", "wait", "collect")
             },
         )
-    )  # fmt: skip
+    )
     return Tiles(stages.tiles, painter.replaced, painter.reloads)

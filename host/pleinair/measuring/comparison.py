@@ -1,9 +1,8 @@
-"""``pleinair compare``: bits against backends for one style, every figure with how it was come by.
+"""``pleinair compare``: bits against machines for one style; every figure says how it was found.
 
-On this machine everything is timed in one run: in turns (:mod:`pleinair.measuring.timing`), for each number of
-threads in a process of its own, as libraries size their pools when they start. Boards are planned (``hw/``), simulated
-(the report
-of a build that `pleinair simulate` ran), or measured elsewhere (what `pleinair bench --json` wrote there).
+On this machine everything is timed in one run, in turns (:mod:`pleinair.measuring.timing`). Each number of threads has
+a process of its own, as libraries size their pools when they start. Boards are planned, simulated (the report of a
+build that `pleinair simulate` ran), or measured elsewhere (the file that `pleinair bench` wrote there).
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -45,14 +43,12 @@ from pleinair.measuring.comparison_rows import (
     thread_name,
     width_name,
 )
+from pleinair.measuring.outside import Board, BoardPlan, OpenTorch, Planner
 from pleinair.measuring.timing import Timing, measure
 from pleinair.models import FILES, Model, find_style, load_model, read_card
 from pleinair.network.floating import FLOAT_BITS, FloatNetwork
-from pleinair.network.integer import BITS, IntegerNetwork
-from pleinair.painting.tiles import padded_size
-
-if TYPE_CHECKING:
-    from pleinair_hw.plan.survey import Row as SurveyRow
+from pleinair.network.integer import BITS
+from pleinair.painting.painter import TILE_PIXELS, NetworkPainter
 
 WARMUP = 2
 #: Seconds before each call for the threads of the one before to go to sleep: OpenMP's and ONNX Runtime's spin first.
@@ -137,36 +133,35 @@ def _available_memory() -> int | None:
     return kernel_bytes(Path("/proc/meminfo"), "MemAvailable")
 
 
-def _torch_subjects(request: Request, bits: Sequence[int], threads: int, left_out: list[str]) -> Iterator[_Subject]:
+def _torch_subjects(
+    request: Request, bits: Sequence[int], threads: int, open_torch: OpenTorch | None, left_out: list[str]
+) -> Iterator[_Subject]:
     """Johnson's network and, where the style has it, its float network, in PyTorch's eager mode."""
-    if not request.torch:
-        left_out.append("PyTorch: left out with --skip-torch")
+    if open_torch is None:
+        left_out.append("PyTorch: not asked for")
         return
     try:
-        import torch
-
-        from pleinair_training.johnson import johnson_runner, plain_runner
+        torch = open_torch(threads)
     except ImportError as error:
-        left_out.append(f"PyTorch: not installed ({error.name}); pip install 'pleinair[train]'")
+        left_out.append(f"PyTorch: not installed ({error.name}); pip install '.[train]' from a checkout")
         return
-    torch.set_num_threads(threads)
-    engine = f"PyTorch {torch.__version__}"
     needed, available = _JOHNSON_BYTES_PER_PIXEL * request.size[0] * request.size[1], _available_memory()
     if available is not None and needed > 0.8 * available:
         left_out.append(f"{JOHNSON}: would need {needed / 1e9:.1f} GB of memory, {available / 1e9:.1f} GB are free")
     else:
-        network, run = johnson_runner()
+        johnson = torch.johnson()
         note = "32-64-128 channels, five blocks, instance norm, nearest-neighbour upsampling; random weights"
-        yield _Subject(JOHNSON, FLOAT_BITS, engine, run, network.macs_per_pixel(), network.size_bytes(), note)
+        yield _Subject(
+            JOHNSON, FLOAT_BITS, torch.name, johnson.run, johnson.macs_per_pixel, bytes=johnson.bytes, note=note
+        )
     if FLOAT_BITS in bits:
-        from pleinair.painting.painter import TILE_PIXELS, NetworkPainter
-
         model = load_model(request.style, FLOAT_BITS)
         assert isinstance(model.network, FloatNetwork)
-        plain = plain_runner(model.network)
-        painter = NetworkPainter(engine, model.network, model.margin, plain, TILE_PIXELS // 2, model.grain)
+        painter = NetworkPainter(
+            torch.name, model.network, model.margin, torch.plain(model.network), TILE_PIXELS // 2, model.grain
+        )
         macs = model.network.macs_per_pixel()
-        yield _Subject(OUR_TORCH, FLOAT_BITS, engine, painter.paint, macs, _network_bytes(model))
+        yield _Subject(OUR_TORCH, FLOAT_BITS, torch.name, painter.paint, macs, bytes=_network_bytes(model))
 
 
 def _engine_subjects(
@@ -218,7 +213,12 @@ class _Meter:
 
 
 def time_here(
-    request: Request, bits: Sequence[int], threads: int, with_reference: bool, progress: Progress | None = None
+    request: Request,
+    bits: Sequence[int],
+    threads: int,
+    with_reference: bool,
+    progress: Progress | None = None,
+    open_torch: OpenTorch | None = None,
 ) -> _Timed:
     """Time everything that runs on this machine with so many threads, in this process, whose libraries take that many.
 
@@ -238,7 +238,7 @@ def time_here(
             f"{s.backend}, {width_name(s.bits)}": s
             for s in (
                 *_engine_subjects(request, bits, threads, stack, found.left_out),
-                *_torch_subjects(request, bits, threads, found.left_out),
+                *_torch_subjects(request, bits, threads, open_torch, found.left_out),
             )
         }
         meter = _Meter()
@@ -274,11 +274,18 @@ def _time_reference(request: Request, bits: int, frame: np.ndarray, machine: Mac
     )  # fmt: skip
 
 
-def _work(pipe: Connection, request: Request, bits: Sequence[int], threads: int, with_reference: bool) -> None:
+def _work(
+    pipe: Connection,
+    request: Request,
+    bits: Sequence[int],
+    threads: int,
+    with_reference: bool,
+    open_torch: OpenTorch | None,
+) -> None:
     """The process that times: says how far it is, then what it found or what went wrong."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started this process ends it
     try:
-        pipe.send(time_here(request, bits, threads, with_reference, lambda *line: pipe.send(line)))
+        pipe.send(time_here(request, bits, threads, with_reference, lambda *line: pipe.send(line), open_torch))
     except PleinairError as error:
         pipe.send(error)
     except Exception:
@@ -301,12 +308,19 @@ def _pools_of(threads: int) -> Iterator[None]:
 
 
 def _time_apart(
-    request: Request, bits: Sequence[int], threads: int, with_reference: bool, progress: Progress
+    request: Request,
+    bits: Sequence[int],
+    threads: int,
+    with_reference: bool,
+    progress: Progress,
+    open_torch: OpenTorch | None = None,
 ) -> _Timed:
     """:func:`time_here` in a fresh process. Raises what that does, EngineError when the process is killed."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(theirs, request, bits, threads, with_reference), daemon=True)
+    process = context.Process(
+        target=_work, args=(theirs, request, bits, threads, with_reference, open_torch), daemon=True
+    )
     with _pools_of(threads):
         process.start()
     theirs.close()
@@ -323,7 +337,7 @@ def _time_apart(
     except EOFError as error:
         raise EngineError(
             f"the process that timed with {thread_name(threads)} was killed, perhaps for want of memory; "
-            "try a smaller --size or --skip-torch"
+            "try smaller frames, or leave PyTorch out"
         ) from error
     finally:
         process.terminate()
@@ -361,34 +375,49 @@ def _relative(timed: Sequence[tuple[int, _Timed]]) -> tuple[list[Row], Row | Non
 # -- boards
 
 
-def _plan_rows(request: Request, bits: Sequence[int], progress: Progress) -> list[Row]:
-    """The fastest plan for each board and width, by pleinair_hw.plan.survey; needs neither FINN nor Vivado."""
-    from pleinair_hw.plan.survey import survey
-
+def _plan_rows(request: Request, bits: Sequence[int], planner: Planner | None, progress: Progress) -> list[Row]:
+    """The fastest plan for each board and width."""
     whole = [b for b in bits if b != FLOAT_BITS]
-    if not request.boards or not whole:
+    if planner is None or not request.boards or not whole:
         return []
-    found = survey(
-        [request.style], request.boards, [request.size], whole, processes=cores(),
-        progress=lambda done, total: progress("plan boards", done, total),
-    )  # fmt: skip
-    return [_planned(row, load_model(request.style, row.bits)) for row in found]
+    found = planner.fastest(
+        request.style,
+        request.boards,
+        request.size,
+        whole,
+        lambda done, total: progress("plan boards", done, total),
+    )
+    return [_planned(plan, request.size, load_model(request.style, plan.bits)) for plan in found]
 
 
-def _planned(row: SurveyRow, model: Model) -> Row:
-    board, t = row.board, row.total
-    counts = {"dsp": t.dsp, "lut": t.total_lut, "bram": t.bram18, "uram": t.uram}
-    fits = row.fps is not None
+def _planned(plan: BoardPlan, size: tuple[int, int], model: Model) -> Row:
+    board, fits = plan.board, plan.fps is not None
+    counts = {"dsp": plan.dsp, "lut": plan.lut, "bram": plan.bram18, "uram": plan.uram}
     return Row(
-        board.title, "board", model.style, row.bits, PLANNED, f"{board.title}, {row.clock_hz / 1e6:g} MHz", row.size,
-        row.fps, engine="accelerator", macs_per_pixel=model.network.macs_per_pixel(), bytes=_network_bytes(model),
-        energy=stated(board.name, row.fps), resources=resources(counts) if fits else None,
-        note=f"bound by {row.binds}" if fits else f"does not fit: {row.binds}",
-    )  # fmt: skip
+        backend=board.title,
+        kind="board",
+        style=model.style,
+        bits=plan.bits,
+        how=PLANNED,
+        where=f"{board.title}, {plan.clock_hz / 1e6:g} MHz",
+        size=size,
+        fps=plan.fps,
+        engine="accelerator",
+        macs_per_pixel=model.network.macs_per_pixel(),
+        bytes=_network_bytes(model),
+        energy=stated(board.name, plan.fps),
+        resources=resources(counts) if fits else None,
+        note=f"bound by {plan.binds}" if fits else f"does not fit: {plan.binds}",
+    )
 
 
 def _price(
-    request: Request, bits: Sequence[int], rows: Sequence[Row], quality: Mapping[int, Quality], progress: Progress
+    request: Request,
+    bits: Sequence[int],
+    rows: Sequence[Row],
+    quality: Mapping[int, Quality],
+    planner: Planner | None,
+    progress: Progress,
 ) -> Price:
     """What each width costs: time on this machine, on the largest board, and that board's resources at one rate."""
     prices = {b: BitPrice() for b in bits}
@@ -400,77 +429,77 @@ def _price(
         loss = quality[b].loss if b in quality else None
         prices[b] = replace(prices[b], bytes=_network_bytes(load_model(request.style, b)), loss=loss)
     planned = [r for r in rows if r.how == PLANNED and r.engine == "accelerator"]
-    chosen = _largest_board(request, planned)
-    if chosen is None:
+    board = None if planner is None else _largest_board(planner, request.boards, planned)
+    if planner is None or board is None:
         return Price(None, None, prices)
-    from pleinair_hw.plan.boards import find_board
-    from pleinair_hw.plan.search import DoesNotFitError, plan_for_rate
-
-    board = find_board(chosen)
     rates = {r.bits: r.fps for r in planned if r.backend == board.title and r.fps}
     # A little less than the slowest's best, which must not be missed by the rounding of cycles.
     fps = 0.99 * min(rates.values())
     for done, (b, rate) in enumerate(rates.items()):
         progress(f"plan {board.name} at one rate", done, len(rates))
-        model = load_model(request.style, b)
-        assert isinstance(model.network, IntegerNetwork)
-        height, width = padded_size(request.size[1], request.size[0], model.margin, model.network.stride)
         prices[b] = replace(prices[b], board_ms=1e3 / rate)
-        try:
-            t = plan_for_rate(model.network, height, width, board, fps).total
-        except DoesNotFitError:
-            continue
-        memory = t.bram18 * 18 * 1024 + t.uram * 288 * 1024
-        prices[b] = replace(prices[b], dsp=t.dsp, lut=t.total_lut, memory_bits=memory)
+        plan = planner.at_rate(load_model(request.style, b), request.size, board, fps)
+        if plan is not None:
+            memory = plan.bram18 * 18 * 1024 + plan.uram * 288 * 1024
+            prices[b] = replace(prices[b], dsp=plan.dsp, lut=plan.lut, memory_bits=memory)
     return Price(board.name, fps, prices)
 
 
-def _largest_board(request: Request, planned: Sequence[Row]) -> str | None:
-    """The board on which the most widths fit; among those the one with the most DSPs. None without a plan."""
+def _largest_board(planner: Planner, names: Sequence[str], planned: Sequence[Row]) -> Board | None:
+    """The board on which the most widths fit; among those the one with the most DSPs. None where nothing fits."""
     if not planned:
         return None
-    from pleinair_hw.plan.boards import find_board
-
-    boards = [find_board(name) for name in request.boards]
+    boards = [planner.board(name) for name in names]
     fitting = {b.name: sum(r.backend == b.title and r.fps is not None for r in planned) for b in boards}
     best = max(boards, key=lambda b: (fitting[b.name], b.dsp))
-    return best.name if fitting[best.name] else None
+    return best if fitting[best.name] else None
 
 
 # -- all of it
 
 
-def check(request: Request) -> tuple[list[int], list[int]]:
+def check(request: Request, planner: Planner | None = None) -> tuple[list[int], list[int]]:
     """The widths and the numbers of threads to compare. Raises OptionError and ModelError."""
     folder = find_style(request.style)
     has = sorted(int(b) for b in read_card(folder)["networks"])
     for bits in request.bits:
         if bits not in (*BITS, FLOAT_BITS):
-            raise OptionError(f"--bits {bits}: allowed are {', '.join(map(str, (*BITS, FLOAT_BITS)))}")
+            raise OptionError(f"{bits}: allowed are {', '.join(map(str, (*BITS, FLOAT_BITS)))}", option="bits")
         if bits not in has:
-            raise ModelError(f"--bits {bits}: style {folder.resolve().name} has {', '.join(map(str, has))}")
-    if request.boards:
-        from pleinair_hw.plan.boards import find_board
-
-        for name in request.boards:
-            find_board(name)
+            raise ModelError(f"{bits}: style {folder.resolve().name} has {', '.join(map(str, has))}", option="bits")
+    if request.boards and planner is None:
+        raise ValueError("boards: need a planner")
+    for name in request.boards:
+        assert planner is not None
+        planner.board(name)
     threads = [n or cores() for n in request.threads] or [1, cores()]
     return sorted(set(request.bits)) or has, sorted(set(threads))
 
 
-def compare(request: Request, progress: Progress | None = None) -> Comparison:
-    """Collect everything. Raises OptionError and ModelError before anything is timed, EngineError."""
+def compare(
+    request: Request,
+    progress: Progress | None = None,
+    *,
+    planner: Planner | None = None,
+    open_torch: OpenTorch | None = None,
+) -> Comparison:
+    """Collect everything.
+
+    ``planner`` is needed for boards; without ``open_torch``, a function that another process can import, PyTorch is
+    left out. Raises OptionError and ModelError before anything is timed, EngineError.
+    """
     say = progress or (lambda what, done, total: None)
-    bits, threads = check(request)
+    bits, threads = check(request, planner)
     style = find_style(request.style).resolve().name
-    given = [*map(read_build, request.builds), *(row for path in request.benches for row in read_bench(path))]
+    titles = {} if planner is None else planner.titles()
+    given = [*map(read_build, request.builds), *(row for path in request.benches for row in read_bench(path, titles))]
     quality = {} if request.evaluation is None else read_evaluation(request.evaluation, style)
-    timed = [(n, _time_apart(request, bits, n, n == threads[0], say)) for n in threads]
+    timed = [(n, _time_apart(request, bits, n, n == threads[0], say, open_torch)) for n in threads]
     rows, johnson, base = _relative(timed)
     left_out: list[str] = []
     for _, found in timed:
         left_out += [line for line in found.left_out if line not in left_out]
-    boards = [*_plan_rows(request, bits, say), *given]
+    boards = [*_plan_rows(request, bits, planner, say), *given]
     if not any(r.fps is not None and r.size == request.size for r in (*rows, *boards)):
         raise OptionError(f"nothing to compare: {'; '.join(left_out) or 'no machine, no board'}")
 
@@ -479,5 +508,5 @@ def compare(request: Request, progress: Progress | None = None) -> Comparison:
         return row.fps / other.fps if comparable and other and other.fps and row.fps else None
 
     rows += [replace(r, speed_johnson=against(r, johnson), speed_8bit=against(r, base)) for r in boards]
-    price = _price(request, bits, rows, quality, say)
+    price = _price(request, bits, rows, quality, planner, say)
     return Comparison(style, request.size, request.rounds, this_machine(), rows, quality, price, left_out)

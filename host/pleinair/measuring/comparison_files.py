@@ -168,20 +168,23 @@ def stated(board: str, fps: float | None) -> Energy | None:
     return Energy(power.watts / fps, STATED, f"at most {power.watts:g} W: {power.source}")
 
 
-def read_bench(path: Path) -> list[Row]:
-    """What `pleinair bench --json` wrote on a board, on another machine, or on one that stood in for a board."""
+def read_bench(path: Path, titles: Mapping[str, str]) -> list[Row]:
+    """The file that `pleinair bench` wrote on a board, on another machine, or on one that stood in for a board.
+
+    ``titles`` are boards' names for people, by their name.
+    """
     record = read_record(path, most=_MAX_FILE, error=_refusal("bench"))
     if not record.is_format("pleinair-bench"):
         raise record.refuse("format", "'pleinair-bench', version 1")
     machine = record.part("machine")
     where = machine.text("board") or machine.text("processor")
-    found = [_benched(each, record, where) for each in record.parts("measurements", 256)]
+    found = [_benched(each, record, where, titles) for each in record.parts("measurements", 256)]
     if not found:
         raise record.refuse("measurements", "a list of at least one")
     return found
 
 
-def _benched(each: Record, record: Record, where: str) -> Row:
+def _benched(each: Record, record: Record, where: str, titles: Mapping[str, str]) -> Row:
     """One measurement of a bench, on the machine that ``where`` names."""
     style, size, network = record.text("style"), record.size("size"), each.text("network")
     threads, frames = each.whole("threads", 0, 1 << 16), each.whole("frames", 1, 1 << 31)
@@ -208,10 +211,8 @@ def _benched(each: Record, record: Record, where: str) -> Row:
         engine = each.text("engine")
         backend = JOHNSON if network == "johnson" else ENGINE_NAMES.get(engine, engine)
         return replace(row, backend=f"{backend}, {where}")
-    from pleinair_hw.plan.boards import BOARDS
-
     board = each.text("board")
-    title = BOARDS[board.lower()].title if board.lower() in BOARDS else board
+    title = titles.get(board.lower(), board)
     if each.flag("emulated"):
         return replace(row, backend=title, kind="board", how=EMULATED, threads=None)
     row = replace(row, backend=title, kind="board", threads=None, where=title)

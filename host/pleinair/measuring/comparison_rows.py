@@ -142,7 +142,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for; ``bits`` empty for all that the style has, ``torch``: whether to time PyTorch."""
+    """What is asked for; ``bits`` empty for all that the style has."""
 
     style: str
     size: tuple[int, int] = (640, 480)
@@ -153,7 +153,6 @@ class Request:
     benches: tuple[Path, ...] = ()
     evaluation: Path | None = None
     rounds: int = 7
-    torch: bool = True
 
 
 def width_name(bits: int) -> str:

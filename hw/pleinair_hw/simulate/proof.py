@@ -15,11 +15,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from pleinair.fpga.build_folder import Build, read_build
 from pleinair.network import reference
 from pleinair.network.integer import load
 from pleinair.painting.grain import Grain
 from pleinair.painting.tiles import add_margin
-from pleinair_hw.build import NETWORK, read_state
+from pleinair_hw.build import NETWORK
 from pleinair_hw.report.page import write_report
 from pleinair_hw.simulate.simulation import Progress, SimulationResult, simulate
 
@@ -55,25 +56,25 @@ def prove(
     """Paint ``photos`` (uint8 RGB [H, W, 3], any sizes) back to back with a build's simulated RTL.
 
     ``stalls``: per cent of cycles in which, at random, no word is offered at the input and none taken at the output.
-    The measured figures go into the build's report, unless there were stalls. Raises OutputError for a folder that is
-    no finished build, SimulationError and DeadlockError.
+    The measured figures go into the build's report, unless there were stalls. Raises DeploymentError for a folder that
+    is no finished build, SimulationError and DeadlockError.
     """
-    state = read_state(folder)
+    made = read_build(folder)
     network = load(folder / NETWORK)
-    width, height = state["request"]["size"]
-    grain = Grain(state["grain"])
+    width, height = made.size
+    grain = Grain(made.grain)
     frames = [grain(fit(photo, width, height)) for photo in photos]
-    inputs = np.stack([add_margin(frame, state["margin"], network.stride) for frame in frames])
+    inputs = np.stack([add_margin(frame, made.margin, network.stride) for frame in frames])
     result = simulate(folder, inputs, stall_in=stalls, stall_out=stalls, seed=seed, progress=progress)
     expected = np.stack([reference.run(network, frame) for frame in inputs])
     differing = int(np.count_nonzero(result.frames != expected))
-    margin = state["margin"]
+    margin = made.margin
     if not stalls:
-        _note(folder, state, result, differing)
+        _note(folder, made, result, differing)
     return Proof(result.frames[:, margin : margin + height, margin : margin + width], differing, result)
 
 
-def _note(folder: Path, state: dict[str, Any], result: SimulationResult, differing: int) -> None:
+def _note(folder: Path, made: Build, result: SimulationResult, differing: int) -> None:
     """Put what was measured into the build's report, beside what was estimated."""
     description = json.loads((folder / REPORT).read_text())
     measured: dict[str, Any] = {
@@ -82,7 +83,7 @@ def _note(folder: Path, state: dict[str, Any], result: SimulationResult, differi
     }  # fmt: skip
     if result.interval is not None:
         measured |= {
-            "interval": result.interval, "fps": state["clock_mhz"] * 1e6 / result.interval,
+            "interval": result.interval, "fps": made.clock_mhz * 1e6 / result.interval,
             "lanes_busy": result.utilisation,
         }  # fmt: skip
     write_report(folder, {**description, "measured": measured})

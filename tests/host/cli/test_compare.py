@@ -36,7 +36,7 @@ def test_a_report_is_written(place, capsys) -> None:
     assert main([*ASKED, "--threads", "1", "--out", "report"]) == 0
     out, err = capsys.readouterr()
     assert "ONNX Runtime" in out and "report/report.html" in out
-    assert "left out: PyTorch: left out with --skip-torch" in err
+    assert "left out: PyTorch: not asked for" in err
     data = json.loads((place / "report" / "report.json").read_text())
     assert {"ONNX Runtime", "NumPy reference"} <= {row["backend"] for row in data["rows"]}
     page = (place / "report" / "report.html").read_text()
@@ -90,8 +90,9 @@ def test_options_can_stand_in_a_file(place, capsys, monkeypatch) -> None:
     assert "--bits 7: choose from" in capsys.readouterr().err
     asked = []
 
-    def note(request, _):
+    def note(request, _, *, planner, open_torch):
         asked.append(request)
+        assert open_torch is None and planner is not None
         raise OptionError("enough")
 
     monkeypatch.setattr("pleinair.measuring.comparison.compare", note)
@@ -99,4 +100,3 @@ def test_options_can_stand_in_a_file(place, capsys, monkeypatch) -> None:
     assert main(["compare", "--config", "compare.toml", "--out", "report", "--threads", "1"]) == 2
     (request,) = asked
     assert request.bits == (4, 8) and request.boards == ("kv260", "zcu104") and request.threads == (1,)
-    assert not request.torch

@@ -17,7 +17,7 @@ from pleinair.cli.main import main
 from pleinair.doctor.board import look_at_board, look_at_buffers, look_at_name, look_at_rights, look_at_version
 from pleinair.emulator.stand_in import stand_in
 from pleinair.errors import OptionError
-from pleinair.fpga.build_folder import read_build
+from pleinair.fpga.build_folder import Build, read_build
 from pleinair.fpga.deployment import DeploymentError, read_deployment
 from pleinair.fpga.handoff import is_zynq_7000, weight_ports
 from pleinair.fpga.overlay import Overlay
@@ -196,3 +196,30 @@ def test_without_pynq_the_command_says_what_to_do(tmp_path, deployment, capsys, 
         assert main(["bench", "--backend", "fpga", "--overlay", overlay, "--frames", "1"]) == 2
         said = capsys.readouterr().err
         assert "--backend fpga needs pynq: run it on a PYNQ board, as root" in said
+
+
+def test_what_a_build_writes_is_what_is_read(tmp_path):
+    """The text, too: builds on people's disks are read for ever."""
+    made = Build(
+        request={"model": "starry-night-small", "board": "kv260", "size": [16, 16]},
+        style="The Starry Night",
+        bits=8,
+        margin=40,
+        grain=2,
+        height=96,
+        width=96,
+        board="kv260",
+        clock_mhz=300.0,
+        network_sha256=64 * "0",
+    )
+    made.write(tmp_path, "started")
+    with pytest.raises(DeploymentError, match="interrupted"):
+        read_build(tmp_path)
+    made.write(tmp_path, "complete")
+    assert read_build(tmp_path) == made and made.size == (16, 16) and made.model == "starry-night-small"
+    assert (tmp_path / "build.json").read_text() == (
+        '{\n "format": "pleinair-build",\n "version": 1,\n "state": "complete",\n "request": {\n'
+        '  "model": "starry-night-small",\n  "board": "kv260",\n  "size": [\n   16,\n   16\n  ]\n },\n'
+        ' "style": "The Starry Night",\n "bits": 8,\n "margin": 40,\n "grain": 2,\n "height": 96,\n "width": 96,\n'
+        ' "board": "kv260",\n "clock_mhz": 300.0,\n "network_sha256": "' + 64 * "0" + '"\n}\n'
+    )

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from pleinair.backends import open_painter
+from pleinair.cli.compare import open_torch
 from pleinair.engines import exact as engines
 from pleinair.engines import fastest as engine_memory
 from pleinair.engines.exact import installed_engines
@@ -219,7 +220,7 @@ def measured(tmp_path_factory):
         patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
         model = load_model(str(folder), 8)
         figures = begin(model, SIZE)
-        fastest = measure_processor(figures, model, 2, 3)
+        fastest = measure_processor(figures, model, 2, 3, open_torch=open_torch)
         remembered = engine_memory.remembered(model.network, 2)
     return figures, fastest, remembered
 
@@ -267,8 +268,8 @@ def test_an_inexact_engine_never_wins(monkeypatch, model):
 def test_what_cannot_be_compared_with_is_said(monkeypatch, model):
     monkeypatch.setitem(sys.modules, "torch", None)
     figures = begin(model, SIZE)
-    measure_processor(figures, model, 1, 1)
-    measure_processor(figures, model, 2, 1)
+    measure_processor(figures, model, 1, 1, open_torch=open_torch)
+    measure_processor(figures, model, 2, 1, open_torch=open_torch)
     text = "\n".join(figures.skipped)
     assert len(figures.skipped) == 2 and "style integers has 8" in text and "needs torch" in text
     assert all(m.times_float is None and m.times_johnson is None for m in figures.measurements)
@@ -278,7 +279,7 @@ def test_what_would_need_more_memory_than_there_is_is_left_out(monkeypatch, mode
     pytest.importorskip("torch", reason="Johnson's network needs torch")
     monkeypatch.setattr(benching, "available_memory", lambda: SIZE[0] * SIZE[1] * 100)
     figures = begin(model, SIZE)
-    measure_processor(figures, model, 1, 1, engines=[])
+    measure_processor(figures, model, 1, 1, engines=[], open_torch=open_torch)
     assert any("Johnson's float network: needs 0.0 GB of memory" in line for line in figures.skipped)
     assert JOHNSON not in {m.network for m in figures.measurements}
 
@@ -299,7 +300,7 @@ def test_a_comparison_reads_the_file(tmp_path, measured):
     read_bench = pytest.importorskip("pleinair.measuring.comparison_files").read_bench
     figures, _, _ = measured
     figures.write(tmp_path / "bench.json")
-    rows = read_bench(tmp_path / "bench.json")
+    rows = read_bench(tmp_path / "bench.json", {})
     assert [row.fps for row in rows] == pytest.approx([m.fps for m in figures.measurements])
 
 

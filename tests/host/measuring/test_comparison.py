@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from pleinair.cli.compare import open_torch
 from pleinair.engines.exact import installed_engines
 from pleinair.errors import EngineError, OptionError, PleinairError
 from pleinair.machine import this_machine
@@ -42,9 +43,12 @@ from pleinair.measuring.comparison_rows import (
 )
 from pleinair.measuring.timing import Timing
 from pleinair.models import load_model
+from pleinair_hw.plan.planner import Planner
 from tests.models import write_model
 from tests.networks import random_network
 
+#: Boards' names for people.
+TITLES = Planner().titles()
 HOSTILE = "<script>alert(1)</script>$x_$&\"'\x1b[31m"
 
 
@@ -75,7 +79,7 @@ def bench_file(folder: Path, file: str = "bench.json", **changes: Any) -> Path:
 
 
 def test_a_boards_own_bench_is_measured(tmp_path) -> None:
-    (row,) = read_bench(bench_file(tmp_path))
+    (row,) = read_bench(bench_file(tmp_path), TITLES)
     assert (row.backend, row.kind, row.how, row.fps, row.ms) == ("AMD ZCU104", "board", MEASURED, 80, 12.5)
     assert row.energy is not None and row.energy.how == MEASURED
     assert row.energy.joules == pytest.approx((2 + 6) / 80)
@@ -83,24 +87,24 @@ def test_a_boards_own_bench_is_measured(tmp_path) -> None:
 
 
 def test_the_rail_that_feeds_the_board_is_not_added_to_those_it_feeds(tmp_path) -> None:
-    (row,) = read_bench(bench_file(tmp_path, watts={"12V": 11.0, "PS": 2.0, "PL": 6.0}))
+    (row,) = read_bench(bench_file(tmp_path, watts={"12V": 11.0, "PS": 2.0, "PL": 6.0}), TITLES)
     assert row.energy is not None and row.energy.joules == pytest.approx(11 / 80)
 
 
 def test_without_sensors_the_power_supply_bounds_energy(tmp_path) -> None:
-    (row,) = read_bench(bench_file(tmp_path, watts=None, board="ultra96"))
+    (row,) = read_bench(bench_file(tmp_path, watts=None, board="ultra96"), TITLES)
     assert row.energy is not None and row.energy.how == STATED
     assert row.energy.joules == pytest.approx(comparison_files.STATED_POWER["ultra96"].watts / 80)
     assert stated("unheard-of", 80) is None and stated("ultra96", None) is None
 
 
 def test_a_board_whose_power_supply_is_not_stated_has_no_energy(tmp_path) -> None:
-    (row,) = read_bench(bench_file(tmp_path, watts=None, board="zcu104"))
+    (row,) = read_bench(bench_file(tmp_path, watts=None, board="zcu104"), TITLES)
     assert row.how == MEASURED and row.energy is None and stated("zcu104", 80) is None
 
 
 def test_an_emulated_board_is_called_so_and_has_no_energy(tmp_path) -> None:
-    (row,) = read_bench(bench_file(tmp_path, emulated=True))
+    (row,) = read_bench(bench_file(tmp_path, emulated=True), TITLES)
     assert row.how == EMULATED and row.energy is None and row.where == "ZynqMP ZCU104"
 
 
@@ -108,7 +112,7 @@ def test_another_machines_processor_is_not_a_board(tmp_path) -> None:
     machine = {"processor": "Cortex-A76", "board": "Raspberry Pi 5"}
     path = bench_file(tmp_path, backend="cpu", engine="litert", threads=4, ms_low=11.0, ms_high=14.0, board=None,
                       watts=None, MACHINE=machine)  # fmt: skip
-    (row,) = read_bench(path)
+    (row,) = read_bench(path, TITLES)
     assert (row.kind, row.how, row.threads) == ("other", MEASURED, 4)
     assert row.backend == "LiteRT, Raspberry Pi 5" and (row.low_ms, row.high_ms) == (11, 14)
 
@@ -124,7 +128,7 @@ def test_what_bench_writes_is_read(tmp_path) -> None:
         )
     )  # fmt: skip
     made.write(tmp_path / "bench.json")
-    (row,) = read_bench(tmp_path / "bench.json")
+    (row,) = read_bench(tmp_path / "bench.json", TITLES)
     assert (row.style, row.bits, row.size, row.fps, row.low_ms) == ("great-wave", 4, (320, 240), 200, 4)
 
 
@@ -158,7 +162,7 @@ def test_what_bench_writes_is_read(tmp_path) -> None:
 def test_a_bench_file_of_wrong_values_is_refused_in_one_line(tmp_path, changes, says) -> None:
     path = bench_file(tmp_path, **changes)
     with pytest.raises(OptionError) as refusal:
-        read_bench(path)
+        read_bench(path, TITLES)
     assert str(refusal.value).startswith(f"bench {path}") and says in str(refusal.value)
     assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 400 + len(str(path))
 
@@ -172,16 +176,16 @@ def test_files_that_are_no_bench_are_refused(tmp_path, data) -> None:
     path = tmp_path / "bench.json"
     path.write_bytes(data)
     with pytest.raises(OptionError, match="^bench "):
-        read_bench(path)
+        read_bench(path, TITLES)
 
 
 def test_files_that_cannot_be_read_are_refused(tmp_path, monkeypatch) -> None:
     for path in (tmp_path, tmp_path / "none", Path("a\0b"), Path("x" * 5000)):
         with pytest.raises(OptionError, match="^bench "):
-            read_bench(path)
+            read_bench(path, TITLES)
     monkeypatch.setattr(comparison_files, "_MAX_FILE", 50)
     with pytest.raises(OptionError, match="larger than"):
-        read_bench(bench_file(tmp_path))
+        read_bench(bench_file(tmp_path), TITLES)
 
 
 def build_folder(folder: Path, measured: Any = None) -> Path:
@@ -284,7 +288,7 @@ def test_energy_is_the_rounds_median_without_the_warm_up(tmp_path, style, monkey
 
     subject = comparison._Subject("engine", 8, "", paint, 1.0, 1)
     monkeypatch.setattr(comparison, "_engine_subjects", lambda *_: iter([subject]))
-    found = time_here(Request(style, (64, 48), rounds=3, torch=False), [8], 1, False)
+    found = time_here(Request(style, (64, 48), rounds=3), [8], 1, False)
     assert found.rows[0].energy is not None and found.rows[0].energy.joules == pytest.approx(0.02)
 
 
@@ -313,7 +317,7 @@ def test_ratios_are_those_within_rounds() -> None:
 def test_what_runs_here_is_timed_in_a_process_of_its_own(style) -> None:
     pytest.importorskip("onnxruntime", reason="needs ONNX Runtime")
     told: list[str] = []
-    request = Request(style, (64, 48), threads=(1,), rounds=2, torch=False)
+    request = Request(style, (64, 48), threads=(1,), rounds=2)
     before = dict(os.environ)
     began = time.perf_counter()
     found = compare(request, lambda what, done, total: told.append(what))
@@ -322,7 +326,7 @@ def test_what_runs_here_is_timed_in_a_process_of_its_own(style) -> None:
     by_backend = {row.backend: row for row in found.rows}
     assert {BASE, REFERENCE} <= set(by_backend)
     assert len(found.rows) + len(found.left_out) == len(installed_engines()) + 2
-    assert any(line.startswith("PyTorch: left out with --skip-torch") for line in found.left_out)
+    assert any(line.startswith("PyTorch: not asked for") for line in found.left_out)
     file = load_model(style, 8).folder / "network-8bit.npz"
     for row in found.rows:
         assert row.kind == "cpu" and row.how == MEASURED and row.bits == 8 and row.size == (64, 48)
@@ -341,12 +345,12 @@ def test_johnsons_network_is_timed_where_pytorch_is(style, monkeypatch) -> None:
     monkeypatch.setattr(comparison, "_engine_subjects", lambda *_: iter(()))
     before = torch.get_num_threads()
     try:
-        found = time_here(Request(style, (32, 24), rounds=1), [8], 1, False)
+        found = time_here(Request(style, (32, 24), rounds=1), [8], 1, False, None, open_torch)
         assert torch.get_num_threads() == 1
         assert [row.backend for row in found.rows] == [JOHNSON]  # the style has no float network
         assert found.rows[0].macs_per_pixel == 153_792 and found.rows[0].bytes == 4 * 1_679_235
         monkeypatch.setattr(comparison, "_available_memory", lambda: 100_000)
-        found = time_here(Request(style, (32, 24), rounds=1), [8], 1, False)
+        found = time_here(Request(style, (32, 24), rounds=1), [8], 1, False, None, open_torch)
         assert found.rows == [] and "would need 0.0 GB" in found.left_out[0]
     finally:
         torch.set_num_threads(before)
@@ -355,8 +359,10 @@ def test_johnsons_network_is_timed_where_pytorch_is(style, monkeypatch) -> None:
 def test_without_pytorch_a_line_says_so(style, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.setattr(comparison, "_engine_subjects", lambda *_: iter(()))
-    found = time_here(Request(style, (32, 24), rounds=1), [8], 1, False)
-    assert found.rows == [] and found.left_out == ["PyTorch: not installed (torch); pip install 'pleinair[train]'"]
+    found = time_here(Request(style, (32, 24), rounds=1), [8], 1, False, None, open_torch)
+    assert found.rows == [] and found.left_out == [
+        "PyTorch: not installed (torch); pip install '.[train]' from a checkout"
+    ]
 
 
 def test_an_engine_that_refuses_is_left_out_and_said(style, monkeypatch) -> None:
@@ -365,7 +371,7 @@ def test_an_engine_that_refuses_is_left_out_and_said(style, monkeypatch) -> None
 
     monkeypatch.setattr("pleinair.backends.open_painter", refuse)
     monkeypatch.setattr("pleinair.engines.exact.installed_engines", lambda: ["onnxruntime", "litert"])
-    found = time_here(Request(style, (32, 24), rounds=1, torch=False), [8], 1, False)
+    found = time_here(Request(style, (32, 24), rounds=1), [8], 1, False)
     assert found.left_out[:2] == [f"{name} at 8 bits: not exact on this machine" for name in ("ONNX Runtime", "LiteRT")]
 
 
@@ -403,8 +409,8 @@ def test_boards_are_planned_and_compared_at_one_rate(monkeypatch) -> None:
     from pleinair_hw.plan.search import plan_for_rate
 
     monkeypatch.setattr(comparison, "_time_apart", lambda *_: comparison._Timed())
-    request = Request("starry-night-small", (64, 48), boards=("ultra96",), torch=False, threads=(1,))
-    found = compare(request)
+    request = Request("starry-night-small", (64, 48), boards=("ultra96",), threads=(1,))
+    found = compare(request, planner=Planner())
     rows = {row.bits: row for row in found.rows}
     assert set(rows) == {4, 8} and all(row.how == PLANNED and row.backend == "Avnet Ultra96" for row in rows.values())
     assert rows[4].fps is not None and rows[8].fps is not None and rows[4].fps > rows[8].fps
@@ -450,7 +456,7 @@ def example(tmp_path: Path) -> Comparison:
     ]  # fmt: skip
     rows += [replace(rows[0], backend=name, bits=32, fps=1.0) for name in (JOHNSON, OUR_TORCH)]
     rows.append(Row("TUL PYNQ-Z2", "board", "starry-night", 8, PLANNED, "TUL PYNQ-Z2", size, None, note="does not fit"))
-    rows += [row for path in benches for row in read_bench(path)]
+    rows += [row for path in benches for row in read_bench(path, TITLES)]
     prices = {
         4: BitPrice(31.0, 8.0, 150_000, 540, 73_000, 6_000_000, 192e3),
         8: BitPrice(33.0, 12.0, 250_000, loss=188e3),
