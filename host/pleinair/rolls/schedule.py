@@ -55,7 +55,7 @@ class Hours:
 
     def __init__(self, start: str, stop: str) -> None:
         """``start`` and ``stop`` as ``HH:MM``. Raises OptionError."""
-        self._start, self._stop = parse_time(start, "from"), parse_time(stop, "until")
+        self._start, self._stop = parse_time(start, "start"), parse_time(stop, "stop")
 
     def open(self, wall: float) -> bool:
         """Whether the hours hold this moment."""

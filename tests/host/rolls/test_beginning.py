@@ -93,7 +93,7 @@ def open_blind(number: int, size: tuple[int, int] | None, every: float) -> Blind
         ({"backend": "gpu"}, "backend 'gpu'"),
         ({"keep": "all"}, "^keep 'all': choose from originals, painted, none"),
         ({"spool": "gif"}, "^spool 'gif': choose from jpg, png"),
-        ({"start": "26:00"}, "^from '26:00': write a time of day"),
+        ({"start": "26:00"}, "^start '26:00': write a time of day"),
         ({"daylight": "north"}, "^daylight 'north'"),
         ({"notify_cmd": "'"}, "^notify_cmd"),
         ({"out": "film.avi"}, "^out film.avi: a film ends in"),
