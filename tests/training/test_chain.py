@@ -25,6 +25,7 @@ from qonnx.transformation.infer_shapes import InferShapes
 from pleinair.cameras.synthetic import SyntheticCamera
 from pleinair.cli.main import main
 from pleinair.engines.exact import exact_runner, installed_engines
+from pleinair.engines.meter import EngineMeter
 from pleinair.engines.onnxruntime import OnnxRunner
 from pleinair.errors import ContractError, ModelError
 from pleinair.images import read_image, write_image
@@ -32,8 +33,11 @@ from pleinair.models import CARD, FILES, load_model, read_card, read_file, style
 from pleinair.network import floating as float_network
 from pleinair.network import reference
 from pleinair.network.integer import MAX_FILE_BYTES, IntegerNetwork, dump
+from pleinair.network.light import in_light
 from pleinair.network.qonnx import read_qonnx
-from pleinair.painting.tiles import Runner
+from pleinair.painting import meter
+from pleinair.painting.grain import Grain
+from pleinair.painting.tiles import Runner, Window, add_margin
 from pleinair_training.architecture import Architecture
 from pleinair_training.export import brevitas_painting, export_qonnx_bytes, float_network_of, with_quantised_weights
 from pleinair_training.quantized_net import QuantizedTransformNet
@@ -157,9 +161,44 @@ def brevitas_from_qonnx(data: bytes, width: int, blocks: int, bits: int) -> Quan
 SHIPPED = [
     (name, bits) for name, folder in styles().items() for bits in map(int, read_card(folder)["networks"]) if bits <= 16
 ]
+#: Those that Brevitas trained, and those that were rounded and are painted in each frame's own light.
+TRAINED, ADAPTIVE = (
+    [
+        (name, bits)
+        for name, bits in SHIPPED
+        if read_card(styles()[name])["networks"][str(bits)].get("adaptive", False) == w
+    ]
+    for w in (False, True)
+)
 
 
-@pytest.mark.parametrize(("style", "bits"), SHIPPED)
+@pytest.mark.parametrize(("style", "bits"), ADAPTIVE)
+def test_chain_on_shipped_adaptive_networks(style, bits):
+    """Metered and painted by every engine = the reference, number for number, in the light of several frames."""
+    model = load_model(style, bits)
+    network, margin = model.network, model.margin
+    day = [f.image for f in SyntheticCamera((96, 64), 4, every=6 * 3600).frames()]
+    pictures = [*real_frames(3, (96, 64)), *day]
+    frame, lights = Window(margin, margin, margin + 64, margin + 96), set()
+    for image in pictures:
+        pixels = add_margin(Grain(model.grain)(image), margin, network.stride)
+        light = meter.measure(network, pixels, frame)
+        lights.add(light)
+        lit = in_light(network, light)
+        wanted = reference.run(lit, pixels)
+        assert wanted.std() > 10
+        for run in engine_runners(lit):
+            np.testing.assert_array_equal(run(pixels), wanted)
+        metered = EngineMeter(network, exact_runner(network).engine)
+        assert metered.measure(pixels, frame) == light
+        np.testing.assert_array_equal(metered.paint(pixels, frame), frame.of(wanted))
+    assert len(lights) == len(pictures) >= 4
+    shipped = ort.InferenceSession(read_file(model.folder, model.card, bits, "cpu"), providers=["CPUExecutionProvider"])
+    image = noise(1, 64, 96)[0]
+    np.testing.assert_array_equal(shipped.run(None, {"x": image[None]})[0][0], reference.run(network, image))
+
+
+@pytest.mark.parametrize(("style", "bits"), TRAINED)
 def test_chain_on_shipped_networks(style, bits):
     """Over 20 real frames (where there are any), the synthetic day and noise: 0 differing values."""
     model = load_model(style, bits)
