@@ -152,9 +152,14 @@ class Fabric:
     """An accelerator between two engines, from one bitstream's loading to the next."""
 
     def __init__(
-        self, memory: Memory, power: Power, engines: tuple[int, int], frame_bytes: int, compute: Compute,
+        self,
+        memory: Memory,
+        power: Power,
+        engines: tuple[int, int],
+        frame_bytes: int,
+        compute: Compute,
         weight_ports: Mapping[int, int] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """``engines``: base addresses; ``weight_ports``: base addresses and bytes."""
         self._memory, self._power, self._bytes, self._compute = memory, power, frame_bytes, compute
         self._in, self._out = _Engine(), _Engine()

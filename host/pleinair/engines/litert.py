@@ -44,7 +44,7 @@ class LitertEngine:
             from ai_edge_litert import interpreter  # noqa: F401
         except ImportError as error:
             raise EngineError(
-                "litert needs ai-edge-litert: pip install '.[litert]' from a checkout", option="engine"
+                "litert needs ai-edge-litert: pip install '.[litert]' in a checkout of pleinair", option="engine"
             ) from error
         self.name = f"LiteRT {ai_edge_litert.__version__}"
         self._threads = threads or cores()
@@ -176,15 +176,19 @@ class _Graph:
         if self._graph.tensors[value.tensor].shape == wanted:
             return value.tensor
         return self._add(
-            "RESHAPE", 1, [value.tensor, self._numbers(wanted)], self.activation(shape, value.high), "ReshapeOptions",
+            "RESHAPE",
+            1,
+            [value.tensor, self._numbers(wanted)],
+            self.activation(shape, value.high),
+            "ReshapeOptions",
             newShape=wanted,
-        ).tensor  # fmt: skip
+        ).tensor
 
     # -- operators
 
     def _add(
         self, operator: str, version: int, inputs: list[int], output: _Value, options: str, **fields: Any
-    ) -> _Value:  # fmt: skip
+    ) -> _Value:
         """An operator that gives ``output``, whose options, a class of the schema, are ``fields``."""
         code = getattr(self._schema.BuiltinOperator, operator)
         if (code, version) not in self._codes:
@@ -221,10 +225,18 @@ class _Graph:
         weight = self._constant(o.weight.astype(np.int8), scale)
         bias = self._constant(o.bias.astype(np.int32), scale * self._scale)
         return self._add(
-            "CONV_2D", 3, [source, weight, bias], self.activation(o.shape, o.high), "Conv2DOptions",
-            padding=self._schema.Padding.VALID, strideH=o.strides[0], strideW=o.strides[1], dilationHFactor=1,
-            dilationWFactor=1, fusedActivationFunction=self._clamp(o.low),
-        )  # fmt: skip
+            "CONV_2D",
+            3,
+            [source, weight, bias],
+            self.activation(o.shape, o.high),
+            "Conv2DOptions",
+            padding=self._schema.Padding.VALID,
+            strideH=o.strides[0],
+            strideW=o.strides[1],
+            dilationHFactor=1,
+            dilationWFactor=1,
+            fusedActivationFunction=self._clamp(o.low),
+        )
 
     def double(self, x: _Value, o: Double) -> _Value:
         """Every pixel twice, then every row."""
@@ -237,9 +249,14 @@ class _Graph:
         """Along the last axis, which becomes twice as long."""
         kinds = self._schema.ActivationFunctionType
         return self._add(
-            "CONCATENATION", 2, [x, x], self.activation(shape, high), "ConcatenationOptions", axis=len(shape),
+            "CONCATENATION",
+            2,
+            [x, x],
+            self.activation(shape, high),
+            "ConcatenationOptions",
+            axis=len(shape),
             fusedActivationFunction=kinds.NONE,
-        )  # fmt: skip
+        )
 
     def unblock(self, x: _Value, o: Unblock) -> _Value:
         """By a transposition of (row of a block, column of the map)."""
@@ -258,9 +275,14 @@ class _Graph:
             cropped = self.activation(o.shape, trunk.high)
             source = self._add("SLICE", 2, [source, *crop], cropped, "SliceOptions").tensor
         return self._add(
-            "ADD", 2, [source, self._shaped(branch, branch.shape)], self.activation(o.shape, o.high), "AddOptions",
-            fusedActivationFunction=self._clamp(0), potScaleInt16=False,
-        )  # fmt: skip
+            "ADD",
+            2,
+            [source, self._shaped(branch, branch.shape)],
+            self.activation(o.shape, o.high),
+            "AddOptions",
+            fusedActivationFunction=self._clamp(0),
+            potScaleInt16=False,
+        )
 
     def save(self, source: _Value, result: _Value) -> bytes:
         """The graph from ``source`` to ``result``, each in its tensor's own shape."""

@@ -69,7 +69,9 @@ def version() -> str:
         import onnx  # noqa: F401
         import onnxruntime
     except ImportError as error:
-        raise EngineError(f"cpu needs {error.name}: pip install '.[cpu]' from a checkout", option="backend") from error
+        raise EngineError(
+            f"cpu needs {error.name}: pip install '.[cpu]' in a checkout of pleinair", option="backend"
+        ) from error
     return f"ONNX Runtime {onnxruntime.__version__}"
 
 
@@ -127,8 +129,9 @@ def build(program: Program, variant: Variant = VARIANTS[0]) -> bytes:
     model = helper.make_model(
         helper.make_graph(graph.nodes, "pleinair", ends[:1], ends[1:], graph.initializers),
         opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid(_MICROSOFT, 1)],
-        ir_version=9, producer_name="pleinair",
-    )  # fmt: skip
+        ir_version=9,
+        producer_name="pleinair",
+    )
     data: bytes = model.SerializeToString(deterministic=True)
     return data
 
@@ -175,15 +178,23 @@ class Graph:
         y = self.add_named(
             "QLinearConv",
             [
-                x, self.scale(0), self.constant(np.uint8(0)),
-                self.constant(weight.astype(kind)), self.constant(o.scale.astype(np.float32)),
+                x,
+                self.scale(0),
+                self.constant(np.uint8(0)),
+                self.constant(weight.astype(kind)),
+                self.constant(o.scale.astype(np.float32)),
                 self.constant(np.full(len(weight), zero, kind)),
-                self.scale(0), self.constant(np.uint8(offset)), self.constant(o.bias.astype(np.int32)),
+                self.scale(0),
+                self.constant(np.uint8(offset)),
+                self.constant(o.bias.astype(np.int32)),
             ],
-            f"{o.name}_{len(self.nodes)}", _MICROSOFT,
-            kernel_shape=list(o.weight.shape[1:3]), strides=list(o.strides), pads=list(o.pads),
+            f"{o.name}_{len(self.nodes)}",
+            _MICROSOFT,
+            kernel_shape=list(o.weight.shape[1:3]),
+            strides=list(o.strides),
+            pads=list(o.pads),
             channels_last=1,
-        )  # fmt: skip
+        )
         return self.clip(y, o.low + offset, o.high + offset)
 
     def double(self, x: str, o: Double) -> str:

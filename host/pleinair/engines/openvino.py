@@ -55,7 +55,7 @@ class OpenVinoEngine:
             openvino = _openvino()
         except ImportError as error:
             raise EngineError(
-                f"openvino needs {error.name}: pip install '.[openvino]' from a checkout", option="engine"
+                f"openvino needs {error.name}: pip install '.[openvino]' in a checkout of pleinair", option="engine"
             ) from error
         self.name = f"OpenVINO {openvino.__version__.split('-')[0]} ({variant.name})"
         self._threads, self._variant = threads or cores(), variant
@@ -198,9 +198,14 @@ class _Graph:
 
     def double(self, x: Any) -> Any:
         return self.ops.interpolate(
-            x, self.floats([2, 2]), "nearest", "scales", axes=self.integers(2, 3),
-            coordinate_transformation_mode="asymmetric", nearest_mode="floor",
-        )  # fmt: skip
+            x,
+            self.floats([2, 2]),
+            "nearest",
+            "scales",
+            axes=self.integers(2, 3),
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        )
 
     def unblock(self, x: Any, o: Unblock) -> Any:
         height, width, channels = o.shape
@@ -211,7 +216,10 @@ class _Graph:
         height, width, _ = o.shape
         if self._program.operations[o.trunk].shape != o.shape:
             trunk = self.ops.slice(
-                trunk, self.integers(o.top, o.left), self.integers(o.top + height, o.left + width),
-                self.integers(1, 1), self.integers(2, 3),
-            )  # fmt: skip
+                trunk,
+                self.integers(o.top, o.left),
+                self.integers(o.top + height, o.left + width),
+                self.integers(1, 1),
+                self.integers(2, 3),
+            )
         return self.activation(self.ops.add(trunk, branch), value, o.high)

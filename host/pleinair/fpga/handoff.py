@@ -38,23 +38,33 @@ class _Family:
 
 
 _ZYNQ_7000 = _Family(
-    "zynq", "7z020", "processing_system7", "xilinx.com:ip:processing_system7:5.5", "M_AXI_GP0", 0x4000_0000,
-    {
+    arch="zynq",
+    device="7z020",
+    module="processing_system7",
+    vlnv="xilinx.com:ip:processing_system7:5.5",
+    master="M_AXI_GP0",
+    base=0x4000_0000,
+    parameters={
         **{f"PCW_FPGA_FCLK{i}_ENABLE": int(i == 0) for i in range(4)},
         **{f"PCW_FCLK{i}_PERIPHERAL_DIVISOR{d}": (5, 2)[d] for i in range(4) for d in (0, 1)},
         **{f"PCW_FCLK{i}_PERIPHERAL_CLKSRC": "IO PLL" for i in range(4)},
         **{f"PCW_ACT_FPGA{i}_PERIPHERAL_FREQMHZ": 100 for i in range(4)},
     },
-)  # fmt: skip
+)
 _ULTRASCALE = _Family(
-    "zynquplus", "xczu7ev", "zynq_ultra_ps_e", "xilinx.com:ip:zynq_ultra_ps_e:3.5", "M_AXI_HPM0_FPD", 0xA000_0000,
-    {
+    arch="zynquplus",
+    device="xczu7ev",
+    module="zynq_ultra_ps_e",
+    vlnv="xilinx.com:ip:zynq_ultra_ps_e:3.5",
+    master="M_AXI_HPM0_FPD",
+    base=0xA000_0000,
+    parameters={
         **{f"PSU__FPGA_PL{i}_ENABLE": int(i == 0) for i in range(4)},
         **{f"PSU__CRL_APB__PL{i}_REF_CTRL__DIVISOR{d}": (15, 1)[d] for i in range(4) for d in (0, 1)},
         **{f"PSU__CRL_APB__PL{i}_REF_CTRL__SRCSEL": "IOPLL" for i in range(4)},
         **{f"PSU__CRL_APB__PL{i}_REF_CTRL__ACT_FREQMHZ": 100 for i in range(4)},
     },
-)  # fmt: skip
+)
 
 
 def _root(file: Path) -> ElementTree.Element:
@@ -93,9 +103,18 @@ def _add(parent: ElementTree.Element, tag: str, **attributes: object) -> Element
 
 def _module(parent: ElementTree.Element, name: str, kind: str, vlnv: str, logic: bool) -> ElementTree.Element:
     return _add(
-        parent, "MODULE", FULLNAME=f"/{name}", HWVERSION=vlnv.rpartition(":")[2], INSTANCE=name, IPTYPE="PERIPHERAL",
-        IS_ENABLE=1, IS_PL=int(logic), MODCLASS="PERIPHERAL" if logic else "PROCESSOR", MODTYPE=kind, VLNV=vlnv,
-    )  # fmt: skip
+        parent,
+        "MODULE",
+        FULLNAME=f"/{name}",
+        HWVERSION=vlnv.rpartition(":")[2],
+        INSTANCE=name,
+        IPTYPE="PERIPHERAL",
+        IS_ENABLE=1,
+        IS_PL=int(logic),
+        MODCLASS="PERIPHERAL" if logic else "PROCESSOR",
+        MODTYPE=kind,
+        VLNV=vlnv,
+    )
 
 
 def _parameters(module: ElementTree.Element, values: Mapping[str, object]) -> None:
@@ -109,9 +128,14 @@ def _interfaces(module: ElementTree.Element, names: list[str], kind: str) -> Non
     interfaces = _add(module, "BUSINTERFACES")
     for name in names:
         _add(
-            interfaces, "BUSINTERFACE", BUSNAME=f"axi_{name}", DATAWIDTH=32, NAME=name, TYPE=kind,
+            interfaces,
+            "BUSINTERFACE",
+            BUSNAME=f"axi_{name}",
+            DATAWIDTH=32,
+            NAME=name,
+            TYPE=kind,
             VLNV="xilinx.com:interface:aximm:1.0",
-        )  # fmt: skip
+        )
 
 
 def handoff(zynq_7000: bool, engines: tuple[str, str], clock_mhz: float, layers: int = 0) -> str:
@@ -137,10 +161,20 @@ def handoff(zynq_7000: bool, engines: tuple[str, str], clock_mhz: float, layers:
         _interfaces(module, ports, "SLAVE")
         for port in ports:
             _add(
-                ranges, "MEMRANGE", ADDRESSBLOCK="Reg", BASENAME="C_BASEADDR", BASEVALUE=f"0x{base:08X}",
-                HIGHNAME="C_HIGHADDR", HIGHVALUE=f"0x{base + WINDOW - 1:08X}", INSTANCE=name, IS_DATA="TRUE",
-                IS_INSTRUCTION="TRUE", MASTERBUSINTERFACE=family.master, MEMTYPE="REGISTER", SLAVEBUSINTERFACE=port,
-            )  # fmt: skip
+                ranges,
+                "MEMRANGE",
+                ADDRESSBLOCK="Reg",
+                BASENAME="C_BASEADDR",
+                BASEVALUE=f"0x{base:08X}",
+                HIGHNAME="C_HIGHADDR",
+                HIGHVALUE=f"0x{base + WINDOW - 1:08X}",
+                INSTANCE=name,
+                IS_DATA="TRUE",
+                IS_INSTRUCTION="TRUE",
+                MASTERBUSINTERFACE=family.master,
+                MEMTYPE="REGISTER",
+                SLAVEBUSINTERFACE=port,
+            )
             base += WINDOW
     clock = _module(modules, "clk_wiz_0", "clk_wiz", "xilinx.com:ip:clk_wiz:6.0", True)
     _parameters(clock, {"CLKOUT1_REQUESTED_OUT_FREQ": clock_mhz, "CLKOUT1_OUT_FREQ": clock_mhz})

@@ -143,7 +143,7 @@ def _torch_subjects(
     try:
         torch = open_torch(threads)
     except ImportError as error:
-        left_out.append(f"PyTorch: not installed ({error.name}); pip install '.[train]' from a checkout")
+        left_out.append(f"PyTorch: not installed ({error.name}); pip install '.[train]' in a checkout of pleinair")
         return
     needed, available = _JOHNSON_BYTES_PER_PIXEL * request.size[0] * request.size[1], _available_memory()
     if available is not None and needed > 0.8 * available:
@@ -243,16 +243,35 @@ def time_here(
         }
         meter = _Meter()
         timings = measure(
-            {name: meter.wrap(s, frame) for name, s in subjects.items()}, request.rounds, WARMUP,
-            lambda name, done, total: say(f"{label}: {name}", done, total), _REST,
-        )  # fmt: skip
+            {name: meter.wrap(s, frame) for name, s in subjects.items()},
+            request.rounds,
+            WARMUP,
+            lambda name, done, total: say(f"{label}: {name}", done, total),
+            _REST,
+        )
         for name, s in subjects.items():
             t = found.timings[s.backend, s.bits] = timings[name]
-            found.rows.append(Row(
-                s.backend, "cpu", style, s.bits, MEASURED, machine.processor, request.size, 1 / t.median, s.engine,
-                threads, 1e3 * t.low, 1e3 * t.high, request.rounds, macs_per_pixel=s.macs_per_pixel, bytes=s.bytes,
-                energy=meter.energy((s.backend, s.bits), request.rounds), note=s.note,
-            ))  # fmt: skip
+            found.rows.append(
+                Row(
+                    backend=s.backend,
+                    kind="cpu",
+                    style=style,
+                    bits=s.bits,
+                    how=MEASURED,
+                    where=machine.processor,
+                    size=request.size,
+                    fps=1 / t.median,
+                    engine=s.engine,
+                    threads=threads,
+                    low_ms=1e3 * t.low,
+                    high_ms=1e3 * t.high,
+                    rounds=request.rounds,
+                    macs_per_pixel=s.macs_per_pixel,
+                    bytes=s.bytes,
+                    energy=meter.energy((s.backend, s.bits), request.rounds),
+                    note=s.note,
+                )
+            )
         whole = [b for b in bits if b != FLOAT_BITS]
         if with_reference and whole:
             width = 8 if 8 in whole else whole[0]
@@ -268,10 +287,21 @@ def _time_reference(request: Request, bits: int, frame: np.ndarray, machine: Mac
     with closing(open_painter(model, "reference")) as painter:
         t = measure({REFERENCE: lambda: painter.paint(frame)}, 1, 0)[REFERENCE]
     return Row(
-        REFERENCE, "cpu", model.style, bits, MEASURED, machine.processor, request.size, 1 / t.median,
-        f"NumPy {np.__version__}", 1, rounds=1, macs_per_pixel=model.network.macs_per_pixel(),
-        bytes=_network_bytes(model), note="one frame, without warm-up; it is there to be right, not fast",
-    )  # fmt: skip
+        backend=REFERENCE,
+        kind="cpu",
+        style=model.style,
+        bits=bits,
+        how=MEASURED,
+        where=machine.processor,
+        size=request.size,
+        fps=1 / t.median,
+        engine=f"NumPy {np.__version__}",
+        threads=1,
+        rounds=1,
+        macs_per_pixel=model.network.macs_per_pixel(),
+        bytes=_network_bytes(model),
+        note="one frame, without warm-up; it is there to be right, not fast",
+    )
 
 
 def _work(

@@ -47,9 +47,12 @@ _FONT = 8.8
 _INK, _SOFT, _LINE, _PAPER = "#000001", "#000002", "#000003", "#000004"
 _BITS = {4: "#000005", 8: "#000006", 16: "#000007", FLOAT_BITS: "#000008"}
 _NAMES = {
-    _INK: "ink", _SOFT: "soft", _LINE: "line", _PAPER: "paper",
+    _INK: "ink",
+    _SOFT: "soft",
+    _LINE: "line",
+    _PAPER: "paper",
     **{colour: f"b{bits}" for bits, colour in _BITS.items()},
-}  # fmt: skip
+}
 _MARKERS = "osD^vP*Xph<>"
 
 
@@ -58,7 +61,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
-        raise OptionError(f"compare needs {error.name}: pip install 'pleinair[train]'") from error
+        raise OptionError(f"compare needs {error.name}: pip install '.[train]' in a checkout of pleinair") from error
 
 
 def prepare_folder(out: Path) -> None:
@@ -68,7 +71,7 @@ def prepare_folder(out: Path) -> None:
         write_file(out / f".{HTML_FILE}.try", b"", durable=False)
         (out / f".{HTML_FILE}.try").unlink()
     except OSError as error:
-        raise OutputError(f"--out {out}: {error.strerror}") from error
+        raise OutputError(f"{out}: {error.strerror}", option="out") from error
 
 
 def write_report(comparison: Comparison, out: Path) -> tuple[Path, Path]:
@@ -158,25 +161,37 @@ COLUMNS = (
     Column("frames/s", "the median's", lambda r, _: "does not fit" if r.fps is None else rate(r.fps)),
     Column("ms a frame", "median (fastest to slowest round)", lambda r, _: _ms(r)),
     Column("Mpx/s", "megapixels of visible frame a second", lambda r, _: _rate(r.megapixels)),
-    Column("to Johnson", "how many times as fast as Johnson's network in PyTorch eager, with as many threads",
-           lambda r, _: _times(r.speed_johnson)),
-    Column("to 8-bit CPU", "how many times as fast as the 8-bit network on this machine's default engine",
-           lambda r, _: _times(r.speed_8bit)),
-    Column("energy a frame", "measured, or the most that the board's power supply could give (stated)",
-           lambda r, _: _energy(r)),
+    Column(
+        "to Johnson",
+        "how many times as fast as Johnson's network in PyTorch eager, with as many threads",
+        lambda r, _: _times(r.speed_johnson),
+    ),
+    Column(
+        "to 8-bit CPU",
+        "how many times as fast as the 8-bit network on this machine's default engine",
+        lambda r, _: _times(r.speed_8bit),
+    ),
+    Column(
+        "energy a frame",
+        "measured, or the most that the board's power supply could give (stated)",
+        lambda r, _: _energy(r),
+    ),
     Column("loss", "content and style loss on photos that training never saw", _quality("loss", ",.0f")),
     Column("to float", "that as a multiple of the float network's", _quality("ratio", ".3f")),
     Column("SSIM", "structural similarity to the float network's paintings", _quality("ssim", ".3f")),
     Column("flicker", "grey levels between frames where nothing moves", _quality("flicker", ".2f")),
     Column("MAC/px", "multiply-accumulates a pixel", lambda r, _: _optional(r.macs_per_pixel, ",.0f")),
-    Column("kB", "size of the network's file, of Johnson's its parameters",
-           lambda r, _: "" if r.bytes is None else f"{r.bytes / 1e3:,.0f}"),
+    Column(
+        "kB",
+        "size of the network's file, of Johnson's its parameters",
+        lambda r, _: "" if r.bytes is None else f"{r.bytes / 1e3:,.0f}",
+    ),
     Column("DSP", "of the plan", lambda r, _: _resource(r, "dsp")),
     Column("LUT", "of the plan", lambda r, _: _resource(r, "lut")),
     Column("BRAM", "blocks of 36 Kib, of the plan", lambda r, _: _resource(r, "bram36")),
     Column("URAM", "of the plan", lambda r, _: _resource(r, "uram")),
     Column("remarks", "engine, frame size where it is another, what binds", lambda r, c: _remarks(r, c), left=True),
-)  # fmt: skip
+)
 
 
 def _resource(row: Row, kind: str) -> str:
@@ -310,19 +325,37 @@ def speed_plot(comparison: Comparison) -> str:
         assert row.fps is not None
         colour = _BITS[row.bits]
         axes.barh(
-            position, row.fps - left, 0.72, left, color=colour if _solid(row) else "none", edgecolor=colour,
+            position,
+            row.fps - left,
+            0.72,
+            left,
+            color=colour if _solid(row) else "none",
+            edgecolor=colour,
             linewidth=1.1,
-        )  # fmt: skip
+        )
         axes.annotate(
-            rate(row.fps), (row.fps, position), (4, 0), textcoords="offset points", va="center", color=_INK,
+            rate(row.fps),
+            (row.fps, position),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            color=_INK,
             fontsize=_FONT,
-        )  # fmt: skip
+        )
     axes.set_yticks([position for position, _ in places], [_bar_name(row) for _, row in places])
     for position, name in headings:
         axes.annotate(
-            one_line(name), (0, position), (-2, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
-            color=_INK, fontsize=_FONT + 0.5, fontweight="bold", va="center", parse_math=False,
-        )  # fmt: skip
+            one_line(name),
+            (0, position),
+            (-2, 0),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            color=_INK,
+            fontsize=_FONT + 0.5,
+            fontweight="bold",
+            va="center",
+            parse_math=False,
+        )
     axes.set_xlabel("frames a second", color=_SOFT, fontsize=_FONT)
     return _svg(figure, "speed", "frames a second by backend and bits")
 
@@ -348,9 +381,14 @@ def quality_plot(comparison: Comparison) -> str | None:
             assert row.fps is not None
             colour = _BITS[row.bits]
             axes.plot(
-                row.fps, comparison.quality[row.bits].loss, marker, markersize=8, markeredgewidth=1.4,
-                color=colour if _solid(row) else "none", markeredgecolor=colour,
-            )  # fmt: skip
+                row.fps,
+                comparison.quality[row.bits].loss,
+                marker,
+                markersize=8,
+                markeredgewidth=1.4,
+                color=colour if _solid(row) else "none",
+                markeredgecolor=colour,
+            )
     rates = [r.fps for r in rows if r.fps]
     _log_ticks(axes, min(rates) / 1.6, max(rates) * 1.6)
     losses = [comparison.quality[r.bits].loss for r in rows]
@@ -362,9 +400,16 @@ def quality_plot(comparison: Comparison) -> str | None:
     for bits in sorted({r.bits for r in rows}, key=lambda b: comparison.quality[b].loss):
         place = max(place + 0.6 * room, comparison.quality[bits].loss)
         axes.annotate(
-            width_name(bits), (1, place), (5, 0), xycoords=("axes fraction", "data"), textcoords="offset points",
-            va="center", color=_BITS[bits], fontsize=_FONT, fontweight="bold",
-        )  # fmt: skip
+            width_name(bits),
+            (1, place),
+            (5, 0),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            va="center",
+            color=_BITS[bits],
+            fontsize=_FONT,
+            fontweight="bold",
+        )
     axes.set_xlabel("frames a second", color=_SOFT, fontsize=_FONT)
     axes.set_ylabel("content + style loss, lower is better", color=_SOFT, fontsize=_FONT)
     legend = figure.legend(
@@ -418,24 +463,41 @@ def price_plot(comparison: Comparison) -> str | None:
         known = {b: v for b, v in values.items() if v is not None}
         for place, bits in enumerate(sorted(by_bits)):
             if bits not in known:
-                axes.annotate("none", (place, 0), (0, 3), textcoords="offset points", ha="center", color=_SOFT,
-                              fontsize=_FONT)  # fmt: skip
+                axes.annotate(
+                    "none", (place, 0), (0, 3), textcoords="offset points", ha="center", color=_SOFT, fontsize=_FONT
+                )
                 continue
             value = known[bits]
             axes.bar(place, value, 0.62, color=_BITS[bits])
             text = measure.text(value)
             if 8 in known and bits != 8 and known[8]:
                 text += f"\n{value / known[8]:.2f}x"
-            axes.annotate(text, (place, value), (0, 2), textcoords="offset points", ha="center", color=_INK,
-                          fontsize=_FONT - 1, linespacing=1.05)  # fmt: skip
+            axes.annotate(
+                text,
+                (place, value),
+                (0, 2),
+                textcoords="offset points",
+                ha="center",
+                color=_INK,
+                fontsize=_FONT - 1,
+                linespacing=1.05,
+            )
         axes.set_xlim(-0.6, len(by_bits) - 0.4)
         axes.set_ylim(0, 1.42 * max(known.values()))
         axes.set_yticks([])
         axes.set_xticks(range(len(by_bits)), [width_name(b) for b in sorted(by_bits)])
         title, _, about = measure.title.partition("\n")
         axes.set_title(title, loc="left", color=_INK, fontsize=_FONT + 0.5, fontweight="bold", pad=13)
-        axes.annotate(about, (0, 1), (0, 3), xycoords="axes fraction", textcoords="offset points", color=_SOFT,
-                      fontsize=_FONT - 1, parse_math=False)  # fmt: skip
+        axes.annotate(
+            about,
+            (0, 1),
+            (0, 3),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            color=_SOFT,
+            fontsize=_FONT - 1,
+            parse_math=False,
+        )
     for axes in panels.flat[len(measures) :]:
         axes.set_visible(False)
     return _svg(figure, "price", "what each bit costs")
@@ -508,11 +570,16 @@ def html_page(comparison: Comparison) -> str:
         "<h2>Quality against speed</h2>",
     ]
     if quality is not None:
-        parts += [f"<figure>{quality}</figure>", '<p class="soft">This machine with the most threads. A width paints '
-                  "the same pixels on every machine, so its points lie on one line.</p>"]  # fmt: skip
+        parts += [
+            f"<figure>{quality}</figure>",
+            '<p class="soft">This machine with the most threads. A width paints '
+            "the same pixels on every machine, so its points lie on one line.</p>",
+        ]
     else:
-        parts.append('<p class="soft">Losses come from <code>pleinair evaluate</code>: give its folder with '
-                     "<code>--evaluation</code>.</p>")  # fmt: skip
+        parts.append(
+            '<p class="soft">Losses come from <code>pleinair evaluate</code>: give its folder with '
+            "<code>--evaluation</code>.</p>"
+        )
     if price is not None:
         parts += [
             "<h2>The price of each bit</h2>",
@@ -543,9 +610,11 @@ def _headlines(comparison: Comparison) -> str:
         heads.append(
             (f"{rate(best.fps or 0)}/s", f"frames at 8 bits on the fastest board, {best.backend} ({best.how})")
         )
-    return '<div class="heads">' + "".join(
-        f"<div><b>{escape(figure)}</b><span>{escape(one_line(text))}</span></div>" for figure, text in heads
-    ) + "</div>"  # fmt: skip
+    return (
+        '<div class="heads">'
+        + "".join(f"<div><b>{escape(figure)}</b><span>{escape(one_line(text))}</span></div>" for figure, text in heads)
+        + "</div>"
+    )
 
 
 def _about_price(comparison: Comparison) -> str:
@@ -562,9 +631,7 @@ def _about_price(comparison: Comparison) -> str:
 def _table(comparison: Comparison) -> str:
     rows = ordered(comparison)
     columns = [c for c in COLUMNS if any(c.text(r, comparison) for r in rows)]
-    head = "".join(
-        f'<th{_left(c)} title="{escape(c.meaning)}">{escape(c.heading)}</th>' for c in columns
-    )  # fmt: skip
+    head = "".join(f'<th{_left(c)} title="{escape(c.meaning)}">{escape(c.heading)}</th>' for c in columns)
     body = []
     before: str | None = None
     for row in rows:
@@ -606,10 +673,13 @@ def _method(comparison: Comparison) -> str:
         "in Verilator, at that clock. Neither ran on a board. Boards are compared with this machine's most threads. "
         "EMULATED: a processor stood in for the accelerator, and the figure says nothing of a board.",
         "Energy that is stated divides the most that a board's power supply gives by the planned rate: an upper bound. "
-        + ("This machine's is what its counters (RAPL) say of the whole processor." if energy
-           else "This machine's counters (RAPL) could not be read, so its energy was not measured."),
+        + (
+            "This machine's is what its counters (RAPL) say of the whole processor."
+            if energy
+            else "This machine's counters (RAPL) could not be read, so its energy was not measured."
+        ),
         f"{machine.system}, {machine.architecture}, Python {machine.python}; {versions}.",
-    ]  # fmt: skip
+    ]
     sources = sorted({r.energy.source for r in comparison.rows if r.energy is not None and r.energy.how != MEASURED})
     lines += [f"Power: {source}." for source in sources]
     return "<ul>" + "".join(f"<li>{escape(one_line(line))}</li>" for line in lines) + "</ul>"

@@ -37,9 +37,12 @@ OUR_TORCH = "this style, PyTorch eager"
 REFERENCE = "NumPy reference"
 #: Labels of the engines that pleinair.engines.exact knows, and of others that a bench's file may name.
 ENGINE_NAMES = {
-    "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "litert": "LiteRT", "pytorch": "PyTorch eager",
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "litert": "LiteRT",
+    "pytorch": "PyTorch eager",
     "numpy": REFERENCE,
-}  # fmt: skip
+}
 #: What the others and the boards are compared with.
 BASE = ENGINE_NAMES[DEFAULT_ENGINE]
 
@@ -179,8 +182,14 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "by_bits": {str(b): asdict(p) for b, p in sorted(comparison.price.by_bits.items())},
     }
     return {
-        "format": FORMAT, "version": VERSION, "style": comparison.style, "size": list(comparison.size),
-        "rounds": comparison.rounds, "machine": machine, "rows": rows,
-        "quality": {str(b): asdict(q) for b, q in sorted(comparison.quality.items())}, "price": price,
+        "format": FORMAT,
+        "version": VERSION,
+        "style": comparison.style,
+        "size": list(comparison.size),
+        "rounds": comparison.rounds,
+        "machine": machine,
+        "rows": rows,
+        "quality": {str(b): asdict(q) for b, q in sorted(comparison.quality.items())},
+        "price": price,
         "left_out": comparison.left_out,
-    }  # fmt: skip
+    }

@@ -34,17 +34,18 @@ class MatrixProduct:
             import onnxruntime as ort
             from onnx import TensorProto, helper, numpy_helper
         except ImportError as error:
-            raise EngineError(f"bench needs {error.name}: pip install 'pleinair[cpu]'") from error
+            raise EngineError(f"bench needs {error.name}: pip install '.[cpu]' in a checkout of pleinair") from error
         rows, depth, columns = self.shape = shape
         rng = np.random.Generator(np.random.PCG64(5))
         right = rng.integers(-127, 128, (depth, columns), dtype=np.int8)
         self._left = rng.integers(0, 256, (rows, depth), dtype=np.uint8)
         graph = helper.make_graph(
-            [helper.make_node("MatMulInteger", ["x", "w"], ["y"])], "product",
+            [helper.make_node("MatMulInteger", ["x", "w"], ["y"])],
+            "product",
             [helper.make_tensor_value_info("x", TensorProto.UINT8, [rows, depth])],
             [helper.make_tensor_value_info("y", TensorProto.INT32, [rows, columns])],
             [numpy_helper.from_array(right, "w")],
-        )  # fmt: skip
+        )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads

@@ -53,9 +53,14 @@ class Scaling:
 
 
 def measure_scaling(
-    model: Model, engine: str, threads: int, rounds: int, report: Report | None = None,
-    sizes: tuple[tuple[int, int], ...] = FRAME_SIZES, lengths: tuple[int, ...] = FILM_LENGTHS,
-) -> Scaling:  # fmt: skip
+    model: Model,
+    engine: str,
+    threads: int,
+    rounds: int,
+    report: Report | None = None,
+    sizes: tuple[tuple[int, int], ...] = FRAME_SIZES,
+    lengths: tuple[int, ...] = FILM_LENGTHS,
+) -> Scaling:
     """Paint frames of all ``sizes`` in turns, then films of all ``lengths``, each in a process of its own.
 
     Raises EngineError, OutputError.
@@ -81,11 +86,11 @@ def measure_scaling(
 def check_plot(path: Path) -> None:
     """Raise OptionError where a plot could not be drawn, before the work for it is done."""
     if path.suffix.lower() not in PLOT_SUFFIXES:
-        raise OptionError(f"--plot {path}: write {' or '.join(PLOT_SUFFIXES)}")
+        raise OptionError(f"{path}: write {' or '.join(PLOT_SUFFIXES)}", option="plot")
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise OptionError(f"--plot {path}: needs {error.name}: pip install matplotlib") from error
+        raise OptionError(f"{path}: needs {error.name}: pip install matplotlib", option="plot") from error
 
 
 def plot(scaling: Scaling, title: str, path: Path) -> None:

@@ -53,9 +53,12 @@ class Timing:
 
 
 def measure(
-    callables: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1, report: Report | None = None,
+    callables: Mapping[str, Callable[[], object]],
+    rounds: int,
+    warmup: int = 1,
+    report: Report | None = None,
     rest: float = 0.0,
-) -> dict[str, Timing]:  # fmt: skip
+) -> dict[str, Timing]:
     """Run everything ``rounds`` times in turns, after ``warmup`` rounds that do not count; timings in the same order.
 
     Every other round runs backwards, so that nothing always follows the same neighbour, whose caches and heat it

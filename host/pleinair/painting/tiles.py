@@ -41,16 +41,16 @@ class Window:
 
     def within(self, outer: Window) -> Window:
         """The same window in coordinates that begin at ``outer``'s corner."""
-        return Window(
-            self.top - outer.top, self.left - outer.left, self.bottom - outer.top, self.right - outer.left
-        )  # fmt: skip
+        return Window(self.top - outer.top, self.left - outer.left, self.bottom - outer.top, self.right - outer.left)
 
     def holds(self, inner: Window) -> bool:
         """Whether ``inner`` lies within it."""
         return (
-            self.top <= inner.top and self.left <= inner.left
-            and self.bottom >= inner.bottom and self.right >= inner.right
-        )  # fmt: skip
+            self.top <= inner.top
+            and self.left <= inner.left
+            and self.bottom >= inner.bottom
+            and self.right >= inner.right
+        )
 
 
 @runtime_checkable
@@ -149,9 +149,11 @@ def paint_tiled(
     canvas = np.empty((height, width, 3), np.uint8)
     for row, column in plan(padded.shape[0], padded.shape[1], (tall, wide), halo, stride):
         visible = Window(
-            max(row.first, margin), max(column.first, margin),
-            min(row.last, margin + height), min(column.last, margin + width),
-        )  # fmt: skip
+            max(row.first, margin),
+            max(column.first, margin),
+            min(row.last, margin + height),
+            min(column.last, margin + width),
+        )
         if visible.top >= visible.bottom or visible.left >= visible.right:
             continue
         tile_window = Window(row.start, column.start, row.stop, column.stop)

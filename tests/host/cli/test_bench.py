@@ -122,7 +122,7 @@ def test_without_onnx_runtime_the_line_says_what_to_install(style, capsys, monke
     monkeypatch.setattr("pleinair.measuring.bench.installed_engines", lambda: [])
     assert bench(style, *FILM) == 2
     err = capsys.readouterr().err
-    assert err == "pleinair: bench needs onnxruntime: pip install 'pleinair[cpu]'\n"
+    assert err == "pleinair: bench needs onnxruntime: pip install '.[cpu]' in a checkout of pleinair\n"
 
 
 def test_where_no_engine_is_exact_nothing_is_chosen(engines, style, capsys, monkeypatch):

@@ -361,7 +361,7 @@ def test_without_pytorch_a_line_says_so(style, monkeypatch) -> None:
     monkeypatch.setattr(comparison, "_engine_subjects", lambda *_: iter(()))
     found = time_here(Request(style, (32, 24), rounds=1), [8], 1, False, None, open_torch)
     assert found.rows == [] and found.left_out == [
-        "PyTorch: not installed (torch); pip install '.[train]' from a checkout"
+        "PyTorch: not installed (torch); pip install '.[train]' in a checkout of pleinair"
     ]
 
 
