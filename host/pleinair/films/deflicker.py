@@ -1,19 +1,20 @@
-"""Deflicker: exposure that jumps from frame to frame is evened out before painting; light that changes stays.
+"""Deflicker: evens out exposure that jumps from frame to frame, before painting, and lets real changes of light pass.
 
-Cameras measure light anew for each frame and step their exposure, so a time-lapse pulses. A step of exposure
-multiplies what stands still in the scene by one factor (in linear light, and so in its power-law code values). That
-factor is read from the frames themselves, as the median over the scene of each point's logarithm now less its
-logarithm a frame ago, which neither a moving thing nor a cloud over less than half of it moves. The frame is
-brought to a level that follows the measured one slowly, by one part in ``frames`` for each frame: steps that come
-and go are divided by about ``frames``, dusk and dawn pass with a lag of ``frames``.
+A camera measures the light anew for each frame and changes its exposure in steps, so a time-lapse pulses. A step of
+exposure multiplies everything that stands still by one factor, in linear light, and so also in the power-law values of
+an image. The factor is measured in the frames: at each point of the scene, take the logarithm now minus the logarithm a
+frame ago; the factor is the median over all points. Moving things, or a cloud over less than half of the scene, do not
+change a median. Each frame is then brought to a wanted level, which follows the measured level slowly: by one part in
+``frames`` with each frame. Steps that come and go are divided by about ``frames``; dusk and dawn pass with a lag of
+``frames``.
 
-With t = 1024 x log2, everything in integers, so that every machine brings up the same pixels::
+With t = 1024 x log2, everything in integers, so that every machine computes the same pixels::
 
     r  = median over a 64 x 48 grid, where both frames are within 10 .. 245, of t(now) - t(before)
     d  = (d - r) x (frames - 1) / frames                          d: level wanted less level measured
     out = value x 2^(d / 1024), white kept white                  d within +-0.6 x 1024; starts anew where |r| > 1024
 
-More than a doubling is a scene that changed (a lamp, another view), and is shown at once.
+More than a doubling means that the scene changed (a lamp, another view); it is shown at once.
 """
 
 from __future__ import annotations
@@ -22,21 +23,21 @@ import cv2
 import numpy as np
 
 MAX_FRAMES = 240
-#: Frames to follow the light in, where deflicker is on by default.
+#: ``frames`` where deflicker is on by default.
 DEFAULT_FRAMES = 16
 _UNIT = 1024
 _REACH = 614
 _GRID = (64, 48)
 _LOW, _HIGH = 10, 245
-#: Fewer usable points than this tell nothing (of 3072).
+#: With fewer usable points than this, of 3072, nothing is measured.
 _FEWEST = 60
-#: From here to white a darkened frame is bent back up, or a burnt-out sky would pulse grey.
+#: From this value on, the curve of a darkened frame bends back up to white. Else a burnt-out sky would pulse grey.
 _KNEE = 215
 _LOG = np.rint(_UNIT * np.log2(np.maximum(np.arange(256), 1))).astype(np.int32)
 
 
 class Deflicker:
-    """Evens out frames that come one after another; ``frames`` 0 changes nothing."""
+    """Evens out the exposure of successive frames; ``frames`` 0 changes nothing."""
 
     def __init__(self, frames: int = DEFAULT_FRAMES) -> None:
         """Raises ValueError for a number outside 0 .. MAX_FRAMES."""

@@ -1,12 +1,11 @@
 """The pipeline of a direct film: capture, paint and record, each in its own thread, at its own pace.
 
-Painting takes by far the longest, so it waits for nothing: what a film does to frames before painting
-(:class:`~pleinair.films.treatment.Treatment`) is done in the capture's thread, and what it does afterwards in the
-recorder's.
+Painting takes by far the longest, so its thread does nothing else. The capture's thread also does what a film does to
+frames before painting (:class:`~pleinair.films.treatment.Treatment`); the recorder's does what comes after it.
 
-Bounded queues stand between the stages, so memory does not grow with the film. When a stage fails, everything that
-came before the failure still passes through, and the film is completed before the error is raised. The recorder's
-thread also completes the film: Python raises signals in the main thread, so none can interrupt that.
+Bounded queues stand between the stages, so memory does not grow with the film. When a stage fails, the frames before
+the failure still pass through, and the film is completed before the error is raised. The recorder's thread completes
+the film, because Python raises signals in the main thread: none can interrupt it there.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ _POLL = 0.1
 class ReadAhead(Generic[T]):
     """Iterates over ``source`` in a thread of its own, at most ``depth`` items ahead of its reader.
 
-    The source's error is raised to the reader in its place, after the items before it. Once ``stop`` is set
-    the reader gets nothing more, and the source is closed after the item it is at.
+    An error of the source is raised to the reader after the items before it. Once ``stop`` is set, the reader gets
+    nothing more, and the source is closed when it has given its present item.
     """
 
     def __init__(self, source: Iterator[T], depth: int = 4, stop: threading.Event | None = None) -> None:
@@ -232,9 +231,9 @@ def run(
     is called in this thread once for each recorded frame. The stages do not wait for it, so the progress that it gets
     may be further already.
 
-    Raises the first failing stage's error, after completing the film of what came before it; nothing is left
-    behind when that is no frame at all. Setting ``stop`` or a KeyboardInterrupt completes the film and comes
-    back as ``interrupted``, or raises KeyboardInterrupt where there is no frame yet.
+    When a stage fails, the film of the frames before is completed, and the stage's error is raised; without a frame,
+    no file is left behind. Setting ``stop``, or a KeyboardInterrupt, completes the film, and the outcome says
+    ``interrupted``; where there is no frame yet, KeyboardInterrupt is raised.
     """
     treatment = Treatment(steady=steady, deflicker=deflicker, timestamp=timestamp)
     with _one_opencv_thread():

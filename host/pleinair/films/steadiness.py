@@ -1,12 +1,11 @@
 """Steadiness: what stands still in a scene stays still in its film.
 
-Painting networks amplify the small noise of a camera, about five times, and an integer network answers even one
-grey level here and there with a change of some levels everywhere, as roundings tip over. So a film is steadied
-at both ends: each frame before it is painted and each painting after. The filter is recursive and adapts to
-motion (what video calls 3DNR): it moves the picture that it holds towards the new one by a sixteenth where the
-two differ by noise only, and all the way where they truly differ. Noise averages out over an area and change
-does not, so a small or slow change of light is noticed by the area around a pixel, a small thing that moves by
-the pixel itself.
+A painting network amplifies a camera's noise about five times. In an integer network, one grey level at a few pixels
+can tip roundings and change the painting by some levels everywhere. So a film is steadied twice: each frame before it
+is painted, and each painting afterwards. The filter is recursive and adapts to motion (in video it is called 3DNR). It
+holds a picture. Where the new picture differs from the held one by noise only, the held one moves towards it by a
+sixteenth; where they truly differ, it moves all the way. Noise averages out over an area, and a real change does not.
+So the area around a pixel shows a small or slow change of light, and the pixel itself shows a small thing that moves.
 
 The same integers on every machine, per pixel, with s the strength and // and >> rounding down::
 
@@ -18,10 +17,10 @@ The same integers on every machine, per pixel, with s the strength and // and >>
     held += (w x D + 8) >> 4
     out   = (held + 64) >> 7
 
-sum9 mirrors the frame at its edges without repeating the edge pixel (row -1 is row 1). In grey levels, averaged
-over the channels: a pixel follows faster from a difference of 1.7 s and at once from 3 s, an area from 0.3 s and
-0.75 s. Light that drifts evenly by a level a frame is followed about one level behind at s = 4. The frame's mean may
-swing with the exposure from one frame to the next: that is a change of light, and is followed.
+sum9 mirrors the frame at its edges without repeating the edge pixel (row -1 is row 1). In grey levels, averaged over
+the channels: a pixel follows faster from a difference of 1.7 s on and at once from 3 s; an area from 0.3 s and 0.75 s.
+At s = 4, light that drifts evenly by a level a frame is followed about one level behind. When the exposure changes the
+mean of the frame, that counts as a change of light, and is followed.
 """
 
 from __future__ import annotations

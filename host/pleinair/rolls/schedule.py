@@ -1,9 +1,9 @@
 """When to take a frame: absolute ticks on the monotonic clock, within the hours that are asked for.
 
-Tick n is due at ``start + n x every``, so nothing drifts, and a wall clock that is set back or forth moves no tick.
-A tick that cannot be begun within half an interval is left out and counted. Hours of the day and daylight are the
-wall clock's matter; where it has not been set since boot (there is no battery behind a Pi's), no hour is known and
-every tick is taken: rather a night too many than a day too few.
+Tick n is due at ``start + n x every``, so ticks do not drift, and setting the wall clock moves none of them. A tick
+that cannot begin within half an interval is left out and counted. Hours of the day and daylight are read from the wall
+clock. A Raspberry Pi has no battery for it: while it has not been set since boot, the hour is unknown, and every tick
+is taken. A night too many costs less than a day too few.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from dataclasses import dataclass
 
 from pleinair.errors import OptionError
 
-#: A wall clock before this has not been set; it is this file's own year.
+#: A wall clock that shows an earlier time has not been set: this file was written later.
 EARLIEST = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc).timestamp()
-#: Further than this between wall clock and monotonic clock is a jump, not a correction, in seconds.
+#: The wall clock was set when it moves by more than this against the monotonic clock, in seconds; less is a correction.
 JUMP = 2.0
-#: Asleep outside the hours, a stop is noticed after so long, in seconds.
+#: Outside the hours, a stop is noticed within so many seconds.
 _NAP = 1.0
 
 
@@ -29,15 +29,15 @@ class Clock:
     """The time, in seconds; tests put another in its place."""
 
     def monotonic(self) -> float:
-        """Since an unknown moment; never jumps, never goes back."""
+        """Seconds since some moment; it never jumps and never goes back."""
         return time.monotonic()
 
     def wall(self) -> float:
-        """Since 1970, as far as the machine knows."""
+        """Seconds since 1970, if the machine's clock is set."""
         return time.time()
 
     def wait(self, seconds: float, stop: threading.Event) -> None:
-        """Until ``seconds`` have gone by, or ``stop`` is set."""
+        """Wait for so many seconds, or until ``stop`` is set."""
         end = time.monotonic() + seconds
         # An event wakes up to a few milliseconds late, a plain sleep does not.
         if seconds > 0.02 and stop.wait(seconds - 0.01):
@@ -46,12 +46,12 @@ class Clock:
 
 
 def wall_is_set(wall: float) -> bool:
-    """Whether a wall clock's reading can be one."""
+    """Whether this reading of a wall clock can be right."""
     return wall >= EARLIEST
 
 
 class Hours:
-    """From one time of day to another, in local time; over midnight when the second is the earlier one."""
+    """From one local time of day to another; over midnight when the second is the earlier one."""
 
     def __init__(self, start: str, stop: str) -> None:
         """``start`` and ``stop`` as ``HH:MM``. Raises OptionError."""
@@ -105,7 +105,7 @@ def parse_time(text: str, option: str) -> int:
 
 @dataclass(frozen=True)
 class Tick:
-    """A moment to take a frame. ``due`` is on the monotonic clock, ``missed`` ticks were left out just before."""
+    """A moment to take a frame: ``due`` on the monotonic clock, after ``missed`` ticks that were left out."""
 
     number: int
     due: float
@@ -113,13 +113,13 @@ class Tick:
 
 
 class Schedule:
-    """Ticks every ``every`` seconds (None: at once, as fast as frames are taken) within all of ``windows``."""
+    """Ticks every ``every`` seconds, while all of ``windows`` are open; None ticks as fast as frames are taken."""
 
     def __init__(
         self, every: float | None, windows: list[Hours | Daylight] | None = None, clock: Clock | None = None
     ) -> None:
         self.every, self.windows, self.clock = every, windows or [], clock or Clock()
-        #: Whether the last tick looked at fell outside the hours.
+        #: Whether the last tick fell outside the hours.
         self.asleep = False
         #: Monotonic time of the last sign of life, for a watchdog.
         self.alive = self.clock.monotonic()
@@ -167,14 +167,14 @@ def make_schedule(
 
 
 class WallWatch:
-    """Notices when the wall clock is set: by how far it moved against the monotonic clock."""
+    """Notices when the wall clock is set, by comparing it with the monotonic clock."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._offset = clock.wall() - clock.monotonic()
 
     def jumped(self) -> float | None:
-        """Seconds that the wall clock was set by since the last look, None for less than :data:`JUMP`."""
+        """By how many seconds the wall clock was set since the last call; None for less than :data:`JUMP`."""
         offset = self._clock.wall() - self._clock.monotonic()
         by, self._offset = offset - self._offset, offset
         return by if abs(by) > JUMP else None
