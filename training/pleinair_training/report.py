@@ -2,13 +2,12 @@
 
 ``scores.csv`` (a row a network, every figure in full), ``table.md``, ``grid.png`` (photos x widths x styles),
 ``sheet.png`` (every style on the same pictures), ``curves.png`` (losses while runs trained) and ``report.html``,
-which holds all of these and needs nothing from elsewhere. Titles and licences come from cards, names from the
-file system: any text, so it is escaped wherever it goes.
+which holds all of these and needs nothing from elsewhere. Titles and licences come from cards and names from the
+file system, so they may be any text; :mod:`pleinair.page` escapes it.
 """
 
 from __future__ import annotations
 
-import base64
 import csv
 import html
 import io
@@ -28,6 +27,7 @@ from rich.text import Text
 
 from pleinair.errors import OutputError
 from pleinair.images import check_writable, decode_image, write_bytes
+from pleinair.page import Head, Markup, Row, definitions, element, folded, image, join, page, paragraph, table
 from pleinair.text import one_line
 from pleinair_training.evaluation import GRID_PHOTOS, PHOTOS, Evaluation, Score, Subject
 from pleinair_training.loss_network import CONTENT_LAYER, STYLE_LAYERS
@@ -68,6 +68,7 @@ def network_label(name: str) -> str:
     return _NAMES.get(name) or name.replace("bit", " bits")
 
 
+# fmt: off
 COLUMNS = (
     Column("style", "the run's or model's name", lambda s: s.subject),
     Column("network", "float without norm, its parent with instance norm, or bits", lambda s: network_label(s.network)),
@@ -89,7 +90,8 @@ COLUMNS = (
     Column("steps", "steps of training in this stage", _figure("steps", ",")),
     Column("minutes", "minutes of training in this stage", _figure("minutes", ".0f")),
     Column("photos", "held-out photos measured on", _figure("photos", "")),
-)  # fmt: skip
+)
+# fmt: on
 
 
 def score_table(evaluation: Evaluation) -> tuple[list[Column], list[list[str]]]:
@@ -140,7 +142,7 @@ def make_folder(out: Path) -> None:
     try:
         out.mkdir(exist_ok=True)
     except OSError as error:
-        raise OutputError(f"--out {out}: {error.strerror}") from error
+        raise OutputError(f"{out}: {error.strerror}", option="out") from error
     check_writable(out / "report.html")
 
 
@@ -308,89 +310,67 @@ def curves_picture(subjects: Iterable[Subject]) -> bytes | None:
 
 # -- the page
 
-_STYLE = """
-:root { color-scheme: light; }
-body { margin: 2rem auto; max-width: 96rem; padding: 0 1.5rem; font: 16px/1.5 system-ui, sans-serif;
-  color: #222; background: #fff; }
-h1 { font-size: 1.7rem; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccc; font-size: 1.25rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .82rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .45rem; text-align: right; white-space: nowrap; }
-th { white-space: normal; vertical-align: bottom; }
-th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left; }
-thead th { border-bottom: 2px solid #444; } tbody tr.first td { border-top: 1px solid #bbb; }
-tr.photos td { color: #777; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; font-size: .85rem; }
-dt { font-weight: 600; } dd { margin: 0; }
-.pictures th, .pictures td { padding: 2px 4px; text-align: center; }
+_RULES = """
+body { max-width: 96rem; }
+th:nth-child(-n+2) { white-space: nowrap; }
+tr.photos td { color: var(--soft); }
+.pictures th, .pictures td { padding: 2px 4px; text-align: center; border: 0; }
 .pictures img { display: block; width: 100%; min-width: 150px; max-width: 384px; }
 img.full { display: block; max-width: 100%; }
-p.note { color: #555; font-size: .9rem; max-width: 60rem; }
 """
 
 
-def _uri(kind: str, data: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def _jpeg(picture: np.ndarray) -> str:
+def _jpeg(picture: np.ndarray) -> bytes:
     _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 86])
-    return _uri("jpeg", data.tobytes())
+    return data.tobytes()
 
 
-def _image(source: str, description: str, kind: str = "") -> str:
-    return f'<img src="{source}" alt="{html.escape(one_line(description))}"{kind}>'
+def _html_table(evaluation: Evaluation) -> Markup:
+    columns, texts = score_table(evaluation)
+    heads = [Head(c.heading, c.meaning, left=i < 2) for i, c in enumerate(columns)]
+    rows = [
+        Row([one_line(text) for text in row], kind="first photos" if score.network == PHOTOS else "")
+        for score, row in zip(evaluation.scores, texts, strict=True)
+    ]
+    meanings = definitions((c.heading, c.meaning) for c in columns[2:])
+    return join([table(heads, rows), folded("What the columns say", meanings)])
 
 
-def _html_table(evaluation: Evaluation) -> str:
-    columns, rows = score_table(evaluation)
-    head = "".join(f'<th title="{html.escape(c.meaning)}">{html.escape(c.heading)}</th>' for c in columns)
-    body = []
-    for score, row in zip(evaluation.scores, rows, strict=True):
-        kind = ' class="first photos"' if score.network == PHOTOS else ""
-        body.append(f"<tr{kind}>" + "".join(f"<td>{html.escape(one_line(c))}</td>" for c in row) + "</tr>")
-    meanings = "".join(f"<dt>{html.escape(c.heading)}</dt><dd>{html.escape(c.meaning)}</dd>" for c in columns[2:])
-    joined = "\n".join(body)
-    return (
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n{joined}\n</tbody></table></div>'
-        f"<details><summary>What the columns say</summary><dl>{meanings}</dl></details>"
-    )
-
-
-def _subject_section(evaluation: Evaluation, subject: Subject) -> str:
+def _subject_section(evaluation: Evaluation, subject: Subject) -> Markup:
     grid = _grid(evaluation, subject)
-    head = "".join(f"<th>{html.escape(label)}</th>" for label, _ in grid)
     rows = []
     for i, (photo, _) in enumerate(evaluation.originals[:GRID_PHOTOS]):
-        cells = (_image(_jpeg(pictures[i]), f"{photo}, {label}") for label, pictures in grid)
-        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        rows.append(Row([image(_jpeg(pictures[i]), "jpeg", f"{one_line(photo)}, {label}") for label, pictures in grid]))
     about = ", ".join(part for part in (subject.title or subject.painting, subject.licence) if part)
-    return (
-        f"<h2>{html.escape(one_line(subject.name))}</h2><p>{html.escape(one_line(about))}</p>"
-        f'<div class="wide"><table class="pictures"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}'
-        "</tbody></table></div>"
+    return join(
+        [
+            element("h2", one_line(subject.name)),
+            paragraph(one_line(about)),
+            table([Head(label) for label, _ in grid], rows, kind="pictures"),
+        ]
     )
 
 
 def html_page(evaluation: Evaluation, sheet: bytes, curves: bytes | None) -> bytes:
-    """The page; ``sheet`` and ``curves`` as PNG. A policy in it forbids loading anything from elsewhere."""
+    """The page; ``sheet`` and ``curves`` as PNG."""
     kind = evaluation.loss_network
-    parts = [
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<meta http-equiv="Content-Security-Policy"',
-        " content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">",
-        f"<title>pleinair: evaluation</title><style>{_STYLE}</style></head><body>",
-        "<h1>Evaluation on photos that training never saw</h1>",
-        f'<p class="note">Photos at 384 x 256; {kind.upper()}, content at {CONTENT_LAYER[kind]}, style at '
-        f"{', '.join(STYLE_LAYERS[kind])}, unbalanced, with the painting at 384 pixels. Lower is better, but for "
-        "SSIM.</p>",
+    sections = [
+        element("h1", "Evaluation on photos that training never saw"),
+        paragraph(
+            f"Photos at 384 x 256; {kind.upper()}, content at {CONTENT_LAYER[kind]}, style at "
+            f"{', '.join(STYLE_LAYERS[kind])}, unbalanced, with the painting at 384 pixels. Lower is better, but for "
+            "SSIM.",
+            kind="soft",
+        ),
         _html_table(evaluation),
-        "<h2>Every style on the same pictures</h2>",
-        _image(_jpeg(decode_image(sheet, "sheet")), "contact sheet", ' class="full"'),
+        element("h2", "Every style on the same pictures"),
+        image(_jpeg(decode_image(sheet, "sheet")), "jpeg", "contact sheet", style="full"),
     ]
     if curves is not None:
-        parts += ["<h2>Losses while training</h2>", '<p class="note">In the units of training, means over '
-                  f"{_SMOOTH} steps.</p>", _image(_uri("png", curves), "loss curves", ' class="full"')]  # fmt: skip
-    parts += [_subject_section(evaluation, subject) for subject in evaluation.subjects]
-    return ("\n".join(parts) + "\n</body></html>\n").encode("utf-8")
+        sections += [
+            element("h2", "Losses while training"),
+            paragraph(f"In the units of training, means over {_SMOOTH} steps.", kind="soft"),
+            image(curves, "png", "loss curves", style="full"),
+        ]
+    sections += [_subject_section(evaluation, subject) for subject in evaluation.subjects]
+    return page("pleinair: evaluation", sections, rules=_RULES).encode("utf-8")

@@ -1,8 +1,7 @@
 """The report of a comparison: ``report.json`` and ``report.html``, which holds its plots and needs nothing else.
 
-No scripts, no fonts or files from elsewhere; drawn for a phone's width first, in the light or dark that the reader has.
-Plots are SVG in the page, coloured by its style sheet. Names come from cards and from files of other machines, so they
-are escaped wherever they go.
+The page is drawn for a phone's width first. Plots are SVG in the page and take their colours from its style sheet.
+Names come from cards and from files of other machines; :mod:`pleinair.page` escapes them.
 """
 
 from __future__ import annotations
@@ -12,11 +11,11 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from html import escape
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pleinair import page as html
 from pleinair.durable import write_file
 from pleinair.errors import OptionError, OutputError
 from pleinair.measuring.comparison_rows import (
@@ -260,7 +259,7 @@ def _dress(axes: Axes, grid: str) -> None:
     axes.set_axisbelow(True)
 
 
-def _svg(figure: Figure, name: str, description: str) -> str:
+def _svg(figure: Figure, name: str) -> str:
     """The figure as an element of the page; ``name`` keeps its ids apart from those of the others."""
     from matplotlib import rc_context
 
@@ -274,8 +273,7 @@ def _svg(figure: Figure, name: str, description: str) -> str:
     text = re.sub(r"<style type=\"text/css\">.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r"#00000[1-8]\b", lambda match: f"var(--{_NAMES[match[0]]})", text)
     # Ids are unique within a figure alone.
-    text = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", text)
-    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(description)}" ', 1)
+    return re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", text)
 
 
 def _log_ticks(axes: Axes, low: float, high: float) -> None:
@@ -357,7 +355,7 @@ def speed_plot(comparison: Comparison) -> str:
             parse_math=False,
         )
     axes.set_xlabel("frames a second", color=_SOFT, fontsize=_FONT)
-    return _svg(figure, "speed", "frames a second by backend and bits")
+    return _svg(figure, "speed")
 
 
 def quality_plot(comparison: Comparison) -> str | None:
@@ -417,7 +415,7 @@ def quality_plot(comparison: Comparison) -> str | None:
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
-    return _svg(figure, "quality", "content and style loss against frames a second")
+    return _svg(figure, "quality")
 
 
 @dataclass(frozen=True)
@@ -500,102 +498,103 @@ def price_plot(comparison: Comparison) -> str | None:
         )
     for axes in panels.flat[len(measures) :]:
         axes.set_visible(False)
-    return _svg(figure, "price", "what each bit costs")
+    return _svg(figure, "price")
 
 
 # -- the page
 
-_STYLE = """
-:root { --ink: #1d2126; --soft: #626a73; --line: #dfe3e7; --paper: #fff; --box: #f5f6f8; --mark: #b3261e;
-  --b4: #c8641b; --b8: #2168b3; --b16: #2c8458; --b32: #7a828b; color-scheme: light dark; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e4e7ea; --soft: #9aa3ad; --line: #343a41; --paper: #131619;
-  --box: #1d2126; --mark: #ff8a7a; --b4: #e9944f; --b8: #64a3e3; --b16: #62b98b; --b32: #a2abb5; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 76rem; padding: 1.5rem 1rem 4rem; background: var(--paper); color: var(--ink);
-  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; font-variant-numeric: tabular-nums; }
-h1 { font-size: 1.5rem; font-weight: 600; margin: 0 0 .3rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.1rem; font-weight: 600; margin: 2.4rem 0 .5rem; }
-p { margin: .3rem 0; max-width: 46rem; }
-.soft, .soft td { color: var(--soft); }
-.heads { display: grid; grid-template-columns: repeat(auto-fill, minmax(10.5rem, 1fr)); gap: .9rem 1.6rem;
-  margin: 1.4rem 0 0; }
+_COLOURS = (
+    html.Colour("b4", "#c8641b", "#e9944f"),
+    html.Colour("b8", "#2168b3", "#64a3e3"),
+    html.Colour("b16", "#2c8458", "#62b98b"),
+    html.Colour("b32", "#7a828b", "#a2abb5"),
+)
+_RULES = """
 .plots { display: grid; gap: 0 3.5rem; align-items: start; }
 @media (min-width: 62rem) { .plots { grid-template-columns: 1fr 1fr; } }
-.heads b { display: block; font-size: 1.7rem; font-weight: 600; line-height: 1.2; }
-.heads span { color: var(--soft); font-size: .85rem; line-height: 1.3; display: block; }
 figure { margin: .4rem 0 0; max-width: 34rem; }
-svg { display: block; width: 100%; height: auto; }
 svg text { font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif !important; }
-.wide { overflow-x: auto; margin: .6rem 0; }
-table { border-collapse: collapse; font-size: .8rem; }
-th { font-weight: 600; color: var(--soft); border-bottom: 1px solid var(--ink); vertical-align: bottom; }
-th, td { padding: .22rem .5rem; text-align: right; white-space: nowrap; }
-td { border-bottom: 1px solid var(--line); }
-th.l, td.l { text-align: left; }
+th { white-space: nowrap; }
 th:first-child, td:first-child { position: sticky; left: 0; background: var(--paper); min-width: 8.5rem;
   max-width: 13rem; white-space: normal; }
 td.l:last-child { white-space: normal; min-width: 22rem; color: var(--soft); }
-tr.first td { border-top: 1px solid var(--soft); }
 .planned, .simulated { font-style: italic; }
 .emulated td, .emulated { color: var(--mark); }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; font-size: .85rem; }
-dt { font-weight: 600; } dd { margin: 0; color: var(--soft); }
-ul { padding-left: 1.2rem; } li { margin: .2rem 0; max-width: 46rem; }
-summary { cursor: pointer; }
 """
 
 
 def html_page(comparison: Comparison) -> str:
-    """The page; a policy in it forbids loading anything from elsewhere."""
+    """The page, with its plots."""
     require_matplotlib()
     width, height = comparison.size
-    style = escape(one_line(comparison.style))
+    style = one_line(comparison.style)
     machine = comparison.machine
-    price, quality = price_plot(comparison), quality_plot(comparison)
-    parts = [
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<meta http-equiv="Content-Security-Policy"',
-        " content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">",
-        f"<title>pleinair: {style}, bits and machines compared</title><style>{_STYLE}</style></head><body>",
-        f"<h1>{style}: bits and machines compared</h1>",
-        f'<p class="soft">Frames of {width}x{height}, in uint8, out uint8. This machine: '
-        f"{escape(one_line(machine.processor))}, {machine.cores} {'core' if machine.cores == 1 else 'cores'}.</p>",
-        _headlines(comparison),
-        '<div class="plots"><section>',
-        "<h2>Frames a second</h2>",
-        '<p class="soft">Filled bars ran, outlined ones are planned or simulated.</p>',
-        f"<figure>{speed_plot(comparison)}</figure>",
-        "</section><section>",
-        "<h2>Quality against speed</h2>",
+    sections: list[html.Content] = [
+        html.element("h1", f"{style}: bits and machines compared"),
+        html.paragraph(
+            f"Frames of {width}x{height}, in uint8, out uint8. This machine: {one_line(machine.processor)}, "
+            f"{machine.cores} {'core' if machine.cores == 1 else 'cores'}.",
+            kind="soft",
+        ),
+        html.headlines(_headlines(comparison)),
+        html.element(
+            "div",
+            html.element("section", *_speed(comparison)),
+            html.element("section", *_worth(comparison)),
+            class_="plots",
+        ),
+        html.element("h2", "All figures"),
+        _table(comparison),
+        html.folded("What the columns say", html.definitions((c.heading, c.meaning) for c in COLUMNS)),
     ]
+    if comparison.left_out:
+        sections += [html.element("h2", "Left out"), html.bullets(one_line(line) for line in comparison.left_out)]
+    sections += [
+        html.element("h2", "How it was measured"),
+        html.bullets(one_line(line) for line in _method(comparison)),
+    ]
+    return html.page(f"pleinair: {style}, bits and machines compared", sections, colours=_COLOURS, rules=_RULES)
+
+
+def _plot(svg: str, description: str) -> html.Markup:
+    return html.element("figure", html.trusted(svg), role="img", aria_label=description)
+
+
+def _speed(comparison: Comparison) -> list[html.Content]:
+    return [
+        html.element("h2", "Frames a second"),
+        html.paragraph("Filled bars ran, outlined ones are planned or simulated.", kind="soft"),
+        _plot(speed_plot(comparison), "frames a second by backend and bits"),
+    ]
+
+
+def _worth(comparison: Comparison) -> list[html.Content]:
+    """Quality against speed, and what each bit costs."""
+    price, quality = price_plot(comparison), quality_plot(comparison)
+    parts: list[html.Content] = [html.element("h2", "Quality against speed")]
     if quality is not None:
         parts += [
-            f"<figure>{quality}</figure>",
-            '<p class="soft">This machine with the most threads. A width paints '
-            "the same pixels on every machine, so its points lie on one line.</p>",
+            _plot(quality, "content and style loss against frames a second"),
+            html.paragraph(
+                "This machine with the most threads. A width paints the same pixels on every machine, so its points "
+                "lie on one line.",
+                kind="soft",
+            ),
         ]
     else:
-        parts.append(
-            '<p class="soft">Losses come from <code>pleinair evaluate</code>: give its folder with '
-            "<code>--evaluation</code>.</p>"
-        )
+        evaluate, option = html.element("code", "pleinair evaluate"), html.element("code", "--evaluation")
+        parts.append(html.paragraph("Losses come from ", evaluate, ": give its folder with ", option, ".", kind="soft"))
     if price is not None:
         parts += [
-            "<h2>The price of each bit</h2>",
-            f"<figure>{price}</figure>",
-            f'<p class="soft">{_about_price(comparison)}</p>',
+            html.element("h2", "The price of each bit"),
+            _plot(price, "what each bit costs"),
+            html.paragraph(_about_price(comparison), kind="soft"),
         ]
-    parts += ["</section></div>", "<h2>All figures</h2>", _table(comparison), _meanings()]
-    if comparison.left_out:
-        lines = "".join(f"<li>{escape(one_line(line))}</li>" for line in comparison.left_out)
-        parts += ["<h2>Left out</h2>", f"<ul>{lines}</ul>"]
-    parts += ["<h2>How it was measured</h2>", _method(comparison)]
-    return "\n".join(parts) + "\n</body></html>\n"
+    return parts
 
 
-def _headlines(comparison: Comparison) -> str:
-    """The figures that one came for."""
+def _headlines(comparison: Comparison) -> list[tuple[str, str]]:
+    """The figures that one came for, and what they are."""
     own = [r for r in comparison.rows if r.backend == BASE and r.bits == 8 and r.fps]
     heads = []
     for r in own:
@@ -610,11 +609,7 @@ def _headlines(comparison: Comparison) -> str:
         heads.append(
             (f"{rate(best.fps or 0)}/s", f"frames at 8 bits on the fastest board, {best.backend} ({best.how})")
         )
-    return (
-        '<div class="heads">'
-        + "".join(f"<div><b>{escape(figure)}</b><span>{escape(one_line(text))}</span></div>" for figure, text in heads)
-        + "</div>"
-    )
+    return [(figure, one_line(text)) for figure, text in heads]
 
 
 def _about_price(comparison: Comparison) -> str:
@@ -622,42 +617,31 @@ def _about_price(comparison: Comparison) -> str:
     price = comparison.price
     if price.fps is not None:
         text += (
-            f" DSPs, LUTs and memory are those of the cheapest plans for {escape(one_line(str(price.board)))} that "
+            f" DSPs, LUTs and memory are those of the cheapest plans for {one_line(str(price.board))} that "
             f"reach {rate(price.fps)} frames a second, which all widths do; plans, not synthesis."
         )
     return text
 
 
-def _table(comparison: Comparison) -> str:
+def _table(comparison: Comparison) -> html.Markup:
     rows = ordered(comparison)
     columns = [c for c in COLUMNS if any(c.text(r, comparison) for r in rows)]
-    head = "".join(f'<th{_left(c)} title="{escape(c.meaning)}">{escape(c.heading)}</th>' for c in columns)
     body = []
     before: str | None = None
     for row in rows:
         kinds = [row.how] + (["first"] if row.backend != before else [])
         before = row.backend
-        cells = "".join(f"<td{_left(c)}>{_cell(c, row, comparison)}</td>" for c in columns)
-        body.append(f'<tr class="{" ".join(kinds)}">{cells}</tr>')
-    joined = "\n".join(body)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n{joined}\n</tbody></table></div>'
+        body.append(html.Row([_text(c, row, comparison) for c in columns], kind=" ".join(kinds)))
+    return html.table([html.Head(c.heading, c.meaning, left=c.left) for c in columns], body)
 
 
-def _left(column: Column) -> str:
-    return ' class="l"' if column.left else ""
+def _text(column: Column, row: Row, comparison: Comparison) -> str:
+    if column.heading == "how" and row.how == EMULATED:
+        return "EMULATED"
+    return one_line(column.text(row, comparison))
 
 
-def _cell(column: Column, row: Row, comparison: Comparison) -> str:
-    text = escape(one_line(column.text(row, comparison)))
-    return "EMULATED" if column.heading == "how" and row.how == EMULATED else text
-
-
-def _meanings() -> str:
-    meanings = "".join(f"<dt>{escape(c.heading)}</dt><dd>{escape(c.meaning)}</dd>" for c in COLUMNS)
-    return f"<details><summary>What the columns say</summary><dl>{meanings}</dl></details>"
-
-
-def _method(comparison: Comparison) -> str:
+def _method(comparison: Comparison) -> list[str]:
     machine = comparison.machine
     versions = ", ".join(f"{name} {version}" for name, version in sorted(machine.packages.items()))
     energy = any(r.energy is not None and r.how == MEASURED and r.kind == "cpu" for r in comparison.rows)
@@ -682,7 +666,7 @@ def _method(comparison: Comparison) -> str:
     ]
     sources = sorted({r.energy.source for r in comparison.rows if r.energy is not None and r.energy.how != MEASURED})
     lines += [f"Power: {source}." for source in sources]
-    return "<ul>" + "".join(f"<li>{escape(one_line(line))}</li>" for line in lines) + "</ul>"
+    return lines
 
 
 def console_lines(comparison: Comparison) -> Iterable[tuple[str, ...]]:
