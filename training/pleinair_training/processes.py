@@ -31,7 +31,7 @@ class Processes:
         try:
             from lightning_fabric import Fabric
         except ImportError as error:
-            raise OptionError(f"several processes need {error.name}: pip install 'pleinair[train]'") from error
+            raise OptionError(f"several processes need {error.name}: pip install '.[train]' in a checkout") from error
         local = int(os.environ["LOCAL_WORLD_SIZE"])
         self._fabric = Fabric(accelerator=device, devices=local, num_nodes=self.count // local, strategy="ddp")
         self._fabric.launch()
