@@ -321,7 +321,8 @@ def export_item(lab: Lab, *, name: str, bits: int) -> Prints:
         write_png(lab.folder / "photos" / f"{number}.png", picture(120, 160, 40 * number))
     lab.pleinair(
         *("train", "--style", "painting.png", "--content", "photos", "--loss-network", "vgg16:vgg.npz"),
-        *("--bits", bits, "--width", 4, "--blocks", 1, "--crop", 64, "--batch", 2, "--style-size", 96),
+        *("--shape", "johnson", "--bits", bits, "--width", 4, "--blocks", 1),
+        *("--crop", 64, "--batch", 2, "--style-size", 96),
         *("--hold-out", 1, "--parent-steps", 2, "--plain-steps", 2, "--quantised-steps", 2, "--out", "run"),
     )
     lab.pleinair("export", "run", "--out", "model", "--float", "--painting", "Waves")

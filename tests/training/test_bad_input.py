@@ -12,7 +12,7 @@ from pleinair.cli.main import main
 from pleinair_training.photos import load_painting
 from tests.training.conftest import random_vgg16
 
-SMALL = ["--width", "4", "--blocks", "1", "--crop", "64", "--batch", "1", "--style-size", "96", "--hold-out", "0",
+SMALL = ["--shape", "johnson", "--width", "4", "--blocks", "1", "--crop", "64", "--batch", "1", "--style-size", "96", "--hold-out", "0",
          "--parent-steps", "1", "--plain-steps", "1", "--quantised-steps", "1"]  # fmt: skip
 
 

@@ -390,7 +390,7 @@ def test_train_export_paint(tmp_path, workshop, capsys):
     """Everything a user does, in miniature: each command, an interrupted one too."""
     common = ["--style", workshop / "painting.png", "--content", workshop / "photos", "--hold-out", "1",
               "--loss-network", f"vgg16:{workshop / 'vgg.npz'}", "--out", tmp_path / "run", "--width", "4",
-              "--blocks", "1", "--crop", "64", "--batch", "1", "--style-size", "96", "--parent-steps", "2",
+              "--shape", "johnson", "--blocks", "1", "--crop", "64", "--batch", "1", "--style-size", "96", "--parent-steps", "2",
               "--plain-steps", "2", "--quantised-steps", "2"]  # fmt: skip
     common = [str(c) for c in common]
     assert main(["train", *common, "--bits", "32"]) == 0
@@ -440,12 +440,14 @@ def test_train_export_paint(tmp_path, workshop, capsys):
         ({"--precision": "int3"}, "int3"),
         ({"--device": "tpu"}, "tpu"),
         ({"--out": "/dev/null/run"}, "/dev/null"),
+        ({"--shape": "square"}, "--shape"),
     ],
 )
-def test_train_refuses_in_one_line(tmp_path, workshop, capsys, change, says):
-    options = {"--style": str(workshop / "painting.png"), "--content": str(workshop / "photos"),
+@pytest.mark.parametrize("shape", ["johnson", "adaptive"])
+def test_train_refuses_in_one_line(tmp_path, workshop, capsys, shape, change, says):
+    options = {"--shape": shape, "--style": str(workshop / "painting.png"), "--content": str(workshop / "photos"),
                "--loss-network": f"vgg16:{workshop / 'vgg.npz'}", "--out": str(tmp_path / "run"),
-               "--style-size": "96", "--crop": "64", "--hold-out": "0"}  # fmt: skip
+               "--style-size": "96", "--crop": "96", "--hold-out": "0"}  # fmt: skip
     assert main(["train", *(x for pair in {**options, **change}.items() for x in pair)]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and says in err and "Traceback" not in err

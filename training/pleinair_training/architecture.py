@@ -8,7 +8,7 @@ each residual sum, so that the trunk stays unsigned.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 Role = Literal["activation", "branch", "pixel"]
@@ -57,6 +57,10 @@ class Architecture:
     def adaptive(self) -> bool:
         """Whether its networks keep instance norm and are painted in each frame's own light."""
         return self.entry > 1
+
+    def as_record(self) -> dict[str, int]:
+        """The shape in files. What Johnson's has by nature is left out, as it is in files of the first generation."""
+        return {name: value for name, value in asdict(self).items() if name not in ("entry", "exit") or value > 1}
 
     @property
     def head(self) -> tuple[ConvolutionShape, ...]:

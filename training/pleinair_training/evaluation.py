@@ -3,7 +3,8 @@
 Losses as others publish them, so that figures compare: photos at 384 x 256, VGG-16, content = mean squared
 difference at relu3_3, style = sum over relu1_2, 2_2, 3_3, 4_3 of the mean squared difference of Gram matrices
 (unbalanced), the painting at 384 pixels. A run's stages paint with a margin beyond their halo and the grain that
-new models get; a model's networks are painted by its exact painter, with the card's margin and grain.
+new models get; a model's networks are painted by its exact painter, with the card's margin and grain. Networks of the
+second generation paint every photo in its own light.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,17 +27,31 @@ from pleinair.cameras.framing import fit
 from pleinair.cameras.opening import open_camera
 from pleinair.cameras.synthetic import SyntheticCamera
 from pleinair.durable import file_sha256
+from pleinair.engines.exact import EngineRunner, exact_runner
+from pleinair.engines.meter import EngineMeter
 from pleinair.errors import CameraError, ModelError, OptionError, TrainingError
 from pleinair.films.steadiness import Steady
 from pleinair.images import SUFFIXES, read_image
-from pleinair.models import CARD, DEFAULT_GRAIN, FILES, load_model, read_card, styles
-from pleinair.network.integer import BITS
+from pleinair.models import CARD, DEFAULT_GRAIN, FILES, PARENT, Model, load_model, read_card, read_parent, styles
+from pleinair.network.floating import FLOAT_BITS
+from pleinair.network.integer import BITS, IntegerNetwork
+from pleinair.network.light import in_light
 from pleinair.painting.grain import Grain
 from pleinair.painting.painter import Painter
+from pleinair.painting.tiles import Window, add_margin
 from pleinair_training.architecture import Architecture
 from pleinair_training.loss_network import CONTENT_LAYER, STYLE_LAYERS, LossNetwork, parse_loss_network
 from pleinair_training.losses import ContentLoss, Features, StyleLoss
-from pleinair_training.measures import border_line, feature_distance, flicker, similarity, static_pixels
+from pleinair_training.measures import (
+    KeptLight,
+    border_line,
+    feature_distance,
+    flicker,
+    kept_light,
+    similarity,
+    static_pixels,
+)
+from pleinair_training.parent import parse_parent
 from pleinair_training.photos import load_painting
 from pleinair_training.trainer import (
     Settings,
@@ -64,7 +79,10 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Network:
-    """One network of a subject: a run's stage (``parent``, ``plain``, ``8bit``) or a model's width (``8bit``)."""
+    """One network of a subject: a run's stage (``parent``, ``plain``, ``8bit``) or a model's width (``8bit``).
+
+    ``scored``: whether it has a row; a parent that a model was not rounded from is only there to compare with.
+    """
 
     name: str
     bits: int
@@ -73,6 +91,7 @@ class Network:
     bytes: int | None = None
     steps: int | None = None
     minutes: float | None = None
+    scored: bool = True
 
 
 @dataclass(frozen=True)
@@ -106,7 +125,10 @@ class Score:
     ``ssim`` and ``distance``: likeness to the float network's paintings (:mod:`pleinair_training.measures`).
     ``flicker``: grey levels between successive frames of static pixels, each frame painted by itself;
     ``film_flicker``: frames and paintings steadied as in a film; both also as multiples of the sequence's own.
-    ``border``: grey levels of a line along the frame's edge. ``bytes``: the network file's, where there is one.
+    ``l_correlation_4`` to ``chroma_correlation_16``: the photo's light that the paintings keep
+    (:class:`pleinair_training.measures.KeptLight`); ``parent_ssim``: likeness to the paintings of the float parent with
+    instance norm. ``border``: grey levels of a line along the frame's edge. ``bytes``: the network file's, where there
+    is one.
     """
 
     subject: str
@@ -129,6 +151,14 @@ class Score:
     blocks: int | None = None
     steps: int | None = None
     minutes: float | None = None
+    l_correlation_4: float | None = None
+    l_correlation_16: float | None = None
+    l_correlation_40: float | None = None
+    l_spread_4: float | None = None
+    l_spread_16: float | None = None
+    l_spread_40: float | None = None
+    chroma_correlation_16: float | None = None
+    parent_ssim: float | None = None
 
     @property
     def total(self) -> float:
@@ -167,7 +197,7 @@ class Evaluation:
 
 def macs_per_pixel(architecture: Architecture) -> float:
     """Multiply-accumulates per output pixel of a network of this shape."""
-    total, area = 0.0, 1.0
+    total, area = 0.0, 1.0 / architecture.entry**2
     for shape in architecture.convolutions:
         if shape in architecture.tail[:-1]:
             area *= 4  # the upsampling before it
@@ -176,15 +206,39 @@ def macs_per_pixel(architecture: Architecture) -> float:
     return total
 
 
-def _paint_stage(network: torch.nn.Module, kind: torch.dtype, image: np.ndarray) -> np.ndarray:
-    pixels = to_tensor(Grain(DEFAULT_GRAIN)(image)[None], torch.device("cpu"))
-    y: torch.Tensor = network(F.pad(pixels / 256, (MARGIN,) * 4, mode="reflect").to(kind))
+def _paint_stage(
+    network: torch.nn.Module, kind: torch.dtype, adaptive: bool, image: np.ndarray, grain: int = DEFAULT_GRAIN
+) -> np.ndarray:
+    pixels = to_tensor(Grain(grain)(image)[None], torch.device("cpu"))
+    padded = F.pad(pixels / 256, (MARGIN,) * 4, mode="reflect").to(kind)
+    y: torch.Tensor = network(padded, MARGIN) if adaptive else network(padded)
     y = y.float()[..., MARGIN:-MARGIN, MARGIN:-MARGIN] * 256
     return np.asarray(y[0].permute(1, 2, 0))
 
 
 def _paint_model(painter: Painter, image: np.ndarray) -> np.ndarray:
     return painter.paint(image).astype(np.float32)
+
+
+def _paint_in_light(
+    network: IntegerNetwork, meter: EngineMeter, runner: EngineRunner, margin: int, grain: int, image: np.ndarray
+) -> np.ndarray:
+    """The painting of an adaptive network in the picture's own light."""
+    pixels = add_margin(Grain(grain)(image), margin, network.stride)
+    frame = Window(margin, margin, margin + image.shape[0], margin + image.shape[1])
+    if network.wide:
+        lit = in_light(network, meter.measure(pixels, frame))
+        return EngineRunner(lit, runner.engine).window(pixels, frame).astype(np.float32)
+    return meter.paint(pixels, frame).astype(np.float32)
+
+
+def _painting_of(model: Model, stack: ExitStack) -> Paint:
+    """What paints with a model's network; ``stack`` closes it."""
+    network = model.network
+    if isinstance(network, IntegerNetwork) and network.adaptive:
+        runner = exact_runner(network)
+        return partial(_paint_in_light, network, EngineMeter(network, runner.engine), runner, model.margin, model.grain)
+    return partial(_paint_model, stack.enter_context(closing(open_painter(model))))
 
 
 def _number(value: Any) -> Any:
@@ -201,7 +255,10 @@ def _open_run(folder: Path, architecture: Architecture, _: ExitStack) -> list[Ne
         network: torch.nn.Module = load_quantised(path, bits)[0] if stage.endswith("bit") else load_float(path)
         # 16-bit accumulators need more than float32 holds.
         kind = torch.float64 if bits == 16 else torch.float32
-        paint, state = partial(_paint_stage, network.eval().to(kind), kind), load_checkpoint(path)
+        paint, state = (
+            partial(_paint_stage, network.eval().to(kind), kind, architecture.adaptive),
+            load_checkpoint(path),
+        )
         steps, minutes = _number(state.get("steps")), _number(state.get("minutes"))
         networks.append(Network(stage, bits, paint, macs_per_pixel(architecture), None, steps, minutes))
     if not networks:
@@ -210,14 +267,33 @@ def _open_run(folder: Path, architecture: Architecture, _: ExitStack) -> list[Ne
 
 
 def _open_model(folder: Path, card: dict[str, Any], stack: ExitStack) -> list[Network]:
-    networks = []
+    networks = _parent_of_model(folder, card)
     for bits in sorted(map(int, card["networks"]), reverse=True):
         model = load_model(str(folder), bits)
-        paint = partial(_paint_model, stack.enter_context(closing(open_painter(model))))
+        paint = _painting_of(model, stack)
         entry, size = card["networks"][str(bits)], (folder / FILES["network"].format(bits=bits)).stat().st_size
         steps, minutes = _number(entry.get("steps")), _number(entry.get("minutes"))
         networks.append(Network(f"{bits}bit", bits, paint, model.network.macs_per_pixel(), size, steps, minutes))
     return networks
+
+
+def _model_shape(folder: Path, card: dict[str, Any]) -> Architecture:
+    """A model's shape by its card. Raises ModelError."""
+    try:
+        return Architecture(**card.get("architecture", {}))
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"card {folder / CARD}: architecture {card.get('architecture')!r}: unknown") from error
+
+
+def _parent_of_model(folder: Path, card: dict[str, Any]) -> list[Network]:
+    """The float parent that lies in a model's folder, if there is one."""
+    if "parent" not in card:
+        return []
+    shape = _model_shape(folder, card)
+    parent = parse_parent(read_parent(folder, card), folder / PARENT, shape).eval()
+    paint = partial(_paint_stage, parent, torch.float32, shape.adaptive, grain=card["grain"])
+    # What a network of the second generation is held against is its parent; the first has a float network without norm.
+    return [Network("parent", FLOAT_BITS, paint, macs_per_pixel(shape), scored=shape.adaptive)]
 
 
 def _names(value: Any, what: str) -> frozenset[str]:
@@ -231,10 +307,20 @@ def _run(folder: Path) -> Subject:
     settings = Settings(**record["settings"])
     style = Path(settings.style)
     return Subject(
-        folder.name, folder, "", "", style.name, str(record.get("painting_sha256")), style, settings.style_crop,
-        _names(record.get("held_out"), f"run {folder}"), settings.width, settings.blocks, "plain",
-        partial(_open_run, folder, settings.architecture),
-    )  # fmt: skip
+        name=folder.name,
+        folder=folder,
+        title="",
+        licence="",
+        painting=style.name,
+        sha256=str(record.get("painting_sha256")),
+        style=style,
+        crop=settings.style_crop,
+        held_out=_names(record.get("held_out"), f"run {folder}"),
+        width=settings.width,
+        blocks=settings.blocks,
+        reference="parent" if settings.architecture.adaptive else "plain",
+        open=partial(_open_run, folder, settings.architecture),
+    )
 
 
 def _model(folder: Path) -> Subject:
@@ -243,11 +329,20 @@ def _model(folder: Path) -> Subject:
     if not isinstance(training, dict) or not isinstance(painting.get("sha256"), str):
         raise ModelError(f"card {folder / CARD}: does not say how it was trained, so it cannot be evaluated")
     return Subject(
-        folder.name, folder, str(painting.get("title", "")), str(painting.get("licence", "")),
-        str(painting.get("file", "")), painting["sha256"], None, str(training.get("style_crop", "")),
-        _names(training.get("held_out"), f"card {folder / CARD}"), _number(shape.get("width")),
-        _number(shape.get("blocks")), "32bit", partial(_open_model, folder, card),
-    )  # fmt: skip
+        name=folder.name,
+        folder=folder,
+        title=str(painting.get("title", "")),
+        licence=str(painting.get("licence", "")),
+        painting=str(painting.get("file", "")),
+        sha256=painting["sha256"],
+        style=None,
+        crop=str(training.get("style_crop", "")),
+        held_out=_names(training.get("held_out"), f"card {folder / CARD}"),
+        width=_number(shape.get("width")),
+        blocks=_number(shape.get("blocks")),
+        reference="parent" if shape.get("entry", 1) != 1 else f"{FLOAT_BITS}bit",
+        open=partial(_open_model, folder, card),
+    )
 
 
 def find_subjects(given: Sequence[str]) -> list[Subject]:
@@ -343,6 +438,17 @@ def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
+def _figures(light: KeptLight) -> tuple[float, ...]:
+    return tuple(asdict(light).values())
+
+
+def _mean_light(rows: list[tuple[float, ...]]) -> dict[str, float | None]:
+    """Means over the photos by a score's names, less the photos that have no contrast to keep."""
+    names = (*(field.name for field in fields(KeptLight)), "parent_ssim")
+    columns = ([v for v in column if not np.isnan(v)] for column in zip(*rows, strict=True))
+    return {name: float(np.mean(known)) if known else None for name, known in zip(names, columns, strict=True)}
+
+
 class _Judge:
     """Measures subjects with one loss network; ``done`` is called after every painting."""
 
@@ -358,30 +464,38 @@ class _Judge:
         """Scores of the photos themselves and of every network."""
         style = StyleLoss(self._features(load_painting(painting, SIZE[0], subject.crop)), self._layers)
         values: dict[str, list[tuple[float, ...]]] = {name: [] for name in (PHOTOS, *(n.name for n in networks))}
+        lights: dict[str, list[tuple[float, ...]]] = {name: [] for name in values}
         nothing = (np.nan, np.nan)
         for path in files:
             photo = fit(read_image(path), SIZE)
             wanted = self._features(photo)
             values[PHOTOS].append((0.0, float(style(wanted)), border_line(photo), *nothing))
+            lights[PHOTOS].append((*_figures(kept_light(photo, photo)), np.nan))
             truth: tuple[np.ndarray, Features] | None = None
-            # The float network first, as the others are held against it.
-            for network in sorted(networks, key=lambda n: n.name != subject.reference):
+            parent: np.ndarray | None = None
+            # The parent and the float network first, as the others are held against them.
+            for network in sorted(networks, key=lambda n: (n.name != "parent", n.name != subject.reference)):
                 painted = network.paint(photo)
                 features, picture = self._features(painted), _picture(painted)
                 likeness = nothing
                 if network.name == subject.reference:
                     truth = picture, features
-                elif truth is not None:
+                elif truth is not None and network.scored:
                     likeness = similarity(picture, truth[0]), feature_distance(features, truth[1], self._layers)
                 losses = float(self._content(features, wanted)), float(style(features))
                 values[network.name].append((*losses, border_line(picture), *likeness))
+                if network.name == "parent":
+                    parent, to_parent = picture, np.nan
+                else:
+                    to_parent = np.nan if parent is None else similarity(picture, parent)
+                lights[network.name].append((*_figures(kept_light(picture, photo)), to_parent))
                 self._done()
         means = {name: np.mean(rows, axis=0).tolist() for name, rows in values.items()}
         whole = sum(means[subject.reference][:2]) if subject.reference in means else np.nan
         content, style_mean, border, *_ = means[PHOTOS]
         photos = Score(subject.name, PHOTOS, len(files), content, style_mean, border)
-        scores = [replace(photos, **self._flickers(None))]
-        for n in networks:
+        scores = [replace(photos, **self._flickers(None), **_mean_light(lights[PHOTOS]))]
+        for n in (n for n in networks if n.scored):
             content, style_mean, border, ssim, distance = means[n.name]
             score = Score(
                 subject.name, n.name, len(files), content, style_mean, border, n.bits,
@@ -389,7 +503,7 @@ class _Judge:
                 macs_per_pixel=n.macs_per_pixel, width=subject.width, blocks=subject.blocks, steps=n.steps,
                 minutes=n.minutes,
             )  # fmt: skip
-            scores.append(replace(score, **self._flickers(n.paint)))
+            scores.append(replace(score, **self._flickers(n.paint), **_mean_light(lights[n.name])))
         return scores
 
     def _flickers(self, paint: Paint | None) -> dict[str, Any]:
@@ -480,12 +594,14 @@ def evaluate(
     for subject in subjects:
         with ExitStack() as stack:
             networks = subject.open(stack)
-            each = len(files[subject.name]) + GRID_PHOTOS + (2 * len(footage.frames) if footage else 0)
-            done = _Counter(subject.name, len(networks) * each + len(images), report)
+            scored = [network for network in networks if network.scored]
+            each = GRID_PHOTOS + (2 * len(footage.frames) if footage else 0)
+            count = len(networks) * len(files[subject.name]) + len(scored) * each + len(images)
+            done = _Counter(subject.name, count, report)
             judge = _Judge(kind, loss, footage, done)
             scores = judge.scores(subject, networks, files[subject.name], found[subject.name])
             evaluation.scores.extend(scores)
-            evaluation.pictures[subject.name] = judge.pictures(networks, scores, images)
+            evaluation.pictures[subject.name] = judge.pictures(scored, scores, images)
     return evaluation
 
 

@@ -16,7 +16,6 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -159,12 +158,12 @@ def _check_equal(network: QuantizedTransformNet, integers: IntegerNetwork) -> No
 
 def export_run(
     run: Path, out: Path, painting: str, painting_licence: str, licence: str, margin: int | None, grain: int,
-    with_float: bool = False, tuned: dict[str, Any] | None = None, bits: Sequence[int] = (8,),
+    with_float: bool = False, tuned: dict[str, Any] | None = None, bits: Sequence[int] = (),
 ) -> list[str]:  # fmt: skip
     """Write every quantised network of ``run`` to the model folder ``out``; lines that say what was written.
 
-    A run of the second generation has no quantised stage: its parent is rounded to each of ``bits`` here. The parent
-    goes with the networks; ``tuned`` is what ``pleinair tune`` tells of itself on the card.
+    A run of the second generation has no quantised stage: its parent is rounded here to each of ``bits``, to 8 when
+    there are none. The parent goes with the networks; ``tuned`` is what ``pleinair tune`` tells of itself on the card.
 
     ``margin`` None takes the halo, rounded up to the stride: the least at which edges measure like the interior.
     ``with_float`` adds the float network that the quantised ones were made from.
@@ -179,7 +178,9 @@ def export_run(
     if settings.architecture.adaptive:
         if with_float:
             raise OptionError("needs a network of Johnson's shape, and this run has none", option="float")
-        _add_rounded(folder, run, settings, bits, grain)
+        _add_rounded(folder, run, settings, bits or (8,), grain)
+    elif bits:
+        raise OptionError("this run's networks have the bits that they were trained with", option="bits")
     else:
         _add_quantised(folder, run, with_float)
     if not folder.networks:
@@ -198,7 +199,7 @@ def export_run(
         "licence": licence,
         "margin": folder.least_margin if margin is None else margin,
         "grain": grain,
-        "architecture": _architecture(settings),
+        "architecture": settings.architecture.as_record(),
         "training": _training(settings, record),
         **folder.parent,
         **({"tuned": tuned} if tuned else {}),
@@ -206,12 +207,6 @@ def export_run(
     }
     folder.write(card)
     return folder.lines
-
-
-def _architecture(settings: Settings) -> dict[str, int]:
-    """What a card says of the shape; what Johnson's has by nature is left out."""
-    shape = asdict(settings.architecture)
-    return {name: value for name, value in shape.items() if name not in ("entry", "exit") or value > 1}
 
 
 def _training(settings: Settings, record: dict[str, Any]) -> dict[str, Any]:

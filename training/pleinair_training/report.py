@@ -78,6 +78,28 @@ COLUMNS = (
     Column("to float", "the sum as a multiple of the float network's", _figure("ratio", ".3f")),
     Column("SSIM", "structural similarity to the float network's paintings", _figure("ssim", ".3f")),
     Column("distance", "distance to them in VGG features, unweighted (Zhang et al. 2018)", _figure("distance", ".3f")),
+    Column("parent SSIM", "structural similarity to the float parent's paintings", _figure("parent_ssim", ".3f")),
+    *(
+        Column(
+            f"L r{blur}",
+            f"correlation of L* with the photo's, both blurred by {blur} pixels",
+            _figure(f"l_correlation_{blur}", ".2f"),
+        )
+        for blur in (4, 16, 40)
+    ),
+    *(
+        Column(
+            f"L sd{blur}",
+            f"deviation of L*, blurred by {blur} pixels, as a multiple of the photo's",
+            _figure(f"l_spread_{blur}", ".2f"),
+        )
+        for blur in (4, 16, 40)
+    ),
+    Column(
+        "ab r16",
+        "correlation of a* and b* with the photo's, blurred by 16 pixels",
+        _figure("chroma_correlation_16", ".2f"),
+    ),
     Column("flicker", "change between successive frames where nothing moves, grey levels", _figure("flicker", ".2f")),
     Column("to input", "that as a multiple of the sequence's own", _figure("flicker_ratio", ".2f")),
     Column("film", "flicker with the host's steadying", _figure("film_flicker", ".2f")),
@@ -101,10 +123,13 @@ def score_table(evaluation: Evaluation) -> tuple[list[Column], list[list[str]]]:
 
 
 def console_table(evaluation: Evaluation) -> Table:
-    """The figures that matter most, in 80 columns; flickers as multiples of the sequence's own."""
+    """The figures that matter most, in 80 columns.
+
+    L is the light after a blur of 16 pixels; flickers are multiples of the sequence's own.
+    """
     table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     table.add_column("network", overflow="fold")
-    for heading in ("content", "style", "total", "to float", "SSIM", "flicker", "film", "border"):
+    for heading in ("content", "style", "total", "to float", "SSIM", "L r", "L sd", "flicker", "film", "border"):
         table.add_column(heading, justify="right", no_wrap=True)
     for score in evaluation.scores:
         if score.network == PHOTOS:
@@ -112,9 +137,10 @@ def console_table(evaluation: Evaluation) -> Table:
             table.add_row(Text(one_line(score.subject), style="bold"))
         losses = (f"{value:,.0f}" for value in (score.content, score.style, score.total))
         likeness = ("" if value is None else f"{value:.3f}" for value in (score.ratio, score.ssim))
+        light = ("" if value is None else f"{value:.2f}" for value in (score.l_correlation_16, score.l_spread_16))
         flickers = ("" if value is None else f"{value:.2f}x" for value in (score.flicker_ratio, score.film_ratio))
         label = "photos" if score.network == PHOTOS else network_label(score.network)
-        table.add_row(label, *losses, *likeness, *flickers, _border(score))
+        table.add_row(label, *losses, *likeness, *light, *flickers, _border(score))
     return table
 
 

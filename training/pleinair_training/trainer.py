@@ -1,4 +1,7 @@
-"""One training run: a painting and photos to a transform network, in three stages that build on each other.
+"""One training run: a painting and photos to a transform network, in stages that build on each other.
+
+A run of the second generation has one stage, the parent, which keeps its norm and is rounded when it is exported. One
+of Johnson's shape has three:
 
 ``parent``   float, instance norm: finds the style;
 ``plain``    float, the parent's statistics frozen at their averages: learns to do without the norm;
@@ -30,9 +33,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pleinair.durable import file_sha256
-from pleinair.errors import OptionError, OutputError, TrainingError
+from pleinair.errors import ModelError, OptionError, OutputError, TrainingError
 from pleinair.images import read_image, write_bytes, write_image
-from pleinair.models import DEFAULT_GRAIN
+from pleinair.models import CARD, DEFAULT_GRAIN, PARENT, read_card, read_parent
 from pleinair.painting.grain import grain_pattern
 from pleinair_training.architecture import Architecture
 from pleinair_training.loss_network import CONTENT_LAYER, STYLE_LAYERS, LossNetwork, parse_layers, parse_loss_network
@@ -45,6 +48,7 @@ from pleinair_training.losses import (
     StyleLoss,
     TotalVariationLoss,
 )
+from pleinair_training.parent import parse_parent
 from pleinair_training.photos import Photos, load_painting
 from pleinair_training.processes import Processes
 from pleinair_training.quantized_net import QuantizedTransformNet
@@ -146,27 +150,44 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 def load_float(path: Path, wanted: Architecture | None = None) -> TransformNet:
     """A finished parent or plain network. Raises TrainingError, also when it is not of the ``wanted`` shape."""
     state = load_checkpoint(path)
-    if wanted is not None and state.get("architecture") != asdict(wanted):
-        raise TrainingError(f"checkpoint {path}: a network of {state.get('architecture')}, not {asdict(wanted)}")
     try:
-        network = TransformNet(Architecture(**state["architecture"]))
+        shape = Architecture(**state["architecture"])
+        check_shape(f"checkpoint {path}", shape, wanted)
+        network = TransformNet(shape)
         network.load_state_dict(state["network"])
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise TrainingError(f"checkpoint {path}: not a float network of this program") from error
     return network
 
 
-def load_start(path: Path, wanted: Architecture) -> TransformNet:
-    """Any stage's checkpoint as a float network to train on from. Raises TrainingError.
+def check_shape(what: str, shape: Architecture, wanted: Architecture | None) -> None:
+    """Raise TrainingError when a network is not of the ``wanted`` shape; any will do for None."""
+    if wanted not in (None, shape):
+        assert wanted is not None
+        raise TrainingError(f"{what}: a network of {shape.as_record()}, not {wanted.as_record()}")
 
-    A quantised network is taken with its latent weights; it comes back frozen, as a plain one.
+
+def load_start(path: Path, wanted: Architecture) -> TransformNet:
+    """A float network to train on from. Raises TrainingError, ModelError.
+
+    ``path`` is a run's folder, for its parent; a model's folder, for the parent that lies in it; or any stage's
+    checkpoint. A quantised network is taken with its latent weights; it comes back frozen, as a plain one.
     """
+    if (path / CARD).is_file() and not (path / "parent.pt").exists():
+        card = read_card(path)
+        try:
+            shape = Architecture(**card.get("architecture", {}))
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"card {path / CARD}: architecture {card.get('architecture')!r}: unknown") from error
+        check_shape(f"model {path}", shape, wanted)
+        return parse_parent(read_parent(path, card), path / PARENT, shape)
+    if path.is_dir():
+        path = path / "parent.pt"
     stage = load_checkpoint(path).get("stage", "")
     if not (isinstance(stage, str) and stage.endswith("bit") and stage.removesuffix("bit").isdigit()):
         return load_float(path, wanted)
-    network, state = load_quantised(path, int(stage.removesuffix("bit")))
-    if network.architecture != wanted:
-        raise TrainingError(f"checkpoint {path}: a network of {state['architecture']}, not {asdict(wanted)}")
+    network, _ = load_quantised(path, int(stage.removesuffix("bit")))
+    check_shape(f"checkpoint {path}", network.architecture, wanted)
     return TransformNet.from_folded(wanted, network.folded())
 
 
@@ -351,7 +372,7 @@ class Run:
         return load_float(path, self.settings.architecture).to(self.device)
 
     def train_parent(self, report: Report | None = None, start: Path | None = None) -> None:
-        """Stage one, from random weights or from ``start``: another run's folder, or a checkpoint file of its.
+        """Stage one, from random weights or from ``start``, see :func:`load_start`.
 
         A parent is trained on. From a plain or quantised network there is no way back to instance norm:
         it takes the place of this run's parent, and training goes on with the plain stage.
@@ -361,7 +382,7 @@ class Run:
         torch.manual_seed(self.settings.seed)
         network = TransformNet(self.settings.architecture)
         if start is not None:
-            network = load_start(start / "parent.pt" if start.is_dir() else start, self.settings.architecture)
+            network = load_start(start, self.settings.architecture)
             if network.frozen:
                 if self.processes.first:
                     self._finish("parent", 0, network, [])
@@ -481,7 +502,7 @@ class Run:
                 "stage": stage,
                 "steps": steps,
                 "minutes": round(minutes, 1),
-                "architecture": asdict(self.settings.architecture),
+                "architecture": self.settings.architecture.as_record(),
                 "settings": self._stage_settings(),
                 "network": network.state_dict(),
                 "losses": means,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pleinair.cli.console import Bars, print_table, say
+from pleinair.cli.console import Bars, print_table, say, say_json
 from pleinair.cli.options import PATH, config_option, every_option, extra, style_option
 from pleinair.cli.types import SIZE, OneOf, Weight, Whole
 from pleinair.errors import OutputError
@@ -32,22 +33,27 @@ _LOSS_NETWORK = "vgg16:FILE or vgg19:FILE, weights as .pth or .npz"
 )
 @click.option("--out", type=PATH, required=True, help="The run's folder. An interrupted run there continues.")
 @click.option(
+    "--shape",
+    type=OneOf("adaptive", "johnson"),
+    show_default="adaptive",
+    help="Shape of the network: adaptive is painted in each frame's own light, johnson is the first generation's.",
+)
+@click.option(
     "--bits",
     type=OneOf(*BITS, FLOAT_BITS),
     default=8,
     show_default=True,
-    help="Bits of weights and activations; 32 stops at the float network.",
+    help="Bits of weights and activations; in shape johnson 32 stops at the float network.",
 )
 @click.option("--width", type=Whole(4, 128), default=16, show_default=True, help="Channels of the first convolution.")
 @click.option("--blocks", type=Whole(1, 16), default=3, show_default=True, help="Number of residual blocks.")
 @click.option(
     "--crop",
     type=Whole(64, 1024),
-    default=224,
-    show_default=True,
+    show_default="320; johnson: 224",
     help="Side of the squares cut from photos, in pixels; a multiple of 4.",
 )
-@click.option("--batch", type=Whole(1, 256), default=3, show_default=True, help="Squares in each training step.")
+@click.option("--batch", type=Whole(1, 256), show_default="1; johnson: 3", help="Squares in each training step.")
 @click.option(
     "--style-size",
     type=Whole(64, 4096),
@@ -65,34 +71,43 @@ _LOSS_NETWORK = "vgg16:FILE or vgg19:FILE, weights as .pth or .npz"
 @click.option(
     "--stability-weight",
     type=Weight(),
-    default=4e6,
-    show_default="4e6",
+    show_default="1e6; johnson: 4e6",
     help="Weight of the loss that keeps paintings of nearly equal frames equal.",
+)
+@click.option(
+    "--light-weight",
+    type=Weight(),
+    show_default="4e4; johnson: 0",
+    help="Weight of the loss that keeps light and dark where the photo has them.",
+)
+@click.option(
+    "--grid-weight",
+    type=Weight(),
+    show_default="2e3; johnson: 0",
+    help="Weight of the loss against patterns that repeat every 2 or 4 pixels.",
 )
 @click.option(
     "--distillation-weight",
     type=Weight(),
     help="Weight of the loss against the float network's paintings; 6e6 at 4 bits by default, else 0.",
 )
-@click.option("--from", "start", type=PATH, help="Start from the parent of another run, or from its checkpoint.")
+@click.option("--from", "start", type=PATH, help="Start from the parent of a run or of a model, or from a checkpoint.")
 @click.option(
     "--parent-steps",
     type=Whole(1),
-    default=1500,
-    show_default=True,
+    show_default="3000, with --from 800; johnson: 1500",
     help="Steps of the float network with instance norm.",
 )
 @click.option(
     "--plain-steps",
     type=Whole(1),
-    default=1500,
-    show_default=True,
+    show_default="johnson: 1500",
     help="Steps of the float network without it.",
 )
 @click.option(
     "--quantised-steps",
     type=Whole(0),
-    help="Steps of the quantised network; by default 500 at 4 bits, 300 at 8, 0 at 16.",
+    help="Steps of the quantised network in shape johnson; by default 500 at 4 bits, 300 at 8, 0 at 16.",
 )
 @click.option(
     "--hold-out",
@@ -115,8 +130,8 @@ _LOSS_NETWORK = "vgg16:FILE or vgg19:FILE, weights as .pth or .npz"
 def train(style: Path, content: Path, loss_network: str, out: Path, bits: int, device: str, **settings: Any) -> None:
     """Train a network to paint like a painting.
 
-    It is trained as a float network with instance norm, then without the norm, then quantised. Stopped at any time,
-    the same command continues.
+    It is trained as a float network with instance norm, and `pleinair export` rounds it. In shape johnson it is trained
+    on without the norm, then quantised. Stopped at any time, the same command continues.
     """
     with extra("train", "train"):
         from pleinair_training.stages import train_stages
@@ -142,7 +157,9 @@ def train(style: Path, content: Path, loss_network: str, out: Path, bits: int, d
             loss_network=loss_network,
             **settings,
         )
-        bars.tell(f"done: {checkpoint}; next: pleinair export {out} --out models/NAME")
+        # The parent is rounded when it is exported; later stages have their bits already.
+        rounded = f" --bits {bits}" if checkpoint.stem == "parent" and bits != FLOAT_BITS else ""
+        bars.tell(f"done: {checkpoint}; next: pleinair export {out}{rounded} --out models/NAME")
 
 
 @click.command()
@@ -153,6 +170,7 @@ def train(style: Path, content: Path, loss_network: str, out: Path, bits: int, d
 @click.option("--sequence", type=PATH, help="Video of a camera that stands still, to measure flicker on.")
 @click.option("--photos", type=Whole(1), help="Number of photos; all by default.")
 @click.option("--out", type=PATH, required=True, help="Folder for the report.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @config_option
 def evaluate(
     subjects: tuple[str, ...],
@@ -162,11 +180,12 @@ def evaluate(
     sequence: Path | None,
     photos: int | None,
     out: Path,
+    as_json: bool,
 ) -> None:
     """Measure networks on photos that training never saw.
 
-    The report holds losses, likeness to the float network, flicker, and marks along the borders. A SUBJECT is the
-    folder of a run or a model, or a style's name. Without one, all styles are measured.
+    The report holds losses, likeness to the float network, the light kept, flicker, and marks along the borders. A
+    SUBJECT is the folder of a run or a model, or a style's name. Without one, all styles are measured.
     """
     with extra("train", "evaluate"):
         from pleinair_training.evaluation import evaluate as evaluate_all
@@ -184,6 +203,9 @@ def evaluate(
             report=bars.show,
         )
     write_report(evaluation, out)
+    if as_json:
+        say_json([{**asdict(score), "total": score.total} for score in evaluation.scores])
+        return
     print_table(console_table(evaluation))
     say(f"report: {click.format_filename(out / 'report.html')}")
 
@@ -211,7 +233,14 @@ def evaluate(
     "with_float",
     default=False,
     show_default=True,
-    help="Also export the float network, as 32 bits.",
+    help="Also export the float network, as 32 bits; of shape johnson only.",
+)
+@click.option(
+    "--bits",
+    type=OneOf(*BITS),
+    multiple=True,
+    show_default="8",
+    help="Bits to round a run of shape adaptive to; repeatable.",
 )
 @config_option
 def export(
@@ -223,10 +252,12 @@ def export(
     margin: int | None,
     grain: int,
     with_float: bool,
+    bits: tuple[int, ...],
 ) -> None:
     """Turn a training RUN into a model folder.
 
-    It holds the quantised networks as QONNX, as integers and for ONNX Runtime, and a card that describes them.
+    It holds the networks as integers and for ONNX Runtime, those of shape johnson as QONNX as well, and a card that
+    describes them.
     """
     with extra("train", "export"):
         from pleinair_training.export import export_run
@@ -239,6 +270,7 @@ def export(
         margin=margin,
         grain=grain,
         with_float=with_float,
+        bits=bits,
     )
     for line in lines:
         say(line)

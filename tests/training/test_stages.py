@@ -1,0 +1,245 @@
+"""`pleinair train`, shape by shape: what each trains by default, what it starts from, what it refuses; in miniature."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pleinair.cli.main import main
+from pleinair.errors import OptionError, TrainingError
+from pleinair.images import read_image
+from pleinair.models import CARD, load_model, read_card
+from pleinair_training import trainer
+from pleinair_training.architecture import Architecture
+from pleinair_training.export import export_run
+from pleinair_training.stages import train_stages
+from pleinair_training.trainer import Run, Settings, load_checkpoint, load_float, load_start, save_checkpoint
+from pleinair_training.transform_net import TransformNet
+
+ADAPTIVE = Architecture(4, 1, 3, 4, 2)
+
+
+@pytest.fixture
+def given(workshop: Path) -> dict:
+    """What a run is told, less all that has a default by shape."""
+    return {
+        "style": str(workshop / "painting.png"),
+        "content": str(workshop / "photos"),
+        "loss_network": f"vgg16:{workshop / 'vgg.npz'}",
+        "width": 4,
+        "blocks": 1,
+        "style_size": 96,
+        "hold_out": 1,
+    }
+
+
+def begun(out: Path, given: dict, monkeypatch, **options) -> Settings:
+    """The settings that a run is begun with; nothing is trained."""
+    with monkeypatch.context() as patch:
+        for stage in ("train_parent", "train_plain", "train_quantised"):
+            patch.setattr(Run, stage, lambda *_: None)
+        train_stages(out, **{**given, **options})
+    return Settings(**json.loads((out / "run.json").read_text())["settings"])
+
+
+@pytest.fixture(scope="module")
+def made(workshop, tmp_path_factory) -> Path:
+    """A run of the second generation of three steps, and in ``model`` beside it what 4 and 8 bits make of it."""
+    folder = tmp_path_factory.mktemp("second")
+    train_stages(
+        folder / "run",
+        style=str(workshop / "painting.png"),
+        content=str(workshop / "photos"),
+        loss_network=f"vgg16:{workshop / 'vgg.npz'}",
+        width=4,
+        blocks=1,
+        crop=96,
+        style_size=96,
+        hold_out=1,
+        parent_steps=3,
+    )
+    export_run(folder / "run", folder / "model", "", "public domain", "CC0-1.0", None, 2, bits=(8, 4))
+    return folder
+
+
+# -- defaults
+
+
+def test_a_new_run_is_of_the_second_generation(tmp_path, given, monkeypatch):
+    s = begun(tmp_path / "run", given, monkeypatch)
+    assert s.architecture == ADAPTIVE and (s.crop, s.batch, s.parent_steps, s.parent_rate) == (320, 1, 3000, 1.5e-3)
+    assert (s.stability_weight, s.grid_weight, s.light_weight, s.variation_weight) == (1e6, 2e3, 4e4, 2e5)
+    assert (s.style_weight, s.plain_steps, s.quantised_steps) == (1.5, 0, 0)
+
+
+def test_a_run_from_another_parent_is_shorter(tmp_path, given, monkeypatch, made):
+    assert begun(tmp_path / "warm", given, monkeypatch, start=made / "run").parent_steps == 800
+    assert begun(tmp_path / "told", given, monkeypatch, start=made / "run", parent_steps=9).parent_steps == 9
+
+
+def test_johnson_s_shape_keeps_its_defaults(tmp_path, given, monkeypatch):
+    s = begun(tmp_path / "run", given, monkeypatch, shape="johnson")
+    assert s.architecture == Architecture(4, 1) and (s.crop, s.batch, s.stability_weight) == (224, 3, 4e6)
+    assert (s.parent_steps, s.plain_steps, s.quantised_steps) == (1500, 1500, 300)
+    assert (s.parent_rate, s.grid_weight, s.light_weight, s.style_weight) == (2e-3, 0, 0, 1.5)
+
+
+def test_an_old_run_goes_on_as_it_is(tmp_path, given, monkeypatch):
+    """Its run.json has no word of shapes, its checkpoints neither; the same command continues it."""
+    begun(tmp_path / "run", given, monkeypatch, shape="johnson", crop=64, parent_steps=1, plain_steps=1)
+    record = json.loads((tmp_path / "run/run.json").read_text())
+    for name in ("entry", "exit", "grid_weight", "light_weight"):
+        del record["settings"][name]
+    (tmp_path / "run/run.json").write_text(json.dumps(record))
+    network = TransformNet(Architecture(4, 1))
+    old = {"stage": "parent", "steps": 1, "architecture": {"width": 4, "blocks": 1, "kernel": 9}, "losses": {}}
+    save_checkpoint(tmp_path / "run/parent.pt", {**old, "network": network.state_dict()})
+    last = train_stages(tmp_path / "run", bits=32, crop=64, parent_steps=1, plain_steps=1, **given)
+    assert last.name == "plain.pt" and load_float(last).architecture == Architecture(4, 1)
+    # What is written of Johnson's shape now reads as it did.
+    assert load_checkpoint(last)["architecture"] == old["architecture"]
+
+
+# -- a run
+
+
+def test_a_run_has_one_stage_and_logs_every_loss(made):
+    assert sorted(p.name for p in (made / "run").glob("*.pt")) == ["parent.pt"]
+    state = load_checkpoint(made / "run/parent.pt")
+    assert state["architecture"] == asdict(ADAPTIVE) and not load_float(made / "run/parent.pt").frozen
+    assert all(state["losses"][name] > 0 for name in ("content", "style", "stability", "grid", "light"))
+
+
+def test_a_killed_run_ends_as_if_it_had_not_been(made, tmp_path, given, monkeypatch):
+    class Stop(Exception):
+        pass
+
+    def stop(progress) -> None:
+        assert (progress.stage, progress.steps) == ("parent", 3)
+        if progress.step == 2:
+            raise Stop
+
+    monkeypatch.setattr(Run.__init__, "__defaults__", ("cpu", 0.0, False))  # a checkpoint after every step
+    with pytest.raises(Stop):
+        train_stages(tmp_path / "cut", crop=96, parent_steps=3, report=stop, **given)
+    assert (tmp_path / "cut/progress.pt").is_file()
+    train_stages(tmp_path / "cut", crop=96, parent_steps=3, **given)
+    whole, cut = (load_checkpoint(f / "parent.pt")["network"] for f in (made / "run", tmp_path / "cut"))
+    assert all(torch.equal(whole[key], cut[key]) for key in whole)
+    assert (made / "run/losses.csv").read_bytes() == (tmp_path / "cut/losses.csv").read_bytes()
+
+
+@torch.no_grad()
+def test_previews_show_each_photo_in_its_own_statistics(made, monkeypatch):
+    """Against the norms written out anew: mean and variance over the photo, without what is reflected around it."""
+    settings = Settings(**json.loads((made / "run/run.json").read_text())["settings"])
+    run = Run(made / "run", settings)
+    network = load_float(made / "run/parent.pt")
+    shown = run.preview(network, made / "preview.png")
+    photo = read_image(run.photos.files[0])
+    height, width = 384, 512
+    seen = []
+
+    def norm(self, x, border=(0, 0)):
+        first, last = border
+        seen.append(border)
+        inner = x[:, :, first : x.shape[2] - last, first : x.shape[3] - last]
+        mean, deviation = inner.mean((2, 3), keepdim=True), (inner.var((2, 3), correction=0, keepdim=True) + 1e-5).sqrt()
+        return (x - mean) / deviation * self.weight[:, None, None] + self.bias[:, None, None]
+
+    monkeypatch.setattr("pleinair_training.transform_net.Norm.forward", norm)
+    again = run.preview(network, made / "again.png")
+    assert set(seen) == {(6, 6), (12, 12)}  # 24 pixels at a quarter and at half of the resolution
+    assert photo.shape[0] * width == photo.shape[1] * height and shown.shape == (2 * height, 2 * width, 3)
+    assert np.abs(shown.astype(int) - again).max() <= 1 and network.training
+
+
+# -- from
+
+
+@pytest.mark.parametrize("start", ["run", "run/parent.pt", "model"])
+def test_a_run_starts_from_a_run_a_checkpoint_or_a_model(made, start):
+    wanted = load_float(made / "run/parent.pt").state_dict()
+    found = load_start(made / start, ADAPTIVE).state_dict()
+    for name, tensor in wanted.items():
+        # A model's parent has its weights in half precision.
+        torch.testing.assert_close(found[name], tensor, rtol=1e-3 if start == "model" else 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("start", ["run", "run/parent.pt", "model"])
+def test_a_start_of_another_shape_is_refused(made, start):
+    with pytest.raises(TrainingError, match=r"a network of .*'entry': 4.*, not {'width': 4, 'blocks': 1, 'kernel': 9}"):
+        load_start(made / start, Architecture(4, 1))
+
+
+def test_a_model_whose_parent_is_damaged_is_refused(made, tmp_path):
+    shutil.copytree(made / "model", tmp_path / "model")
+    (tmp_path / "model/parent.npz").write_bytes(b"nothing")
+    with pytest.raises(Exception, match=r"parent\.npz: damaged or exchanged"):
+        load_start(tmp_path / "model", ADAPTIVE)
+    card = read_card(made / "model")
+    card["architecture"] = {"depth": 3}
+    (tmp_path / "model" / CARD).write_text(json.dumps(card))
+    with pytest.raises(Exception, match="architecture {'depth': 3}: unknown"):
+        load_start(tmp_path / "model", ADAPTIVE)
+
+
+# -- what comes after
+
+
+def test_export_rounds_to_the_bits_it_is_told(made):
+    card = read_card(made / "model")
+    assert sorted(card["networks"]) == ["4", "8"] and card["architecture"] == asdict(ADAPTIVE)
+    for bits in (4, 8):
+        network = load_model(str(made / "model"), bits).network
+        assert network.bits == bits and network.adaptive
+
+
+def test_the_command_trains_and_says_what_is_next(tmp_path, workshop, capsys):
+    run, model = str(tmp_path / "run"), str(tmp_path / "model")
+    train = ["train", "--style", workshop / "painting.png", "--content", workshop / "photos", "--hold-out", "1",
+             "--loss-network", f"vgg16:{workshop / 'vgg.npz'}", "--out", run, "--width", "4", "--blocks", "1",
+             "--crop", "96", "--style-size", "96", "--parent-steps", "1", "--bits", "4"]  # fmt: skip
+    assert main([str(word) for word in train]) == 0
+    assert f"next: pleinair export {run} --bits 4 --out models/NAME" in " ".join(capsys.readouterr().err.split())
+    assert main(["export", run, "--bits", "4", "--bits", "8", "--out", model]) == 0
+    assert sorted(read_card(Path(model))["networks"]) == ["4", "8"]
+    assert main(["export", run, "--bits", "5", "--out", model]) == 2
+    assert "--bits 5: choose from" in capsys.readouterr().err
+    for option in ("--plain-steps", "--quantised-steps", "--distillation-weight"):
+        assert main([*map(str, train), option, "3"]) == 2
+        assert f"{option} is for the shape johnson" in capsys.readouterr().err
+
+
+def test_bits_are_not_for_the_export_of_quantised_stages(tmp_path, given, monkeypatch):
+    begun(tmp_path / "run", given, monkeypatch, shape="johnson")
+    with pytest.raises(OptionError, match="have the bits that they were trained with"):
+        export_run(tmp_path / "run", tmp_path / "model", "", "", "", None, 2, bits=(8,))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"crop": 64}, "at least 80"),
+        ({"shape": "square"}, "choose from adaptive, johnson"),
+        ({"crop": 98}, "multiple of 4"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(tmp_path, given, change, says):
+    with pytest.raises(OptionError, match=says):
+        train_stages(tmp_path / "run", **{**given, **change})
+    assert not (tmp_path / "run").exists()
+
+
+def test_shapes_and_settings_know_the_same_names():
+    """A default of a setting that does not exist would be an error at the first run only."""
+    from pleinair_training.stages import DEFAULTS
+
+    for defaults in DEFAULTS.values():
+        assert set(defaults) <= set(trainer.Settings.__dataclass_fields__)
