@@ -390,8 +390,8 @@ def test_train_export_paint(tmp_path, workshop, capsys):
     """Everything a user does, in miniature: each command, an interrupted one too."""
     common = ["--style", workshop / "painting.png", "--content", workshop / "photos", "--hold-out", "1",
               "--loss-network", f"vgg16:{workshop / 'vgg.npz'}", "--out", tmp_path / "run", "--width", "4",
-              "--shape", "johnson", "--blocks", "1", "--crop", "64", "--batch", "1", "--style-size", "96", "--parent-steps", "2",
-              "--plain-steps", "2", "--quantised-steps", "2"]  # fmt: skip
+              "--shape", "johnson", "--blocks", "1", "--crop", "64", "--batch", "1", "--style-size", "96",
+              "--parent-steps", "2", "--plain-steps", "2", "--quantised-steps", "2"]  # fmt: skip
     common = [str(c) for c in common]
     assert main(["train", *common, "--bits", "32"]) == 0
     assert main(["export", str(tmp_path / "run"), "--out", str(tmp_path / "mine")]) == 2

@@ -8,7 +8,7 @@ import io
 import json
 import re
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -21,7 +21,12 @@ import pleinair_training.evaluation
 from pleinair.cli.main import main
 from pleinair.errors import ModelError, OptionError, TrainingError
 from pleinair.images import decode_image, read_image
-from pleinair.models import CARD, read_card
+from pleinair.models import CARD, load_model, read_card
+from pleinair.network import reference
+from pleinair.network.light import in_light
+from pleinair.painting.grain import Grain
+from pleinair.painting.meter import measure
+from pleinair.painting.tiles import Window, add_margin
 from pleinair_training.architecture import Architecture
 from pleinair_training.evaluation import (
     PHOTOS,
@@ -36,6 +41,7 @@ from pleinair_training.evaluation import (
 )
 from pleinair_training.export import export_run
 from pleinair_training.loss_network import STYLE_LAYERS, LossNetwork
+from pleinair_training.measures import kept_light, similarity
 from pleinair_training.photos import held_out
 from pleinair_training.report import curves_picture, write_report
 from pleinair_training.trainer import Run, Settings
@@ -158,6 +164,65 @@ def test_ratios_and_likeness_refer_to_the_float_network(made):
     model = made.scores["model", "32bit"]
     assert model.ratio == 1 and model.total == pytest.approx(plain.total, rel=1e-3)
     assert made.scores["model", "8bit"].ratio == pytest.approx(scores["8bit"].ratio, rel=1e-3)
+
+
+def test_every_network_says_what_light_it_keeps(made):
+    """Against the measure of the pictures themselves; one photo each, the first of the grid."""
+    photo = made.evaluation.originals[0][1]
+    for (subject, network), score in made.scores.items():
+        if network != PHOTOS:
+            light = kept_light(made.evaluation.pictures[subject].grid[network][0], photo)
+            for name, value in asdict(light).items():
+                assert getattr(score, name) == pytest.approx(value), (subject, network, name)
+    assert made.scores["run", PHOTOS].l_correlation_16 == pytest.approx(1) == made.scores["run", PHOTOS].l_spread_4
+    run = made.evaluation.pictures["run"].grid
+    parent = made.scores["run", "4bit"].parent_ssim
+    assert parent == pytest.approx(similarity(run["4bit"][0], run["parent"][0]))
+    assert made.scores["run", "parent"].parent_ssim is None
+    # A model's parent has its weights in half precision, and no row of its own where it is not what was rounded.
+    assert made.scores["model", "4bit"].parent_ssim == pytest.approx(parent, abs=0.02)
+    assert ("model", "parent") not in made.scores
+
+
+@pytest.fixture(scope="module")
+def adaptive(workshop, made, tmp_path_factory) -> Evaluation:
+    """A run of the second generation, its parent hardly trained, and the model that it was rounded to."""
+    folder = tmp_path_factory.mktemp("adaptive")
+    settings = Settings(
+        str(workshop / "painting.png"), str(workshop / "photos"), made.loss_network, width=4, blocks=1, kernel=3,
+        entry=4, exit=2, crop=96, batch=1, style_size=96, hold_out=2, parent_steps=2,
+    )  # fmt: skip
+    Run(folder / "run", settings).train_parent()
+    export_run(folder / "run", folder / "model", "", "public domain", "CC0-1.0", None, 2, bits=(16, 8, 4))
+    given = [str(folder / "run"), str(folder / "model")]
+    return evaluate(given, paintings=made.paintings, content=made.content, loss_network=made.loss_network, photos=1)
+
+
+def test_adaptive_networks_are_held_against_their_parent(adaptive):
+    scores = {(s.subject, s.network): s for s in adaptive.scores}
+    assert [n for s, n in scores if s == "model"] == [PHOTOS, "parent", "16bit", "8bit", "4bit"]
+    assert [n for s, n in scores if s == "run"] == [PHOTOS, "parent"]
+    assert scores["run", "parent"].ratio == 1 and scores["run", "parent"].ssim is None
+    assert scores["model", "parent"].total == pytest.approx(scores["run", "parent"].total, rel=2e-2)
+    for bits in (16, 8, 4):
+        score = scores["model", f"{bits}bit"]
+        assert score.ssim == score.parent_ssim and score.ssim > {16: 0.9, 8: 0.9, 4: 0.3}[bits]
+    assert scores["model", "8bit"].macs_per_pixel == macs_per_pixel(Architecture(4, 1, 3, 4, 2))
+    assert macs_per_pixel(Architecture(16, 3, 3, 4, 2)) == 18_288
+
+
+def test_adaptive_networks_paint_in_each_photo_s_own_light(adaptive):
+    """The reference's metering and the reference's painting, to the pixel."""
+    pictures = adaptive.pictures["model"].grid
+    folder = next(s.folder for s in adaptive.subjects if s.name == "model")
+    for bits in (8, 16):
+        model = load_model(str(folder), bits)
+        m, network = model.margin, model.network
+        for i, (_, photo) in enumerate(adaptive.originals[:1]):
+            pixels = add_margin(Grain(model.grain)(photo), m, network.stride)
+            light = measure(network, pixels, Window(m, m, m + photo.shape[0], m + photo.shape[1]))
+            wanted = reference.run(in_light(network, light), pixels)[m : m + photo.shape[0], m : m + photo.shape[1]]
+            np.testing.assert_array_equal(pictures[f"{bits}bit"][i], wanted)
 
 
 def test_pictures_are_by_the_preferred_network(made):
@@ -358,6 +423,11 @@ def test_evaluate_prints_and_writes(made, tmp_path, capsys, still_camera):
     assert sorted(p.name for p in out.iterdir()) == ["grid.png", "report.html", "scores.csv", "sheet.png", "table.md"]
     rows = {row["network"]: row for row in csv.DictReader(io.StringIO((out / "scores.csv").read_text()))}
     assert float(rows[PHOTOS]["flicker_ratio"]) == 1 and float(rows["8bit"]["film_flicker"]) >= 0
+    assert main([*command(made, out, made.model), "--json"]) == 0
+    figures = {score["network"]: score for score in json.loads(capsys.readouterr().out)}
+    assert figures["8bit"]["total"] == pytest.approx(score.total)
+    assert figures["8bit"]["l_correlation_16"] == pytest.approx(score.l_correlation_16)
+    assert figures[PHOTOS]["chroma_correlation_16"] == pytest.approx(1) and figures["8bit"]["parent_ssim"] < 1
 
 
 @pytest.mark.parametrize(

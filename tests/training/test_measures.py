@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
 
-from pleinair_training.measures import border_line, feature_distance, flicker, similarity, static_pixels
+from pleinair_training.measures import border_line, feature_distance, flicker, kept_light, similarity, static_pixels
 
 
 def grey(level: float, height: int = 256, width: int = 384) -> np.ndarray:
@@ -36,6 +38,64 @@ def test_feature_distance_of_known_vectors():
     # cos = 3/5, and |x - y|^2 = 2 - 2 cos of unit vectors.
     assert feature_distance(x, features([0.0, 5.0], [9.0, 0.0, 0.0]), ("b",)) == pytest.approx(0.8)
     assert feature_distance(x, features([0.0, 0.0], [0.0, 0.0, 0.0]), ("a",)) == pytest.approx(1)  # no NaN
+
+
+def cie_lab(picture: np.ndarray) -> np.ndarray:
+    """CIE L*a*b* (D65) of uint8 sRGB by the standards' formulas: IEC 61966-2-1, then CIE 15."""
+    v = picture.astype(np.float64) / 255
+    linear = np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
+    matrix = [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
+    x, y, z = np.moveaxis(linear @ np.transpose(matrix) / [0.950456, 1, 1.088754], -1, 0)
+    fx, fy, fz = (np.where(t > (6 / 29) ** 3, np.cbrt(t), t * (29 / 6) ** 2 / 3 + 4 / 29) for t in (x, y, z))
+    return np.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], axis=-1)
+
+
+def blurred(plane: np.ndarray, sigma: float) -> np.ndarray:
+    """A Gaussian blur over four deviations a side, the picture reflected at its borders: a convolution an axis."""
+    reach = 4 * int(sigma)
+    kernel = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
+    kernel /= kernel.sum()
+    for axis in (0, 1):
+        pads = [(0, 0), (0, 0)]
+        pads[axis] = (reach, reach)
+        wide = np.pad(plane, pads, mode="reflect")
+        plane = np.apply_along_axis(np.convolve, axis, wide, kernel, "valid")
+    return plane
+
+
+def scene(seed: int) -> np.ndarray:
+    """Large areas of colour with a texture on them."""
+    rng = np.random.default_rng(seed)
+    areas = np.kron(rng.integers(30, 226, (4, 5, 3)), np.ones((40, 40, 1)))
+    return np.clip(areas + rng.normal(0, 15, areas.shape), 0, 255).astype(np.uint8)
+
+
+def test_kept_light_is_what_the_formulas_give():
+    photo, other = scene(1), scene(2)
+    painting = (0.5 * photo + 0.3 * other + 20).astype(np.uint8)
+    found = kept_light(painting, photo)
+    a, b = cie_lab(painting), cie_lab(photo)
+    for sigma in (4, 16, 40):
+        x, y = (blurred(lab[..., 0], sigma) for lab in (a, b))
+        correlation = np.corrcoef(x.ravel(), y.ravel())[0, 1]
+        assert getattr(found, f"l_correlation_{sigma}") == pytest.approx(correlation, abs=2e-3)
+        assert getattr(found, f"l_spread_{sigma}") == pytest.approx(x.std() / y.std(), rel=5e-3)
+    chroma = [np.corrcoef(*(blurred(lab[..., k], 16).ravel() for lab in (a, b)))[0, 1] for k in (1, 2)]
+    assert found.chroma_correlation_16 == pytest.approx(np.mean(chroma), abs=2e-3)
+    assert 0.3 < found.l_spread_16 < 0.8 and 0.5 < found.l_correlation_16 < 0.99
+
+
+def test_a_picture_keeps_its_own_light_and_its_negative_none():
+    photo = scene(3)
+    own, negative = kept_light(photo, photo), kept_light(255 - photo, photo)
+    assert list(asdict(own).values()) == pytest.approx([1] * 7)
+    assert negative.l_correlation_16 < -0.9
+
+
+def test_without_contrast_there_is_no_correlation():
+    flat, photo = kept_light(grey(120, 64, 64), scene(4)[:64, :64]), kept_light(scene(4)[:64, :64], grey(0, 64, 64))
+    assert np.isnan([flat.l_correlation_16, flat.chroma_correlation_16, photo.l_correlation_4, photo.l_spread_40]).all()
+    assert flat.l_spread_16 == pytest.approx(0, abs=1e-3)
 
 
 def test_static_pixels_leave_out_what_moves_and_its_surroundings():

@@ -150,7 +150,10 @@ def test_previews_show_each_photo_in_its_own_statistics(made, monkeypatch):
         first, last = border
         seen.append(border)
         inner = x[:, :, first : x.shape[2] - last, first : x.shape[3] - last]
-        mean, deviation = inner.mean((2, 3), keepdim=True), (inner.var((2, 3), correction=0, keepdim=True) + 1e-5).sqrt()
+        mean, deviation = (
+            inner.mean((2, 3), keepdim=True),
+            (inner.var((2, 3), correction=0, keepdim=True) + 1e-5).sqrt(),
+        )
         return (x - mean) / deviation * self.weight[:, None, None] + self.bias[:, None, None]
 
     monkeypatch.setattr("pleinair_training.transform_net.Norm.forward", norm)

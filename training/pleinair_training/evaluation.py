@@ -442,7 +442,7 @@ def _figures(light: KeptLight) -> tuple[float, ...]:
     return tuple(asdict(light).values())
 
 
-def _mean_light(rows: list[tuple[float, ...]]) -> dict[str, float | None]:
+def _mean_light(rows: list[tuple[float, ...]]) -> dict[str, Any]:
     """Means over the photos by a score's names, less the photos that have no contrast to keep."""
     names = (*(field.name for field in fields(KeptLight)), "parent_ssim")
     columns = ([v for v in column if not np.isnan(v)] for column in zip(*rows, strict=True))

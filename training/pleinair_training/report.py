@@ -78,7 +78,7 @@ COLUMNS = (
     Column("to float", "the sum as a multiple of the float network's", _figure("ratio", ".3f")),
     Column("SSIM", "structural similarity to the float network's paintings", _figure("ssim", ".3f")),
     Column("distance", "distance to them in VGG features, unweighted (Zhang et al. 2018)", _figure("distance", ".3f")),
-    Column("parent SSIM", "structural similarity to the float parent's paintings", _figure("parent_ssim", ".3f")),
+    Column("to parent", "structural similarity to the float parent's paintings", _figure("parent_ssim", ".3f")),
     *(
         Column(
             f"L r{blur}",
@@ -115,6 +115,22 @@ COLUMNS = (
 )
 # fmt: on
 
+#: The columns of the console's table. With all of them a row has no more than 80 characters.
+_CONSOLE = (
+    Column("content", "content loss", _figure("content", ",.0f")),
+    Column("style", "style loss", _figure("style", ",.0f")),
+    Column("total", "their sum", _figure("total", ",.0f")),
+    Column("ratio", "the sum as a multiple of the float network's", _figure("ratio", ".3f")),
+    Column("SSIM", "structural similarity to the float network's paintings", _figure("ssim", ".3f")),
+    Column("L r", "correlation of L* with the photo's, both blurred by 16 pixels", _figure("l_correlation_16", ".2f")),
+    Column("L sd", "deviation of L*, as a multiple of the photo's", _figure("l_spread_16", ".2f")),
+    Column("flick", "flicker as a multiple of the sequence's own", _figure("flicker_ratio", ".2f")),
+    Column("film", "that of a film", _figure("film_ratio", ".2f")),
+    Column("edge", "how much more the edge stands out than the interior", _border),
+)
+#: Characters of the longest network's name.
+_LONGEST = 7
+
 
 def score_table(evaluation: Evaluation) -> tuple[list[Column], list[list[str]]]:
     """The columns in which something is known, and a row of texts for each score."""
@@ -127,20 +143,17 @@ def console_table(evaluation: Evaluation) -> Table:
 
     L is the light after a blur of 16 pixels; flickers are multiples of the sequence's own.
     """
+    figures = [column for column in _CONSOLE if any(column.text(score) for score in evaluation.scores)]
     table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    table.add_column("network", overflow="fold")
-    for heading in ("content", "style", "total", "to float", "SSIM", "L r", "L sd", "flicker", "film", "border"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("network", overflow="fold", min_width=_LONGEST)
+    for column in figures:
+        table.add_column(column.heading, justify="right", no_wrap=True)
     for score in evaluation.scores:
         if score.network == PHOTOS:
             table.add_section()
             table.add_row(Text(one_line(score.subject), style="bold"))
-        losses = (f"{value:,.0f}" for value in (score.content, score.style, score.total))
-        likeness = ("" if value is None else f"{value:.3f}" for value in (score.ratio, score.ssim))
-        light = ("" if value is None else f"{value:.2f}" for value in (score.l_correlation_16, score.l_spread_16))
-        flickers = ("" if value is None else f"{value:.2f}x" for value in (score.flicker_ratio, score.film_ratio))
         label = "photos" if score.network == PHOTOS else network_label(score.network)
-        table.add_row(label, *losses, *likeness, *light, *flickers, _border(score))
+        table.add_row(label, *(column.text(score) for column in figures))
     return table
 
 
