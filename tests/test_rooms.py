@@ -163,7 +163,7 @@ sys.exit(any(name in sys.modules for name in ("torch", "brevitas", "qonnx", "ple
 
 
 def test_importing_pleinair_changes_nothing_and_costs_little():
-    """No variable of the caller's process is set, and neither OpenCV nor any engine is loaded before it is asked for."""
+    """No variable of the process is set, and neither OpenCV nor any engine is loaded before it is asked for."""
     code = f"""
 import os, sys
 sys.path[:0] = {PATHS!r}
