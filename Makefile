@@ -6,6 +6,9 @@ PIP := $(VENV)/bin/pip --disable-pip-version-check install --quiet
 # What hw/toolchain.sh asks pip for; any build from 2.9 on serves, one for processors alone is the smallest.
 export TORCH ?= torch==2.13.0
 
+# No run waits for ever: after so long it is told to stop, and half a minute later killed.
+WITHIN := timeout --foreground --kill-after=30
+
 .PHONY: setup timelapse test test-slow test-rtl test-release check-arm64 lint clean finn-image finn
 
 setup: $(VENV)/.complete
@@ -32,7 +35,7 @@ $(VENV)/.complete: pyproject.toml hw/toolchain.sh $(VENV)/.made
 	@touch $(VENV)/.painting $@
 
 timelapse: $(VENV)/.painting
-	$(VENV)/bin/pleinair run --camera synthetic --size 640x360 --every 5m --for 1d --fps 24 --out timelapse.mp4
+	$(WITHIN) 2h $(VENV)/bin/pleinair run --camera synthetic --size 640x360 --every 5m --for 1d --fps 24 --out timelapse.mp4
 	@echo
 	@echo "A painted day: $(CURDIR)/timelapse.mp4"
 	@echo "Next: $(VENV)/bin/pleinair run --camera frames:DIR --out film.mp4      your own frames"
@@ -45,19 +48,19 @@ boards:
 	@tests/board/environments.sh || echo 'make boards: not all environments could be made; tests that need them are skipped' >&2
 
 test: $(VENV)/.complete boards
-	$(VENV)/bin/python -m pytest -m "not slow and not rtl"
+	$(WITHIN) 3h $(VENV)/bin/python -m pytest -m "not slow and not rtl"
 
 test-slow: $(VENV)/.complete
-	$(VENV)/bin/python -m pytest -m slow
+	$(WITHIN) 8h $(VENV)/bin/python -m pytest -m slow
 
 # Whole shipped networks, cycle by cycle.
 test-rtl: $(VENV)/.complete
-	$(VENV)/bin/python -m pytest -m rtl
+	$(WITHIN) 8h $(VENV)/bin/python -m pytest -m rtl
 
 # Whether paintings, films, rolls and builds are, to the bit, those of the last release; tests/releases/fingerprints.py
 # says what is compared and how an intended change is noted.
 test-release: $(VENV)/.complete boards
-	$(VENV)/bin/python tests/releases/fingerprints.py --check
+	$(WITHIN) 8h $(VENV)/bin/python tests/releases/fingerprints.py --check
 
 # Installing, painting, filming and resuming in an emulated 64-bit Arm userland: the same hashes as here. As root, with
 # qemu-user-static and debootstrap; the first run fetches a Debian.

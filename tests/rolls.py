@@ -27,8 +27,8 @@ from pleinair.rolls.roll import Roll
 from pleinair.rolls.schedule import Schedule
 from pleinair.rolls.settings import Look, Settings
 from pleinair.rolls.timelapse import Timelapse
+from tests import children
 from tests.films import read_video
-from tests.house import PYTHONPATH
 
 WIDTH, HEIGHT = 64, 48
 _BITS, _COLUMNS = 16, 8
@@ -73,12 +73,11 @@ def identity_network() -> IntegerNetwork:
 
 def pleinair(*arguments: str | Path, models: Path | None = None, **settings: Any) -> subprocess.Popen[str]:
     """The command in a process of its own; ``models`` is where its styles are."""
-    environment = {**os.environ, "PYTHONPATH": PYTHONPATH, "OMP_NUM_THREADS": "1"}
+    variables = {"OMP_NUM_THREADS": "1"}
     if models is not None:
-        environment["PLEINAIR_MODELS"] = str(models)
-    command = [sys.executable, "-c", "from pleinair.cli.main import entry; entry()", *map(str, arguments)]
-    settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **settings}
-    return subprocess.Popen(command, env=environment, text=True, **settings)
+        variables["PLEINAIR_MODELS"] = str(models)
+    command = [sys.executable, "-c", "from pleinair.cli.main import entry; entry()", *arguments]
+    return children.start(command, variables=variables, **settings)
 
 
 def journal(roll: Path) -> list[dict[str, Any]]:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import ast
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.children import python
 from tests.house import PATHS, ROOT
 
 #: The rooms of ``pleinair`` from the lowest floor up. A room imports from its own floor only itself, and from
@@ -120,7 +120,7 @@ def test_the_check_sees_an_import_inside_a_function():
 
 
 def _python(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    return python("-c", code, cwd=ROOT)
 
 
 def test_the_core_needs_only_numpy_and_opencv():

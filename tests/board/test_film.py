@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -17,8 +14,9 @@ from pleinair.cli.main import main
 from pleinair.films.pipeline import run
 from pleinair.fpga import painter as accelerator_painter
 from tests.board.boards import FAMILIES
+from tests.children import python
 from tests.films import read_video, write_frames
-from tests.house import PYTHONPATH, ROOT, SHARED
+from tests.house import ROOT, SHARED
 
 ICECUBE = SHARED / "data" / "timelapse" / "icecube"
 
@@ -108,10 +106,7 @@ def test_without_a_fallback_a_film_ends_with_what_was_painted(board, tmp_path, c
 def shell(*arguments, **environment):
     """The command in a process of its own: status, stdout, stderr."""
     code = "from pleinair.cli.main import entry; entry()"
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True,
-        timeout=300, env={**os.environ, "PYTHONPATH": PYTHONPATH, **environment},
-    )  # fmt: skip
+    done = python("-W", "ignore", "-c", code, *map(str, arguments), cwd=ROOT, variables=environment)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pleinair.documents import Record, read_bytes, read_record
 from pleinair.errors import ModelError, OptionError
-from tests.house import PYTHONPATH
+from tests.children import python
 
 
 def record(**values: object) -> Record:
@@ -144,12 +142,5 @@ def test_a_board_needs_the_standard_library_alone():
         "import sys; before = set(sys.modules); import pleinair.documents;"
         "print([m for m in set(sys.modules) - before if m.partition('.')[0] not in sys.stdlib_module_names])"
     )
-    found = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": PYTHONPATH},
-        timeout=60,
-        check=True,
-    )
+    found = python("-c", code, check=True)
     assert {name.partition(".")[0] for name in eval(found.stdout)} == {"pleinair"}

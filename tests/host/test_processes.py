@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import time
 
 import pytest
 
-from tests.house import PYTHONPATH
+from tests import children
 
 CHILD = "from pleinair.processes import as_child; as_child(); import time; print('begun', flush=True); time.sleep(60)"
 #: A parent that starts the child, tells its number, and waits.
@@ -25,8 +24,7 @@ time.sleep(60)
 
 def python(code: str) -> subprocess.Popen[str]:
     """Another Python, which knows our packages."""
-    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
-    return subprocess.Popen([sys.executable, "-c", code], env=environment, text=True, stdout=subprocess.PIPE)
+    return children.start([sys.executable, "-c", code], stderr=None)
 
 
 def alive(pid: int) -> bool:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import resource
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -16,6 +14,7 @@ from pleinair.fpga.build_folder import STATE, read_build
 from pleinair.network.integer import load
 from pleinair_hw.build import GRAPH, PLAN, Request, build
 from pleinair_hw.finn import environment
+from tests.children import python
 from tests.hw.finn.test_environment import needs_finn
 
 STYLE = "starry-night-small"
@@ -134,7 +133,7 @@ def test_a_full_disk_is_one_line(tmp_path):
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         f"sys.exit(main({[*SMALL, '--out', str(tmp_path / 'x')]!r}))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    done = python("-c", code)
     assert done.returncode == 2, done.stderr
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("pleinair: ") and "File too large" in last

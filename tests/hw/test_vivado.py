@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from pleinair_hw.finn import environment
 from pleinair_hw.finn.environment import ToolchainError, Vivado
 from pleinair_hw.plan.boards import BOARDS
 from pleinair_hw.vivado import Bitstream, VivadoError
+from tests import children
 from tests.house import ROOT
 from tests.hw.finn.test_environment import needs_finn, own_environment, program  # noqa: F401
 from tests.networks import random_network
@@ -329,8 +329,8 @@ def repository(folder: Path, files: dict[str, str]) -> str:
         (folder / name).write_text(text)
     identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
     for arguments in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "one"]):
-        subprocess.run(["git", *arguments], cwd=folder, check=True, env=variables)
-    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, check=True, capture_output=True, text=True)
+        children.run(["git", *arguments], cwd=folder, check=True, env=variables)
+    head = children.run(["git", "rev-parse", "HEAD"], cwd=folder, check=True)
     return head.stdout.strip()
 
 
@@ -446,9 +446,7 @@ def test_the_folder_holds_all_and_opens(deployed, bitstream):
     if shutil.which("sha256sum"):
         hashes = json.loads((folder / "hashes.json").read_text())["files"]
         listing = "".join(f"{digest}  {name}\n" for name, digest in hashes.items())
-        subprocess.run(
-            ["sha256sum", "--check", "--strict", "--quiet"], input=listing, text=True, cwd=folder, check=True
-        )
+        children.run(["sha256sum", "--check", "--strict", "--quiet"], input=listing, cwd=folder, check=True)
         assert len(hashes) == 6
 
 
@@ -458,9 +456,7 @@ def test_reading_takes_no_finn(deployed):
         "import sys; from pathlib import Path; from pleinair.fpga.deployment import read_deployment; "
         "print(read_deployment(Path(sys.argv[1])).board, {'finn', 'qonnx', 'onnx', 'torch'} & set(sys.modules))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(deployed.folder)], capture_output=True, text=True, cwd=ROOT, check=True
-    )
+    done = children.python("-c", code, deployed.folder, cwd=ROOT, check=True)
     assert done.stdout == "zcu104 set()\n"
 
 

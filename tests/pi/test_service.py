@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import configparser
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from pleinair.rolls.roll import Roll
 from pleinair.rolls.settings import Look, Settings
 from pleinair_pi import service
 from pleinair_pi.service import WATCHDOG, install, remove, unit_name, unit_text
+from tests import children
 
 
 @pytest.fixture
@@ -46,14 +46,9 @@ def test_the_unit_resumes_the_roll_and_may_write_nothing_else(roll, tmp_path):
 def test_systemd_understands_it_and_finds_it_well_locked(roll, tmp_path):
     path = tmp_path / unit_name(roll)
     path.write_text(unit_text(roll, "root", Path("/bin/true")))
-    done = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True, check=False)
+    done = children.run(["systemd-analyze", "verify", path])
     assert (done.returncode, done.stderr) == (0, "")
-    done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--threshold=30", path],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = children.run(["systemd-analyze", "security", "--offline=true", "--threshold=30", path])
     assert done.returncode == 0, done.stdout[-500:]
 
 

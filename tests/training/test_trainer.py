@@ -6,7 +6,6 @@ import csv
 import errno
 import json
 import os
-import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,7 +25,7 @@ from pleinair_training.trainer import (
     save_checkpoint,
 )
 from pleinair_training.transform_net import TransformNet
-from tests.house import PYTHONPATH
+from tests import children
 
 
 class Stop(Exception):
@@ -213,11 +212,8 @@ def test_two_processes_train_as_one(tmp_path, settings):
     script.write_text(_TORCHRUN)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--max-restarts", "2"]
     command += ["--nproc-per-node", "2", str(script)]  # a run goes on where a process that died left it
-    environment = {**os.environ, "PYTHONPATH": PYTHONPATH, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, str(tmp_path / "two"), json.dumps(asdict(settings))],
-        env=environment, capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
+    command += [str(tmp_path / "two"), json.dumps(asdict(settings))]
+    done = children.run(command, variables={"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-2000:]
     logs = []
     for folder in ("alone", "two"):

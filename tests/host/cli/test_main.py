@@ -19,8 +19,8 @@ from pleinair.backends import open_painter
 from pleinair.cli.main import main
 from pleinair.films.steadiness import Steady
 from pleinair.models import load_model
+from tests import children
 from tests.films import frame_of, read_video, write_frames, write_video
-from tests.house import PYTHONPATH
 from tests.models import write_model
 from tests.networks import random_network
 
@@ -321,10 +321,7 @@ def test_damaged_networks(refused, tmp_path):
 
 def start(*arguments: str, **settings) -> subprocess.Popen:
     """The command in a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
-    return subprocess.Popen(
-        [*COMMAND, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **settings
-    )
+    return children.start([*COMMAND, *arguments], **settings)
 
 
 def wait_for(path: Path, size: int) -> None:
@@ -410,12 +407,6 @@ def test_a_full_disk_keeps_what_was_recorded(place):
 
 def test_results_that_nobody_takes(place):
     with open("/dev/full", "w") as full:
-        run = subprocess.run(
-            [*COMMAND, *film()],
-            env={**os.environ, "PYTHONPATH": PYTHONPATH},
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        run = children.run([*COMMAND, *film()], stdout=full)
     assert run.returncode == 2 and run.stderr == "pleinair: standard output: No space left on device\n"
     assert len(read_video(place / "out" / "film.mp4")) == len(LEVELS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +34,7 @@ from pleinair.models import load_model
 from pleinair.network import reference
 from pleinair.network.integer import Convolution, IntegerNetwork, Residual, validate
 from pleinair.painting.tiles import Window
+from tests import children
 from tests.house import PATHS
 from tests.networks import random_network
 
@@ -302,10 +302,9 @@ def test_x86_without_vnni_gets_the_exact_variant(bits):
     qemu = shutil.which("qemu-x86_64-static")
     if qemu is None or os.uname().machine != "x86_64":
         pytest.skip("needs qemu-x86_64-static (Debian: qemu-user-static) on x86-64, to be a processor without VNNI")
-    done = subprocess.run(
-        [qemu, "-cpu", "Haswell", os.path.realpath(sys.executable), "-c", _HASWELL.format(paths=PATHS, bits=bits)],
-        capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
-    )  # fmt: skip
+    code = _HASWELL.format(paths=PATHS, bits=bits)
+    command = [qemu, "-cpu", "Haswell", os.path.realpath(sys.executable), "-c", code]
+    done = children.run(command, variables={"PYTHONPATH": ":".join(sys.path)})
     assert done.returncode == 0, done.stderr[-2000:]
     name, wrong, fast_wrong = done.stdout.strip().rsplit(" ", 2)
     assert name == VARIANTS[1].name and int(wrong) == 0

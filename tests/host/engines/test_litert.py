@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import replace
 from threading import Thread
@@ -19,6 +18,7 @@ from pleinair.models import load_model
 from pleinair.network import reference
 from pleinair.network.integer import Convolution, IntegerNetwork, validate
 from pleinair.painting.tiles import Window
+from tests.children import python
 from tests.house import ROOT
 from tests.networks import random_network
 
@@ -150,9 +150,7 @@ os.write(2, b"INFO: ours\\n")
 
 
 def test_litert_says_nothing_where_nothing_is_wrong():
-    run = subprocess.run(
-        [sys.executable, "-c", _TALKATIVE], cwd=ROOT, capture_output=True, text=True, check=True
-    )  # fmt: skip
+    run = python("-c", _TALKATIVE, cwd=ROOT, check=True)
     assert run.stderr == "ERROR: kept\nINFO: ours\n"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
@@ -22,7 +21,8 @@ from pleinair.models import load_model
 from pleinair.network import reference
 from pleinair.network.integer import Convolution, IntegerNetwork, Residual, validate
 from pleinair.painting.tiles import Window
-from tests.house import ROOT
+from tests.children import python
+from tests.house import PYTHONPATH, ROOT
 from tests.networks import random_network
 
 if find_spec("openvino") is None:
@@ -131,10 +131,7 @@ print(exact_runner(network, 1, "openvino").name)
 
 @pytest.mark.skipif(not _X86, reason="oneDNN's instruction sets are x86's")
 def test_without_vnni_int8_is_refused_and_the_next_variant_taken():
-    run = subprocess.run(
-        [sys.executable, "-c", _WITHOUT_VNNI], env=os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}, cwd=ROOT,
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    run = python("-c", _WITHOUT_VNNI, variables={"ONEDNN_MAX_CPU_ISA": "AVX2"}, cwd=ROOT, check=True)
     counts, name = run.stdout.splitlines()
     int8, mixed, floats = map(int, counts.split())
     assert int8 > 0 and mixed == floats == 0
@@ -178,8 +175,8 @@ from pleinair.engines.openvino import OpenVinoEngine
 OpenVinoEngine(1)
 assert "openvino" in sys.modules and not any(m.startswith("openvino_telemetry.") for m in sys.modules)
 """
-    environment = {k: v for k, v in os.environ.items() if k != "CI"} | {"HOME": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", program], env=environment, cwd=ROOT, check=True)
+    environment = {k: v for k, v in os.environ.items() if k != "CI"}
+    python("-c", program, env=environment | {"HOME": str(tmp_path), "PYTHONPATH": PYTHONPATH}, cwd=ROOT, check=True)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -14,8 +14,9 @@ import pytest
 from pleinair.errors import OutputError
 from pleinair.films.encoder import MAX_SIDE
 from pleinair.films.recorder import FilmRecorder
+from tests import children
 from tests.films import frame_of, means, read_video
-from tests.house import PYTHONPATH, ROOT
+from tests.house import ROOT
 
 LEVELS = list(range(30, 210, 6))
 
@@ -176,10 +177,8 @@ def test_what_a_killed_run_left_plays_and_is_put_aside(tmp_path):
         f"for level in {LEVELS}: r.add(frame_of(level))\n"
         "print('ready', flush=True); sys.stdin.read()"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as child:
-        assert child.stdout is not None and child.stdout.readline() == b"ready\n"
+    with children.start([sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stderr=None) as child:
+        assert child.stdout is not None and child.stdout.readline() == "ready\n"
         child.send_signal(signal.SIGKILL)
     assert names(tmp_path) == [".film.mp4.part.mkv"]
     left = means(read_video(tmp_path / ".film.mp4.part.mkv"))
@@ -235,9 +234,6 @@ def test_without_pyav_films_are_refused_and_the_core_still_works(tmp_path):
         "    try: make()\n"
         "    except PleinairError as error: print(error)\n"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": PYTHONPATH}, cwd=tmp_path,
-        capture_output=True, text=True,
-    )  # fmt: skip
+    run = children.python("-c", code, cwd=tmp_path)
     assert run.stderr == "" and run.stdout.splitlines()[0] == "2"
     assert [line.count("needs av (PyAV): pip install '.[cpu]'") for line in run.stdout.splitlines()] == [0, 1, 1]

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import stat
-import subprocess
 import sys
 import tarfile
 
@@ -22,6 +21,7 @@ from pleinair.fpga.deployment import DeploymentError, read_deployment
 from pleinair.fpga.handoff import is_zynq_7000, weight_ports
 from pleinair.fpga.overlay import Overlay
 from pleinair.fpga.package import find_deployment, frame_size, instructions, package
+from tests import children
 from tests.models import write_model
 from tests.networks import random_network
 
@@ -89,11 +89,11 @@ def test_the_package_holds_what_a_board_needs(tmp_path, deployment):
     assert not any("pleinair_training" in name or "pleinair_hw" in name or "/models/" in name for name in names)
     for script in ("pleinair", "install.sh"):
         assert os.stat(home / script).st_mode & stat.S_IXUSR
-        assert subprocess.run(["bash", "-n", str(home / script)], check=False).returncode == 0
+        assert children.run(["bash", "-n", home / script]).returncode == 0
     # What the program imports of its own is there, from a folder that has nothing else.
     code = f"import sys; sys.path.insert(0, {str(home / 'lib')!r}); "
     code += "import pleinair.cli.main, pleinair.backends, pleinair.films.recorder; print(pleinair.cli.main.__file__)"
-    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    done = children.python("-I", "-c", code, cwd=tmp_path)
     assert done.stdout.strip() == str(home / "lib" / "pleinair" / "cli" / "main.py"), done.stderr
     width, height = frame_size(deployment)
     assert (width, height) == (64, 32) and 'size = "64x32"' in (home / "film.toml").read_text()
@@ -115,9 +115,7 @@ def test_the_launcher_paints_with_the_overlay_beside_it(tmp_path, deployment):
     path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
 
     def said(*arguments):
-        done = subprocess.run(
-            [str(home / "pleinair"), *arguments], capture_output=True, text=True, env={"PATH": path}, check=True
-        )
+        done = children.run([home / "pleinair", *arguments], env={"PATH": path}, check=True)
         return done.stdout.splitlines()
 
     lines = said("paint", "a photo.jpg", "out.png")

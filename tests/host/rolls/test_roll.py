@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import pytest
 
 from pleinair.errors import RollError
 from pleinair.rolls.roll import Roll
+from tests.children import python
 from tests.house import PATHS
 from tests.rolls import (
     Still,
@@ -61,5 +60,5 @@ def test_a_read_only_folder_is_told_in_one_line(tmp_path):
         "from pleinair.cli.main import main\n"
         "os.setuid(65534); sys.exit(main(['resume', 'roll']))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = python("-c", code)
     assert done.returncode == 2 and done.stderr == "pleinair: roll roll: Permission denied\n"

@@ -13,7 +13,8 @@ import pytest
 
 from pleinair_hw.finn import environment, patches
 from pleinair_hw.finn.environment import ToolchainError
-from tests.house import PYTHONPATH, ROOT
+from tests import children
+from tests.house import ROOT
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -126,15 +127,7 @@ assert not (Path.home() / ".finn").exists()
 """
     home = tmp_path / "home"
     home.mkdir()
-    variables = {**os.environ, "HOME": str(home), "PYTHONPATH": PYTHONPATH}
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "build")],
-        capture_output=True,
-        text=True,
-        env=variables,
-        check=False,
-        cwd=tmp_path,
-    )
+    done = children.python("-c", code, tmp_path / "build", variables={"HOME": str(home)}, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "finn.xsi.SimEngine simulates with Vivado; pleinair simulates with Verilator\n"
 
@@ -143,9 +136,7 @@ assert not (Path.home() / ".finn").exists()
 def test_every_tool_runs():
     if any(shutil.which(tool) is None for tool in ("perl", "make", "g++")):
         pytest.skip("perl, make or g++ is not installed")
-    done = subprocess.run(
-        [sys.executable, "-m", "pleinair_hw.finn.environment"], capture_output=True, text=True, cwd=ROOT, check=False
-    )
+    done = children.python("-m", "pleinair_hw.finn.environment", cwd=ROOT)
     assert done.returncode == 0, done.stderr
     lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert re.fullmatch(r"finn-plus 1\.6\.1, \d\d RTL operators", lines["finn"])
@@ -209,13 +200,7 @@ def stub_pip(folder: Path, versions: dict[str, str], requires: str = "") -> Path
 
 
 def run_script(python: Path, *options: str, **variables: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [str(SCRIPT), *options, str(python)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, **variables},
-    )
+    return children.run([SCRIPT, *options, python], env={**os.environ, **variables})
 
 
 needs_compiler = pytest.mark.skipif(
@@ -341,16 +326,14 @@ def test_make_says_that_docker_is_missing(tmp_path):
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
     for target in ("finn-image", "finn"):
-        done = subprocess.run(
-            ["make", target, "DOCKER=no-such-docker"], cwd=ROOT, capture_output=True, text=True, check=False
-        )
+        done = children.run(["make", target, "DOCKER=no-such-docker"], cwd=ROOT)
         assert done.returncode == 2 and "no-such-docker was not found" in done.stderr
 
 
 def test_make_mounts_vivado_and_the_working_folder():
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
-    done = subprocess.run(
+    done = children.run(
         [
             "make",
             "--no-print-directory",
@@ -361,8 +344,6 @@ def test_make_mounts_vivado_and_the_working_folder():
             "ARGS=models/x --bits 8",
         ],
         cwd=ROOT,
-        capture_output=True,
-        text=True,
         check=True,
     )
     assert "--volume /tools/Xilinx:/tools/Xilinx:ro" in done.stdout.replace('"', "")

@@ -16,6 +16,7 @@ import pytest
 
 from pleinair_hw.simulate import verilator
 from pleinair_hw.simulate.verilator import Port, Progress, SimulationError, Simulator, build, pack, unpack
+from tests import children
 from tests.hw.streams import needs_verilator
 
 WORDS = np.arange(100, dtype=np.int64)[:, None]
@@ -305,18 +306,18 @@ def test_interrupted_and_parallel_builds(tmp_path: Path, cache: Path) -> None:
     command = [sys.executable, "-c", BUILD, str(source), str(cache)]
     before = entries(cache)
     for how in (signal.SIGKILL, signal.SIGINT):
-        process = subprocess.Popen([*command, "900"], stderr=subprocess.DEVNULL)
+        process = children.start([*command, "900"], stderr=subprocess.DEVNULL)
         limit = time.monotonic() + 60
         while not list(cache.glob(f".build-{process.pid}-*/units/ports.h")):
             assert process.poll() is None and time.monotonic() < limit
             time.sleep(0.01)
         process.send_signal(how)
-        assert process.wait() != 0
+        assert process.wait(timeout=60) != 0
         assert entries(cache) == before
         left = list(cache.glob(f".build-{process.pid}-*"))
         assert bool(left) == (how is signal.SIGKILL)
-    both = [subprocess.Popen([*command, "900"]) for _ in range(2)]
-    assert [process.wait() for process in both] == [0, 0]
+    both = [children.start([*command, "900"], stdout=None, stderr=None) for _ in range(2)]
+    assert [process.wait(timeout=300) for process in both] == [0, 0]
     assert len(entries(cache)) == len(before) + 1
 
 
