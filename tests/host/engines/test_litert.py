@@ -166,5 +166,5 @@ def test_more_than_8_bits_are_refused():
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
-    with pytest.raises(EngineError, match=r"needs ai-edge-litert: pip install 'pleinair\[litert\]'"):
+    with pytest.raises(EngineError, match=r"needs ai-edge-litert: pip install '\.\[litert\]' in a checkout"):
         litert_engine.LitertEngine(1)
