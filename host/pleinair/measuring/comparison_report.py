@@ -60,7 +60,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
-        raise OptionError(f"compare needs {error.name}: pip install '.[train]' in a checkout of pleinair") from error
+        raise OptionError(f"compare needs {error.name}: pip install '.[report]' in a checkout of pleinair") from error
 
 
 def prepare_folder(out: Path) -> None:
