@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from tests.children import python
 from tests.films import read_video, write_frames
-from tests.house import PYTHONPATH, ROOT
+from tests.house import ROOT
 
 EXAMPLES = ROOT / "examples"
 #: How each example is called, and what it prints.
@@ -33,15 +31,7 @@ CALLS = {
 
 def run(name: str, *arguments: str, cwd: Path) -> str:
     """What an example prints; it must succeed within two minutes."""
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / f"{name}.py"), *arguments],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": PYTHONPATH},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = python(EXAMPLES / f"{name}.py", *arguments, cwd=cwd, deadline=120)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
@@ -84,14 +74,6 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path: Path):
         if cell["cell_type"] == "code":
             assert cell["outputs"] == [] and cell["execution_count"] is None
     code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    done = subprocess.run(
-        [sys.executable, "-c", code + "\nprint('end')"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": PYTHONPATH},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
+    done = python("-c", code + "\nprint('end')", cwd=tmp_path, deadline=180)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.endswith("end\n")

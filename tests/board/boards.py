@@ -64,15 +64,20 @@ class Board:
         assert self.device.fabric is not None
         return self.device.fabric
 
-    def accelerator(self, first_deadline: float = PATIENCE) -> Accelerator:
+    def accelerator(self, first_deadline: float = PATIENCE, kind: type[Accelerator] = Accelerator) -> Accelerator:
         """The driver, which is closed with the board."""
         forget_clocks()
-        self._closing.append(Accelerator(self.deployment, self.device, first_deadline))
+        self._closing.append(kind(self.deployment, self.device, first_deadline))
         return self._closing[-1]
 
-    def painter(self, fallback: NetworkPainter | None = None, first_deadline: float = PATIENCE) -> AcceleratorPainter:
+    def painter(
+        self,
+        fallback: NetworkPainter | None = None,
+        first_deadline: float = PATIENCE,
+        kind: type[Accelerator] = Accelerator,
+    ) -> AcceleratorPainter:
         """What paints frames, closed with the board."""
-        accelerator = self.accelerator(first_deadline)
+        accelerator = self.accelerator(first_deadline, kind)
         self._closing[-1] = AcceleratorPainter(self.model, accelerator, fallback)
         return self._closing[-1]
 

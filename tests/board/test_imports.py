@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
+from tests.children import python
 from tests.house import PATHS
 
 CODE = """
@@ -49,7 +47,5 @@ print("painted")
 
 
 def test_the_boards_side_needs_only_numpy_opencv_and_pynq():
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", CODE.format(paths=PATHS)], capture_output=True, text=True, timeout=120
-    )
+    done = python("-W", "ignore", "-c", CODE.format(paths=PATHS))
     assert done.stdout.strip() == "painted", done.stderr[-2000:]

@@ -11,7 +11,7 @@ from pleinair.backends import open_accelerator, open_painter
 from pleinair.errors import ImageError, ModelError, OptionError
 from pleinair.fpga import driver
 from pleinair.fpga import painter as accelerator_painter
-from pleinair.fpga.driver import AcceleratorError
+from pleinair.fpga.driver import Accelerator, AcceleratorError
 from pleinair.fpga.overlay import Overlay, check_model
 from pleinair.fpga.painter import AcceleratorPainter
 from pleinair.models import load_model
@@ -61,28 +61,42 @@ def test_films_of_changing_size(board):
 
 
 @pytest.mark.parametrize("size, count", (((150, 60), 1), ((60, 30), 6), ((150, 60), 3)))
-def test_the_next_tile_is_filled_while_one_computes(board, size, count, monkeypatch):
+def test_the_next_tile_is_filled_while_one_computes(board, size, count):
     b = board()
-    painter = b.painter()
     events = []
-    for thing, name in ((painter, "_fill"), (painter.accelerator, "start"), (painter.accelerator, "finish")):
-        act = getattr(thing, name)
 
-        def noted(argument, act=act, name=name):
-            result = act(argument)
-            events.append((name, getattr(argument, "slot", argument)))
-            return result
+    class Noted(Accelerator):
+        """An accelerator that notes what is asked of it."""
 
-        monkeypatch.setattr(thing, name, noted)
+        def input(self, slot):
+            events.append(("input", slot))
+            return super().input(slot)
+
+        def start(self, slot):
+            super().start(slot)
+            events.append(("start", slot))
+
+        def finish(self, slot):
+            super().finish(slot)
+            events.append(("finish", slot))
+
+        def output(self, slot):
+            events.append(("output", slot))
+            return super().output(slot)
+
+    painter = b.painter(kind=Noted)
+    events.clear()  # the check of the network
     frames = b.frames(count, *size)
     assert equal(painter.paint_each(iter(frames)), map(b.reference().paint, frames))
-    tiles = len(events) // 3
+    tiles = len(events) // 4
     assert tiles > 2
-    expected = [("_fill", 0), ("start", 0)]
+    expected = [("input", 0), ("start", 0)]
     for k in range(1, tiles):
-        # Between a start and its end the next is filled, and what ends makes room at once.
-        expected += [("_fill", k % 2), ("finish", (k - 1) % 2), ("start", k % 2)]
-    assert events == [*expected, ("finish", (tiles - 1) % 2)]
+        # Between a start and its end the next is filled; what ends makes room at once, and is collected meanwhile.
+        last = (k - 1) % 2
+        expected += [("input", k % 2), ("finish", last), ("start", k % 2), ("output", last)]
+    last = (tiles - 1) % 2
+    assert events == [*expected, ("finish", last), ("output", last)]
 
 
 def test_the_margin_below_the_halo(board):

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from pleinair.errors import CameraError
-from pleinair_pi import camera as pi_camera
 from pleinair_pi.camera import PiCamera
 from tests.pi import fake_picamera2
 from tests.pi.fake_picamera2 import SCENE, Picamera2
@@ -103,7 +102,7 @@ def test_without_picamera2(monkeypatch):
 
 
 def test_a_camera_that_fails_while_it_is_set_up_is_closed(fake, monkeypatch):
-    monkeypatch.setattr(pi_camera.PiCamera, "_warm_up", lambda self: 1 // 0)
+    monkeypatch.setattr(Picamera2, "set_controls", lambda self, controls: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         PiCamera(0, None, 10.0)
     assert fake.opened[0].closed

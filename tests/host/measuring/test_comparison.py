@@ -342,7 +342,7 @@ def test_what_runs_here_is_timed_in_a_process_of_its_own(style) -> None:
 
 def test_johnsons_network_is_timed_where_pytorch_is(style, monkeypatch) -> None:
     torch = pytest.importorskip("torch", reason="needs torch")
-    monkeypatch.setattr(comparison, "_engine_subjects", lambda *_: iter(()))
+    monkeypatch.setattr("pleinair.engines.exact.installed_engines", lambda: [])
     before = torch.get_num_threads()
     try:
         found = time_here(Request(style, (32, 24), rounds=1), [8], 1, False, None, open_torch)
@@ -358,7 +358,7 @@ def test_johnsons_network_is_timed_where_pytorch_is(style, monkeypatch) -> None:
 
 def test_without_pytorch_a_line_says_so(style, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.setattr(comparison, "_engine_subjects", lambda *_: iter(()))
+    monkeypatch.setattr("pleinair.engines.exact.installed_engines", lambda: [])
     found = time_here(Request(style, (32, 24), rounds=1), [8], 1, False, None, open_torch)
     assert found.rows == [] and found.left_out == [
         "PyTorch: not installed (torch); pip install '.[train]' in a checkout of pleinair"
