@@ -130,9 +130,12 @@ class PiCamera:
         used = Exposure(metadata["ExposureTime"], metadata["AnalogueGain"])
         self._expose(self._controller.next(level, burnt, used))
         told = {
-            "model": self._model, "exposure_us": used.microseconds, "gain": round(used.gain, 3),
-            "luma": round(level, 1), "colour_gains": [round(gain, 3) for gain in metadata["ColourGains"]],
-        }  # fmt: skip
+            "model": self._model,
+            "exposure_us": used.microseconds,
+            "gain": round(used.gain, 3),
+            "luma": round(level, 1),
+            "colour_gains": [round(gain, 3) for gain in metadata["ColourGains"]],
+        }
         for key, name in (("Lux", "lux"), ("SensorTemperature", "sensor_celsius"), ("SensorTimestamp", "sensor_ns")):
             if key in metadata:
                 told[name] = metadata[key]

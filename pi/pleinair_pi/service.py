@@ -103,10 +103,16 @@ def unit_text(roll: Path, user: str, command: Path, preview: int | None = None) 
             raise OptionError(f"service: {path}: a path without spaces, quotes, % or $ is needed")
     models = os.environ.get("PLEINAIR_MODELS")
     return _UNIT.format(
-        roll=roll, folder=folder, command=command, user=user, restart=RESTART, watchdog=WATCHDOG,
-        writable=" ".join(map(str, writable)), preview="" if preview is None else f" --preview {preview}",
+        roll=roll,
+        folder=folder,
+        command=command,
+        user=user,
+        restart=RESTART,
+        watchdog=WATCHDOG,
+        writable=" ".join(map(str, writable)),
+        preview="" if preview is None else f" --preview {preview}",
         models=f"Environment=PLEINAIR_MODELS={Path(models).resolve()}\n" if models else "",
-    )  # fmt: skip
+    )
 
 
 def own_command() -> Path:
@@ -123,7 +129,7 @@ def install(roll: Path, user: str | None, preview: int | None, units: Path = UNI
     try:
         path.write_text(text)
     except OSError as error:
-        raise OutputError(f"service {path}: {error.strerror}; run it by sudo, or see it by --print") from error
+        raise OutputError(f"service {path}: {error.strerror}; run it by sudo") from error
     if start:
         for arguments in (["daemon-reload"], ["enable", "--now", path.name]):
             try:

@@ -84,7 +84,16 @@ def made(workshop, tmp_path_factory) -> Made:
     run.train_plain()
     for bits in (16, 8, 4):
         run.train_quantised(bits)
-    export_run(folder / "run", folder / "model", "", "public domain", "CC0-1.0", None, 2, with_float=True)
+    export_run(
+        folder / "run",
+        folder / "model",
+        painting="",
+        painting_licence="public domain",
+        licence="CC0-1.0",
+        margin=None,
+        grain=2,
+        with_float=True,
+    )
     card = read_card(folder / "model")
     card["painting"]["title"] = HOSTILE
     (folder / "model" / CARD).write_text(json.dumps(card))

@@ -238,7 +238,7 @@ def test_the_batch_must_be_shared_evenly(tmp_path, settings, monkeypatch):
         count, rank, first, device = 3, 0, True, torch.device("cpu")
 
     monkeypatch.setattr("pleinair_training.trainer.Processes", lambda device: Three())
-    with pytest.raises(OptionError, match=r"--batch 2: must be a multiple of the 3 processes"):
+    with pytest.raises(OptionError, match=r"batch 2: must be a multiple of the 3 processes"):
         Run(tmp_path / "run", settings)
 
 

@@ -31,7 +31,15 @@ def model(tmp_path, settings):
     run.train_parent()
     run.train_plain()
     run.train_quantised(8)
-    export_run(tmp_path / "run", tmp_path / "model", "A swirl", "CC0-1.0", "CC0-1.0", None, 2)
+    export_run(
+        tmp_path / "run",
+        tmp_path / "model",
+        painting="A swirl",
+        painting_licence="CC0-1.0",
+        licence="CC0-1.0",
+        margin=None,
+        grain=2,
+    )
     return tmp_path / "model"
 
 

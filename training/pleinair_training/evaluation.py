@@ -498,11 +498,23 @@ class _Judge:
         for n in (n for n in networks if n.scored):
             content, style_mean, border, ssim, distance = means[n.name]
             score = Score(
-                subject.name, n.name, len(files), content, style_mean, border, n.bits,
-                _known((content + style_mean) / whole), _known(ssim), _known(distance), bytes=n.bytes,
-                macs_per_pixel=n.macs_per_pixel, width=subject.width, blocks=subject.blocks, steps=n.steps,
+                subject=subject.name,
+                network=n.name,
+                photos=len(files),
+                content=content,
+                style=style_mean,
+                border=border,
+                bits=n.bits,
+                ratio=_known((content + style_mean) / whole),
+                ssim=_known(ssim),
+                distance=_known(distance),
+                bytes=n.bytes,
+                macs_per_pixel=n.macs_per_pixel,
+                width=subject.width,
+                blocks=subject.blocks,
+                steps=n.steps,
                 minutes=n.minutes,
-            )  # fmt: skip
+            )
             scores.append(replace(score, **self._flickers(n.paint), **_mean_light(lights[n.name])))
         return scores
 
@@ -524,9 +536,11 @@ class _Judge:
         alone = flicker(painted(footage.frames, lambda picture: picture), footage.static)
         film = flicker(painted(footage.steadied, steady), footage.static)
         return {
-            "flicker": alone, "flicker_ratio": _known(alone / own),
-            "film_flicker": film, "film_ratio": _known(film / own),
-        }  # fmt: skip
+            "flicker": alone,
+            "flicker_ratio": _known(alone / own),
+            "film_flicker": film,
+            "film_ratio": _known(film / own),
+        }
 
     def pictures(self, networks: list[Network], scores: list[Score], originals: list[np.ndarray]) -> Pictures:
         """Paintings of the ``originals``, photos first."""

@@ -157,18 +157,37 @@ def _check_equal(network: QuantizedTransformNet, integers: IntegerNetwork) -> No
 
 
 def export_run(
-    run: Path, out: Path, painting: str, painting_licence: str, licence: str, margin: int | None, grain: int,
-    with_float: bool = False, tuned: dict[str, Any] | None = None, bits: Sequence[int] = (),
-) -> list[str]:  # fmt: skip
-    """Write every quantised network of ``run`` to the model folder ``out``; lines that say what was written.
+    run: Path,
+    out: Path,
+    *,
+    painting: str,
+    painting_licence: str,
+    licence: str,
+    margin: int | None,
+    grain: int,
+    with_float: bool = False,
+    tuned: dict[str, Any] | None = None,
+    bits: Sequence[int] = (),
+) -> list[str]:
+    """Write a run's networks and its parent to a model folder; return a line about each network.
 
-    A run of the second generation has no quantised stage: its parent is rounded here to each of ``bits``, to 8 when
-    there are none. The parent goes with the networks; ``tuned`` is what ``pleinair tune`` tells of itself on the card.
+    Args:
+        run: the run's folder.
+        out: the model folder; the folder that it is in must exist.
+        painting: the painting's title, artist and year.
+        margin: pixels around a frame; None takes the halo, rounded up to the stride, the least at which edges
+            measure like the interior.
+        grain: grey levels of grain that is added before painting.
+        with_float: also write the float network that the quantised ones were made from.
+        tuned: what a tuned style tells of itself on the card.
+        bits: widths to which the parent of an adaptive run is rounded, 8 when there are none; such a run has no
+            quantised stage.
 
-    ``margin`` None takes the halo, rounded up to the stride: the least at which edges measure like the interior.
-    ``with_float`` adds the float network that the quantised ones were made from.
-
-    Raises TrainingError when the run has none, ContractError when one breaks the contract, OutputError.
+    Raises:
+        TrainingError: the run has no quantised network.
+        ContractError: a network breaks the integer contract.
+        EngineError: a network's forms paint different pixels.
+        OutputError: the folder cannot be written.
     """
     record = run_record(run)
     settings = Settings(**record["settings"])

@@ -41,6 +41,18 @@ STYLE_LAYERS: dict[str, tuple[str, ...]] = {
 _MAX_FILE = 1 << 30
 
 #: torchvision's published files; a name ends in the first digits of the file's SHA-256.
+#: What NumPy and torch raise for a file that is not what it seems.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    EOFError,
+    pickle.UnpicklingError,
+)
 PUBLISHED = {
     "vgg16": "https://download.pytorch.org/models/vgg16-397923af.pth",
     "vgg19": "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
@@ -55,7 +67,7 @@ def parse_loss_network(text: str) -> tuple[Kind, Path]:
     """
     kind, colon, path = text.partition(":")
     if kind not in _BLOCKS or (colon and not path):
-        raise OptionError(f"--loss-network {text!r}: write vgg16, vgg19, vgg16:FILE or vgg19:FILE")
+        raise OptionError(f"{text!r}: write vgg16, vgg19, vgg16:FILE or vgg19:FILE", option="loss_network")
     return kind, Path(path) if path else fetch_published(kind)  # type: ignore[return-value]
 
 
@@ -80,7 +92,7 @@ def fetch_published(kind: str) -> Path:
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         raise TrainingError(
             f"loss network {kind}: {url} could not be fetched to {path.parent} ({error}); "
-            f"fetch it by other means and give --loss-network {kind}:FILE"
+            f"fetch it by other means and name it: {kind}:FILE"
         ) from error
     return path
 
@@ -127,8 +139,7 @@ def _read(path: Path, kind: Kind) -> tuple[dict[str, tuple[np.ndarray, np.ndarra
             if f"{key}.weight" in state:
                 layers[name] = (state[f"{key}.weight"].numpy(), state[f"{key}.bias"].numpy())
         return layers, True
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, zipfile.BadZipFile,
-            EOFError, pickle.UnpicklingError) as error:  # fmt: skip
+    except _UNREADABLE as error:
         raise TrainingError(f"loss network {path}: not a {kind} weight file ({type(error).__name__})") from error
 
 

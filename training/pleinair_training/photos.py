@@ -41,10 +41,10 @@ def load_painting(path: Path, long_side: int, crop: str = "") -> np.ndarray:
     if crop:
         fields = _GEOMETRY.fullmatch(crop)
         if fields is None:
-            raise OptionError(f"--style-crop {crop!r}: write WIDTHxHEIGHT+LEFT+TOP in pixels")
+            raise OptionError(f"{crop!r}: write WIDTHxHEIGHT+LEFT+TOP in pixels", option="style_crop")
         w, h, left, top = map(int, fields.groups())
         if left + w > width or top + h > height:
-            raise OptionError(f"--style-crop {crop}: reaches beyond the painting's {width}x{height} pixels")
+            raise OptionError(f"{crop}: reaches beyond the painting's {width}x{height} pixels", option="style_crop")
         image, width, height = image[top : top + h, left : left + w], w, h
     if min(height, width) < 64:
         raise TrainingError(f"painting {path}: {width}x{height} is too small, its sides need 64 pixels or more")

@@ -122,10 +122,16 @@ class QuantizedTransformNet(nn.Module):
         for shape in shapes:
             width = weight_bits(shape, bits, shapes[0].name, shapes[-1].name)
             self.convolutions[_key(shape.name)] = qnn.QuantConv2d(
-                shape.inputs, shape.outputs, shape.kernel, stride=shape.stride, padding=shape.kernel // 2,
-                bias=True, weight_quant=_weight_quantiser(width),
-                bias_quant=_bias_quantiser(48 if max(width, bits) > 8 else 32), return_quant_tensor=False,
-            )  # fmt: skip
+                shape.inputs,
+                shape.outputs,
+                shape.kernel,
+                stride=shape.stride,
+                padding=shape.kernel // 2,
+                bias=True,
+                weight_quant=_weight_quantiser(width),
+                bias_quant=_bias_quantiser(48 if max(width, bits) > 8 else 32),
+                return_quant_tensor=False,
+            )
             if shape.role == "activation" and shape.name != "down2":
                 self.activations[_key(shape.name)] = self._relu(exponents[shape.name])
         self.trunk = self._relu(exponents["trunk"])

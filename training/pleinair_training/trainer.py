@@ -21,7 +21,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -224,6 +224,18 @@ def to_tensor(crops: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(crops).to(device).permute(0, 3, 1, 2).float()
 
 
+def _optimizer(network: nn.Module, rate: float) -> torch.optim.Optimizer:
+    """Adam over a network's parameters; each group keeps its peak learning rate as ``peak``."""
+    scales = [p for n, p in network.named_parameters() if "scaling_impl" in n]
+    known = {id(p) for p in scales}
+    groups = [
+        {"params": [p for p in network.parameters() if id(p) not in known], "peak": rate},
+        # Brevitas learns a threshold's logarithm: a step of 0.01 is 0.7 %.
+        {"params": scales, "peak": 10 * rate},
+    ]
+    return torch.optim.Adam([g for g in groups if g["params"]], lr=rate)
+
+
 class Run:
     """A training run in its folder; construct, then :meth:`train` a stage at a time."""
 
@@ -243,7 +255,9 @@ class Run:
         self.processes = Processes(device)
         self.device = self.processes.device
         if settings.batch % self.processes.count:
-            raise OptionError(f"--batch {settings.batch}: must be a multiple of the {self.processes.count} processes")
+            raise OptionError(
+                f"{settings.batch}: must be a multiple of the {self.processes.count} processes", option="batch"
+            )
         self._checkpoint_seconds, self._compiled = checkpoint_seconds, compiled
         kind, weights = parse_loss_network(settings.loss_network)
         self.photos = Photos(Path(settings.content), settings.crop, settings.batch, settings.seed, settings.hold_out)
@@ -295,7 +309,7 @@ class Run:
             if old[key] != new[key] and not key.startswith(_LATER):
                 raise TrainingError(
                     f"run {self.folder}: was begun with {key} = {old[key]!r}, not {new[key]!r}; "
-                    "use its value or another --out"
+                    "use its value or another folder"
                 )
         write_bytes(known, json.dumps(self.record, indent=1).encode())
 
@@ -429,14 +443,7 @@ class Run:
         runs: Callable[[Tensor], Tensor] = network
         if self._compiled and not quantised:
             runs = torch.compile(network)
-        scales = [p for n, p in network.named_parameters() if "scaling_impl" in n]
-        known = {id(p) for p in scales}
-        groups = [
-            {"params": [p for p in network.parameters() if id(p) not in known], "peak": rate},
-            # Brevitas learns a threshold's logarithm: a step of 0.01 is 0.7 %.
-            {"params": scales, "peak": 10 * rate},
-        ]
-        optimizer = torch.optim.Adam([g for g in groups if g["params"]], lr=rate)
+        optimizer = _optimizer(network, rate)
         start, seconds, progress = 0, 0.0, self.folder / "progress.pt"
         if progress.exists():
             state = load_checkpoint(progress)
@@ -453,15 +460,7 @@ class Run:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(group["peak"], step, steps)
             losses = self.losses(runs, to_tensor(crops[share], self.device), stage, step, teacher)
-            total = torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
-            optimizer.zero_grad(set_to_none=True)
-            total.backward()  # type: ignore[no-untyped-call]
-            self.processes.average_gradients(network.parameters())
-            nn.utils.clip_grad_norm_(network.parameters(), _CLIP)
-            optimizer.step()
-            zero = torch.zeros((), device=self.device)
-            terms = torch.stack([losses.get(name, zero).detach() for name in _LOSSES])
-            values: list[float] = self.processes.mean(terms).tolist()
+            values = self._descend(network, optimizer, losses)
             if not all(map(math.isfinite, values)):
                 raise TrainingError(f"stage {stage}: the loss is not finite at step {step}; lower the learning rate")
             done = step + 1
@@ -472,9 +471,9 @@ class Run:
                 for name, value in zip(_LOSSES, recent[-1], strict=True):
                     board.add_scalar(f"{stage}/{name}", value, done)
             if report is not None:
-                mean = np.mean(recent, axis=0)
+                content, style = np.mean(recent, axis=0)[:2]
                 pace = (time.monotonic() - began) / (done - start)
-                report(Progress(stage, done, steps, float(mean[0]), float(mean[1]), pace))
+                report(Progress(stage, done, steps, float(content), float(style), pace))
             if done % 250 == 0 or done == steps:
                 picture = self.preview(network, self.folder / "previews" / f"{stage}-{done:06d}.png")
                 if board is not None:
@@ -490,6 +489,21 @@ class Run:
             self._finish(stage, steps, network, recent, (seconds + time.monotonic() - began) / 60)
         # The others read what the first has written.
         self.processes.wait()
+
+    def _descend(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, losses: Mapping[str, Tensor]
+    ) -> list[float]:
+        """Take one step down the weighted sum of the losses; return each of ``_LOSSES``, averaged over processes."""
+        total = torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        self.processes.average_gradients(network.parameters())
+        nn.utils.clip_grad_norm_(network.parameters(), _CLIP)
+        optimizer.step()
+        zero = torch.zeros((), device=self.device)
+        terms = torch.stack([losses.get(name, zero).detach() for name in _LOSSES])
+        values: list[float] = self.processes.mean(terms).tolist()
+        return values
 
     def _finish(
         self, stage: str, steps: int, network: nn.Module, recent: list[list[float]], minutes: float = 0.0

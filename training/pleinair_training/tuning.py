@@ -153,5 +153,14 @@ def tune_style(
         title, licence = card["painting"].get("title", ""), card["painting"].get("licence", "")
         height, width = frames[0].shape[:2]
         tuned = {"frames": len(frames), "size": f"{width}x{height}", "steps": steps}
-        export_run(run, out, title, licence, card.get("licence", ""), card["margin"], card["grain"], tuned=tuned)
+        export_run(
+            run,
+            out,
+            painting=title,
+            painting_licence=licence,
+            licence=card.get("licence", ""),
+            margin=card["margin"],
+            grain=card["grain"],
+            tuned=tuned,
+        )
     return distances

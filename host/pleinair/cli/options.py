@@ -104,11 +104,9 @@ def refuse_same(source: Path | None, out: Path, what: str) -> None:
 
 #: The packages of each extra that a command cannot do without, as they are imported.
 _EXTRAS = {
-    "train": (
-        "torch", "lightning", "lightning_fabric", "tensorboard", "brevitas", "qonnx", "onnxoptimizer", "skimage",
-        "matplotlib", "av", "onnx", "onnxruntime", "astral",
-    ),
-}  # fmt: skip
+    "train": "torch lightning lightning_fabric tensorboard brevitas qonnx onnxoptimizer skimage matplotlib "
+    "av onnx onnxruntime astral",
+}
 
 
 @contextmanager
@@ -121,7 +119,7 @@ def extra(name: str, command: str) -> Iterator[None]:
         yield
     except ImportError as error:
         missing = (error.name or "").partition(".")[0]
-        if missing not in _EXTRAS[name]:
+        if missing not in _EXTRAS[name].split():
             raise
         raise OptionError(f"{command} needs {missing}: pip install '.[{name}]' in a checkout of pleinair") from error
 

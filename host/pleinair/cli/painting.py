@@ -77,7 +77,8 @@ _SHOWN = 10
 @click.option(
     "--deflicker",
     type=Whole(0, MAX_FRAMES),
-    help=f"Even out exposure over N frames; 0 is off.  [default: {DEFAULT_FRAMES} for live cameras, 0 for stored ones]",
+    show_default=f"{DEFAULT_FRAMES} for live cameras, else 0",
+    help="Even out exposure over N frames; 0 is off.",
 )
 @threads_option
 @roll_options
