@@ -30,7 +30,9 @@ from pleinair_hw.plan.resources import NAMES, Resources, lanes
 from pleinair_hw.plan.search import DoesNotFitError, fastest_plan, plan_for_cycles
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
 SIZES: tuple[tuple[int, int], ...] = ((256, 256), (640, 480), (1280, 720))
 #: Called with the rows that are done and all that there will be.
@@ -237,37 +239,55 @@ def _cells(row: Row) -> list[str]:
     ]
 
 
-def resources_table(boards: Sequence[Board]) -> Table:
-    """The boards and what they hold, for a terminal."""
+def _terminal_table(*left: str, right: Sequence[str]) -> Table:
+    """A table whose columns stand as close as 80 columns need."""
     from rich.table import Table
 
-    table = Table("board", "", "part", title="Boards")
-    for head in ("DSP", "BRAM", "URAM", "LUT", "FF", "MHz"):
+    table = Table(*left, box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for head in right:
         table.add_column(head, justify="right")
+    return table
+
+
+def resources_table(boards: Sequence[Board]) -> Table:
+    """The boards and what they hold, for a terminal of 80 columns or more."""
+    table = _terminal_table("board", "", "part", right=("DSP", "BRAM", "URAM", "LUT", "FF", "MHz"))
     for b in boards:
         counts = (b.dsp, b.bram36, b.uram, b.lut, b.ff, b.clock_mhz)
         table.add_row(b.name, b.title, b.part, *(f"{n:,}" for n in counts))
     return table
 
 
-def boards_table(rows: Sequence[Row]) -> Table:
-    """The survey's rows for a terminal."""
-    from rich.table import Table
+def boards_table(rows: Sequence[Row]) -> Group:
+    """The survey's rows for a terminal of 80 columns or more: a table for each style and number of bits.
+
+    Resources are shares of the board's.
+    """
+    from rich.console import Group
     from rich.text import Text
 
-    table = Table("style", "board", title="The fastest that fits")
-    for head in ("bits", "frame", "frames/s", "DSP", "BRAM", "URAM", "LUT", "lanes busy"):
-        table.add_column(head, justify="right")
-    table.add_column("what binds")
-    before: Row | None = None
+    tables: dict[tuple[str, int], Table] = {}
     for row in rows:
-        if before is not None and (row.style, row.bits, row.board) != (before.style, before.bits, before.board):
-            table.add_section()
-        names = [row.style, row.board.name, str(row.bits), f"{row.size[0]}x{row.size[1]}"]
+        key = row.style, row.bits
+        if key not in tables:
+            tables[key] = _terminal_table(
+                "board", right=("frame", "frames/s", "DSP", "BRAM", "URAM", "LUT", "lanes busy")
+            )
+            tables[key].add_column("what binds")
+        fits, shares = row.fps is not None, row.shares
+        tables[key].add_row(
+            row.board.name,
+            f"{row.size[0]}x{row.size[1]}",
+            _rate(row.fps) if row.fps is not None else "none fits",
+            *(f"{shares[kind]:.0%}" if fits else "" for kind in ("dsp", "bram", "uram", "lut")),
+            f"{row.lanes_busy:.0%}" if fits else "",
+            row.binds,
+        )
+    parts: list[Text | Table] = []
+    for (style, bits), table in tables.items():
         # Text, as a style's name is not rich's markup.
-        table.add_row(*(Text(cell) for cell in (*names, *_cells(row))))
-        before = row
-    return table
+        parts += [Text(f"\n{style}, {bits} bits", style="bold"), table]
+    return Group(*parts)
 
 
 @dataclass(frozen=True)

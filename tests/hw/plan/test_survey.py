@@ -152,14 +152,20 @@ def test_styles_of_the_same_layers_share_a_row(folder: Path, tmp_path: Path) -> 
     assert survey.representatives(names, (4, 8, 16)) == {(names[2], 8): [names[2]], (names[0], 8): names[:2]}
 
 
-def test_tables_for_a_terminal(rows: list[survey.Row]) -> None:
-    console = Console(file=io.StringIO(), width=200)
+@pytest.mark.parametrize("width", [80, 200])
+def test_tables_for_a_terminal(rows: list[survey.Row], width: int) -> None:
+    console = Console(file=io.StringIO(), width=width)
     console.print(survey.resources_table(list(BOARDS.values())), survey.boards_table(rows))
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= width and "\u2026" not in text  # nothing is cut off
     for board in BOARDS.values():
         assert board.part in text and f"{board.lut:,}" in text
     lines = [line for line in text.splitlines() if "48x32" in line]
     assert len(lines) == len(rows)
+    letters = "".join(text.split())
     for line, row in zip(lines, rows, strict=True):
-        assert row.style.split("/")[-1] in line and f"{row.lanes_busy:.0%}" in line and row.binds in line
+        assert f"{row.style},{row.bits}bits" in letters
+        assert row.board.name in line and f"{row.lanes_busy:.0%}" in line and row.binds.split()[0] in line
+        if width == 200:
+            assert row.binds in line
