@@ -202,7 +202,16 @@ def adaptive(workshop, made, tmp_path_factory) -> Evaluation:
         entry=4, exit=2, crop=96, batch=1, style_size=96, hold_out=2, parent_steps=2,
     )  # fmt: skip
     Run(folder / "run", settings).train_parent()
-    export_run(folder / "run", folder / "model", "", "public domain", "CC0-1.0", None, 2, bits=(16, 8, 4))
+    export_run(
+        folder / "run",
+        folder / "model",
+        painting="",
+        painting_licence="public domain",
+        licence="CC0-1.0",
+        margin=None,
+        grain=2,
+        bits=(16, 8, 4),
+    )
     given = [str(folder / "run"), str(folder / "model")]
     return evaluate(given, paintings=made.paintings, content=made.content, loss_network=made.loss_network, photos=1)
 

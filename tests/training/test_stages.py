@@ -64,7 +64,16 @@ def made(workshop, tmp_path_factory) -> Path:
         hold_out=1,
         parent_steps=3,
     )
-    export_run(folder / "run", folder / "model", "", "public domain", "CC0-1.0", None, 2, bits=(8, 4))
+    export_run(
+        folder / "run",
+        folder / "model",
+        painting="",
+        painting_licence="public domain",
+        licence="CC0-1.0",
+        margin=None,
+        grain=2,
+        bits=(8, 4),
+    )
     return folder
 
 
@@ -223,7 +232,16 @@ def test_the_command_trains_and_says_what_is_next(tmp_path, workshop, capsys):
 def test_bits_are_not_for_the_export_of_quantised_stages(tmp_path, given, monkeypatch):
     begun(tmp_path / "run", given, monkeypatch, shape="johnson")
     with pytest.raises(OptionError, match="have the bits that they were trained with"):
-        export_run(tmp_path / "run", tmp_path / "model", "", "", "", None, 2, bits=(8,))
+        export_run(
+            tmp_path / "run",
+            tmp_path / "model",
+            painting="",
+            painting_licence="",
+            licence="",
+            margin=None,
+            grain=2,
+            bits=(8,),
+        )
 
 
 @pytest.mark.parametrize(
