@@ -293,6 +293,17 @@ def _report(bars: Bars, title: str, name: str, done: int, total: int) -> None:
 
 # -- tables
 
+# fmt: off
+_ENGINE_COLUMNS = (
+    "", "ms", "fps", "Mpx/s", "useful\nGMAC/s", "of\nroof", "executed\nGMAC/s", "of\nroof", "times\nfloat",
+    "times\nJohnson", "differing",
+)
+_PIPELINE_COLUMNS = (
+    "", "painter\nalone, fps", "end to end,\nfps", "ratio", "capture,\nms", "paint,\nms", "record,\nms",
+    "painter alone,\nprocessor ms", "end to end,\nprocessor ms",
+)
+# fmt: on
+
 
 def _table(title: str, *columns: str) -> Any:
     """A table under a title that is said at once; the first column holds names, the rest figures."""
@@ -328,19 +339,25 @@ def _show_engines(figures: Bench) -> None:
         table = _table(
             f"{plural(top.threads, 'thread')}; int8 roofline {top.gmacs:,.0f} GMAC/s "
             f"({'x'.join(map(str, top.shape))} in ONNX Runtime)",
-            "", "ms", "fps", "Mpx/s", "useful\nGMAC/s", "of\nroof", "executed\nGMAC/s", "of\nroof", "times\nfloat",
-            "times\nJohnson", "differing",
-        )  # fmt: skip
+            *_ENGINE_COLUMNS,
+        )
         for m in figures.measurements:
             if m.threads != top.threads:
                 continue
             fastest = m.exact and m.engine == figures.fastest.get(top.threads)
             table.add_row(
                 Text(names.get(m.network, m.name), style="bold" if fastest else ""),
-                _number(m.ms), _number(m.fps), _number(m.megapixels, 2), _number(m.useful_gmacs),
-                _percent(m.useful_share), _number(m.executed_gmacs), _percent(m.executed_share),
-                _number(m.times_float, 2), _number(m.times_johnson), "0" if m.exact else "",
-            )  # fmt: skip
+                _number(m.ms),
+                _number(m.fps),
+                _number(m.megapixels, 2),
+                _number(m.useful_gmacs),
+                _percent(m.useful_share),
+                _number(m.executed_gmacs),
+                _percent(m.executed_share),
+                _number(m.times_float, 2),
+                _number(m.times_johnson),
+                "0" if m.exact else "",
+            )
         _print(table)
     for refusal in figures.refused:
         count = f" ({refusal.differing} of {refusal.values} values differ)" if refusal.differing else ""
@@ -367,15 +384,18 @@ def _show_pipelines(figures: Bench) -> None:
     (frames,) = {p.frames for p in figures.pipelines.values()}
     table = _table(
         f"a film of {frames} frames, {'x'.join(map(str, figures.size))}: decode, paint and encode beside one another",
-        "", "painter\nalone, fps", "end to end,\nfps", "ratio", "capture,\nms", "paint,\nms", "record,\nms",
-        "painter alone,\nprocessor ms", "end to end,\nprocessor ms",
-    )  # fmt: skip
+        *_PIPELINE_COLUMNS,
+    )
     for threads, p in figures.pipelines.items():
         table.add_row(
-            f"{figures.fastest[threads]}, {plural(threads, 'thread')}", _number(p.painter_fps), _number(p.pipeline_fps),
-            _percent(p.ratio), *(_number(v) for v in (p.capture_ms, p.paint_ms, p.record_ms)),
-            _number(p.painter_cpu_ms), _number(p.pipeline_cpu_ms),
-        )  # fmt: skip
+            f"{figures.fastest[threads]}, {plural(threads, 'thread')}",
+            _number(p.painter_fps),
+            _number(p.pipeline_fps),
+            _percent(p.ratio),
+            *(_number(v) for v in (p.capture_ms, p.paint_ms, p.record_ms)),
+            _number(p.painter_cpu_ms),
+            _number(p.pipeline_cpu_ms),
+        )
     _print(table)
 
 

@@ -96,6 +96,13 @@ def test_the_reference_alone(style, tmp_path, capsys):
     assert f"8-bit, 40x30, reference\n{found['fps']:.2f} frames a second" in out
 
 
+def test_json_without_a_file_is_all_of_standard_output(style, capsys):
+    assert bench(style, "--backend", "reference", "--json") == 0
+    out, err = capsys.readouterr()
+    (found,) = json.loads(out)["measurements"]
+    assert found["backend"] == "reference" and f"{found['fps']:.2f} frames a second" in err
+
+
 @pytest.mark.parametrize(
     "options, said",
     (

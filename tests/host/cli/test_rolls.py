@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -50,6 +51,10 @@ def test_a_roll_and_its_film(place, capsys):
     lines = dict(line.strip().split("  ", 1) for line in out.splitlines())
     assert lines["state"] == "complete" and lines["captured"].startswith("12 frames in 1 sessions")
     assert lines["painted"] == "12 frames by plain-8bit; 0 to come"
+    assert main(["status", "roll", "--json"]) == 0
+    status = json.loads(capsys.readouterr().out)
+    assert (status["state"], status["frames"], status["painted"], status["pending"]) == ("complete", 12, 12, 0)
+    assert status["size"] == [64, 48] and sum(status["lateness"]) == 0 and status["paintings"] == ["plain-8bit"]
 
 
 def test_repaint_in_another_style_from_the_same_originals(place, capsys):

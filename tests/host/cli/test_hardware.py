@@ -1,0 +1,55 @@
+"""``pleinair boards``: tables that fit the terminal, JSON that a program reads."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pleinair.cli.main import main
+from pleinair_hw.plan.boards import BOARDS
+from tests.models import write_model
+from tests.networks import random_network
+
+
+@pytest.fixture
+def arguments(tmp_path, monkeypatch) -> list[str]:
+    """``boards`` for a small network on two boards."""
+    monkeypatch.setenv("COLUMNS", "80")
+    style = write_model(tmp_path / "small", random_network(3, width=4, blocks=1, kernel=3))
+    return ["boards", "--style", str(style), "--size", "48x32", "--board", "zcu104", "--board", "pynq-z2"]
+
+
+def test_json_holds_the_boards_and_the_plans(arguments, capsys):
+    assert main([*arguments, "--json"]) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert err == "" and [board["name"] for board in found["boards"]] == ["zcu104", "pynq-z2"]
+    assert [board["part"] for board in found["boards"]] == [BOARDS["zcu104"].part, BOARDS["pynq-z2"].part]
+    assert [plan["board"] for plan in found["plans"]] == ["zcu104", "pynq-z2"]
+    for plan in found["plans"]:
+        assert plan["size"] == [48, 32] and plan["bits"] == 8 and plan["fps"] > 0 and plan["binds"]
+        assert plan["shares"]["dsp"] == pytest.approx(plan["total"]["dsp"] / BOARDS[plan["board"]].dsp)
+
+
+def test_tables_are_whole_at_80_columns(arguments, capsys):
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80 and not any("\u2026" in line for line in lines)
+    assert any(BOARDS["zcu104"].part in line and "230,400" in line for line in lines)
+    assert sum("48x32" in line for line in lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["--bits", "5"], "--bits 5: choose from 4, 8, 16"),
+        (["--size", "8x8"], "--size '8x8': write WIDTHxHEIGHT"),
+        (["--board", "pynq-z9"], "pynq-z9"),
+        (["--clock", "9"], "'--clock': 9 is not in the range 10<=x<=800"),
+    ],
+)
+def test_what_is_wrong_is_one_line(arguments, capsys, changes, said):
+    assert main([*arguments, *changes]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and err.startswith("pleinair: ") and said in err
