@@ -26,7 +26,7 @@ from pleinair.network.integer import Convolution, IntegerNetwork, Layer, Residua
 from pleinair.network.light import LayerLight, Light, Sums, in_light, layer_light, light_of_sums
 from pleinair.painting import meter
 from pleinair.painting.meter import Meter
-from pleinair.painting.tiles import Window
+from pleinair.painting.tiles import Runner, Window, WindowRunner
 
 #: Positions that one program computes at the most.
 _BAND = 1 << 18
@@ -93,7 +93,7 @@ class _Walk:
         self._owner, self._meter = owner, frame
         #: What has been computed, and the layers, in their light, that have not run on it yet.
         self.image, self.pending = pixels, tuple[Layer, ...]()
-        self._scale, self._high = 1, 255
+        self._size, self._scale, self._high = pixels.shape[:2], 1, 255
         self.sums: list[Sums] = []
         self._left = sum(c.norm is not None for c in owner.network.convolutions())
 
@@ -128,18 +128,8 @@ class _Walk:
         return replace(c, bias=light.bias, multiplier=light.multiplier, shift=light.shift)
 
     def _whole(self, layers: tuple[Layer, ...]) -> np.ndarray:
-        height, width = (
-            length * _grown(layers)[0] // _grown(layers)[1] for length in self.image.shape[:2]
-        )  # fmt: skip
+        height, width = (length // self._scale for length in self._size)
         return np.concatenate(list(self._owner.run(layers, self.image, Window(0, 0, height, width))))
-
-
-def _grown(layers: tuple[Layer, ...]) -> tuple[int, int]:
-    """By how much layers enlarge and reduce an image."""
-    up = down = 1
-    for layer in layers:
-        up, down = up * layer.up, down * layer.down
-    return up, down
 
 
 def sums_of_bytes(levels: np.ndarray) -> Sums:
@@ -160,24 +150,27 @@ def sums_of_bytes(levels: np.ndarray) -> Sums:
     return Sums(len(flat), tuple(first.tolist()), tuple(second.tolist()))
 
 
-def exact_meter(network: IntegerNetwork, run: EngineRunner, threads: int) -> Callable[[np.ndarray, Window], np.ndarray]:
+def exact_meter(
+    network: IntegerNetwork, run: Runner | WindowRunner, threads: int
+) -> Callable[[np.ndarray, Window], np.ndarray]:
     """What meters frames and paints them in their own light on this machine, equal to :func:`meter.paint`.
 
-    ``run``: the network's exact runner, whose engine is tried first; then ONNX Runtime, which can meter where LiteRT
-    cannot. Networks of more than 8 bits are metered in NumPy and painted by the engine.
+    ``run``: the network's exact runner of so many threads. Its engine is tried first, then ONNX Runtime, which can meter
+    where LiteRT cannot. Networks of more than 8 bits are metered in NumPy and painted by the engine.
     """
+    assert isinstance(run, EngineRunner)
+    first = run.engine
     if network.wide:
-        runner = run.with_threads(threads)
 
         def paint(pixels: np.ndarray, frame: Window) -> np.ndarray:
             lit = in_light(network, meter.measure(network, pixels, frame))
-            return EngineRunner(lit, runner.engine).window(pixels, frame)
+            return EngineRunner(lit, first).window(pixels, frame)
 
         return paint
     side = 64
     pixels, frame = check_image(side), Window(side // 8, side // 8, side - 6, side - 9)
     wanted = meter.paint(network, pixels, frame)
-    engines = [run.with_threads(threads).engine]
+    engines = [first]
     if DEFAULT_ENGINE in installed_engines():
         engines += _variants(DEFAULT_ENGINE, threads)
     for engine in engines:

@@ -31,10 +31,10 @@ class AdaptivePainter(NetworkPainter):
         grain: int = 0,
         *,
         threads: int = 1,
-        lit_with: Callable[[int], LitRunner],
+        lit_with: Callable[[Runner | WindowRunner, int], LitRunner],
         run_with: Callable[[int], Runner | WindowRunner] | None = None,
     ) -> None:
-        """``lit_with`` makes a runner that meters and paints with so many threads; the rest is as in NetworkPainter.
+        """``lit_with`` makes what meters and paints, of a checked runner and its threads; else as in NetworkPainter.
 
         ``run`` paints in the average light, which is what self-checks and benchmarks of engines use.
         """
@@ -43,10 +43,10 @@ class AdaptivePainter(NetworkPainter):
         self._lit: dict[int, LitRunner] = {}
 
     def _paint(self, frame: np.ndarray, threads: int) -> np.ndarray:
-        self._runner(threads)  # raises where the painter is closed
+        run = self._runner(threads)  # raises where the painter is closed
         frame, margin = checked_frame(frame), self.margin
         height, width = frame.shape[:2]
         pixels = add_margin(self._grain(frame), margin, self.network.stride)
         if threads not in self._lit:
-            self._lit[threads] = self._lit_with(threads)
+            self._lit[threads] = self._lit_with(run, threads)
         return self._lit[threads](pixels, Window(margin, margin, margin + height, margin + width))
