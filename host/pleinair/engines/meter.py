@@ -155,8 +155,8 @@ def exact_meter(
 ) -> Callable[[np.ndarray, Window], np.ndarray]:
     """What meters frames and paints them in their own light on this machine, equal to :func:`meter.paint`.
 
-    ``run``: the network's exact runner of so many threads. Its engine is tried first, then ONNX Runtime, which can meter
-    where LiteRT cannot. Networks of more than 8 bits are metered in NumPy and painted by the engine.
+    ``run``: the network's exact runner of so many threads. Its engine is tried first, then ONNX Runtime, which
+    can meter where LiteRT cannot. Networks of more than 8 bits are metered in NumPy and painted by the engine.
     """
     assert isinstance(run, EngineRunner)
     first = run.engine
