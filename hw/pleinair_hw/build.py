@@ -1,7 +1,7 @@
 """``pleinair build``: a network in, a folder out that holds its accelerator.
 
     BUILD/build.json        what was asked for, and how far the build has come
-    BUILD/plan.json         folding, forms and FIFO depths, as --folding takes them
+    BUILD/plan.json         folding, forms and FIFO depths, as ``Request.folding`` takes them
     BUILD/accelerator.onnx  FINN's hardware graph
     BUILD/finn/             what FINN generated, node by node
     BUILD/rtl/              the whole accelerator as Verilog with a manifest, all that simulation and synthesis need
@@ -99,20 +99,24 @@ class Build:
     deployment: Path | None
 
 
+def _unfit(path: Path, problem: str) -> OptionError:
+    return OptionError(f"{path}: {problem}", option="folding")
+
+
 def _read_folding(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_FOLDING + 1)
     except OSError as error:
-        raise OptionError(f"--folding {path}: {error.strerror}") from error
+        raise _unfit(path, error.strerror) from error
     if len(data) > _MAX_FOLDING:
-        raise OptionError(f"--folding {path}: larger than {_MAX_FOLDING >> 20} MiB")
+        raise _unfit(path, f"larger than {_MAX_FOLDING >> 20} MiB")
     try:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise OptionError(f"--folding {path}: not JSON ({error})") from error
+        raise _unfit(path, f"not JSON ({error})") from error
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
-        raise OptionError(f"--folding {path}: must hold an object of objects, node name to attributes")
+        raise _unfit(path, "must hold an object of objects, node name to attributes")
     return content
 
 
@@ -129,11 +133,11 @@ def read_folding(path: Path, plan: Plan) -> tuple[Folding, dict[str, Form], dict
         known = {"direct", "taps", "phases"}
         for name, form in content.get("forms", {}).items():
             if form not in known:
-                raise OptionError(f"--folding {path}: form {form!r} of {name}; allowed are {', '.join(sorted(known))}")
+                raise _unfit(path, f"form {form!r} of {name}; allowed are {', '.join(sorted(known))}")
             forms[name] = form
         for name, depth in content.get("fifos", {}).items():
             if not isinstance(depth, int) or not 0 <= depth <= 1 << 22:
-                raise OptionError(f"--folding {path}: FIFO depth {depth!r} of {name}; allowed are 0 to {1 << 22}")
+                raise _unfit(path, f"FIFO depth {depth!r} of {name}; allowed are 0 to {1 << 22}")
             depths[name] = depth
         content = content["stages"]
     numbered: dict[str, str] = {}
@@ -149,11 +153,11 @@ def read_folding(path: Path, plan: Plan) -> tuple[Folding, dict[str, Form], dict
         if name == "Defaults":
             continue
         if not isinstance(attributes, dict):
-            raise OptionError(f"--folding {path}: {name} must hold attributes")
+            raise _unfit(path, f"{name} must hold attributes")
         chosen = {k: v for k, v in attributes.items() if k in wanted and v not in ("auto", None)}
         for key, value in chosen.items():
             if not isinstance(value, str if key == "ram_style" else int) or isinstance(value, bool):
-                raise OptionError(f"--folding {path}: {key} {value!r} of {name}")
+                raise _unfit(path, f"{key} {value!r} of {name}")
         if re.match(r"(StreamingFIFO|StreamingDataWidthConverter)", name):
             continue  # both follow from the rest
         given[numbered.get(name, name)] = chosen
@@ -241,7 +245,7 @@ def build(request: Request, progress: Progress | None = None) -> Build:
     say = progress or (lambda step: None)
     board = find_board(request.board)
     if request.fifo_sizing not in _FIFO_SIZING:
-        raise OptionError(f"--fifo-sizing {request.fifo_sizing!r}: allowed are {', '.join(_FIFO_SIZING)}")
+        raise OptionError(f"{request.fifo_sizing!r}: allowed are {', '.join(_FIFO_SIZING)}", option="fifo_sizing")
     say("read the network")
     source = read_source(request.model, request.bits, request.margin)
     network = source.network

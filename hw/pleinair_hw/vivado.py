@@ -276,7 +276,10 @@ def synthesise(model: Any, board: Board, clock_mhz: int, vivado: Vivado) -> Bits
             raise OptionError(f"{path}: FINN's scripts for Vivado cannot hold a path with spaces")
     if any(a.name == "pumpedCompute" and a.i for node in model.graph.node for a in node.attribute):
         # The stitched IP has the port, and nothing drives it: the shell of finn-plus 1.6.1 knows one clock.
-        raise OptionError("--pump: FINN's shell for Zynq gives no clock of twice the rate; such a build ends with RTL")
+        raise OptionError(
+            "cannot be: FINN's shell for Zynq gives no clock of twice the rate; such a build ends with RTL",
+            option="pumped",
+        )
     fetch_sources(board)
     zynq: Any = import_module("finn.transformation.fpgadataflow.make_zynq_proj")
     failures = import_module("finn.util.exception").FINNError

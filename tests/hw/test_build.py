@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 
 from pleinair.cli.main import main
+from pleinair.errors import OptionError
 from pleinair.fpga.build_folder import STATE, read_build
 from pleinair.network.integer import load
-from pleinair_hw.build import GRAPH, PLAN, Request, build
+from pleinair_hw.build import GRAPH, PLAN, Request, build, read_folding
 from pleinair_hw.finn import environment
+from pleinair_hw.plan.boards import find_board
+from pleinair_hw.plan.search import plan_with_folding
 from tests.children import python
 from tests.hw.finn.test_environment import needs_finn
+from tests.networks import random_network
 
 STYLE = "starry-night-small"
 SMALL = ["build", STYLE, "--bits", "8", "--board", "zcu104", "--size", "16x16", "--fps", "100"]
@@ -80,10 +84,42 @@ def test_options_that_cannot_be_are_one_line(tmp_path, capsys):
     said = refusal(capsys, *common, "--board", "zcu104", "--size", "64x64", "--fifo-sizing", "guess")
     assert "--fifo-sizing 'guess': choose from estimate, simulate" in said
     said = refusal(capsys, *common, "--board", "zcu104", "--size", "64x64", "--folding", "nowhere.json")
-    assert "--folding nowhere.json" in said
+    assert "--folding nowhere.json: No such file or directory" in said
     assert "unknown; there are" in refusal(
         capsys, "build", "nothing", "--bits", "8", "--out", out, "--board", "zcu104", "--size", "64x64"
     )
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("[1]", "must hold an object of objects"),
+        ("{", "not JSON"),
+        (
+            '{"stages": {}, "forms": {"enter": "sideways"}}',
+            "form 'sideways' of enter; allowed are direct, phases, taps",
+        ),
+        ('{"stages": {}, "fifos": {"enter": -1}}', "FIFO depth -1 of enter; allowed are 0 to 4194304"),
+        ('{"stages": {"enter": 4}}', "enter must hold attributes"),
+        ('{"enter.product": {"PE": "four"}}', "PE 'four' of enter.product"),
+        ('{"enter.product": {"PE": true}}', "PE True of enter.product"),
+    ],
+)
+def test_a_folding_file_that_cannot_be_is_refused(tmp_path, content, problem):
+    """The library names the argument; the command's own tests show the flag."""
+    file = tmp_path / "folding.json"
+    file.write_text(content)
+    network = random_network(1, width=4, blocks=1)
+    plan = plan_with_folding(network, 16, 16, find_board("zcu104"), {}, {})
+    with pytest.raises(OptionError) as refused:
+        read_folding(file, plan)
+    assert refused.value.option == "folding" and str(refused.value).startswith(f"folding {file}: {problem}")
+
+
+def test_a_sizing_that_is_unknown_is_refused(tmp_path):
+    with pytest.raises(OptionError, match="^fifo_sizing 'guess': allowed are estimate, simulate$"):
+        build(Request(STYLE, "zcu104", (16, 16), tmp_path / "x", 8, fifo_sizing="guess"))
     assert not (tmp_path / "x").exists()
 
 

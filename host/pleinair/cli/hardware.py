@@ -43,7 +43,12 @@ if TYPE_CHECKING:
     help="How to find the depths of FIFOs; simulate runs three frames through the accelerator.",
 )
 @click.option("--writeable-weights", is_flag=True, help="Let the processor change weights while the accelerator runs.")
-@click.option("--pump", is_flag=True, help="Run matrix products at twice the clock: half the DSPs for the same rate.")
+@click.option(
+    "--pump",
+    "pumped",
+    is_flag=True,
+    help="Run matrix products at twice the clock: half the DSPs for the same rate.",
+)
 @config_option
 def build(
     model: str,
@@ -57,7 +62,7 @@ def build(
     folding: Path | None,
     fifo_sizing: str,
     writeable_weights: bool,
-    pump: bool,
+    pumped: bool,
 ) -> None:
     """Compile a network into an FPGA accelerator.
 
@@ -78,7 +83,7 @@ def build(
         clock_mhz=clock,
         margin=margin,
         folding=folding,
-        options=BuildOptions(writeable_weights, pump),
+        options=BuildOptions(writeable=writeable_weights, pumped=pumped),
         fifo_sizing=fifo_sizing,
     )
     with spinner("start") as update:
@@ -90,7 +95,7 @@ def build(
     )
     if made.deployment is not None:
         say(f"Deployment folder for {board}: {made.deployment}")
-    elif pump:
+    elif pumped:
         say("Done is everything up to RTL; the bitstream is missing: FINN's shell has no clock of twice the rate.")
     else:
         say("Done is everything up to RTL; the bitstream is missing, which needs Vivado (see docs/vivado.md).")

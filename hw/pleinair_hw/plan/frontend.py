@@ -67,7 +67,7 @@ def unfit_nodes(graph: Any) -> list[str]:
             lines.append(f"{name}: {kind} has no hardware form: allowed are {', '.join(sorted(_KNOWN))}")
         elif kind == "Conv":
             if len(node.input) < 2 or node.input[1] not in quantised:
-                lines.append(f"{name}: a convolution of float weights: train it quantised (`pleinair train --bits 8`)")
+                lines.append(f"{name}: a convolution of float weights: train it quantised, as `pleinair train` does")
             elif node.input[0] not in quantised:
                 lines.append(f"{name}: a convolution of float activations: put a quantiser before it")
             elif not requantised(node):
@@ -122,7 +122,7 @@ def read_source(model: str, bits: int | None, margin: int | None) -> Source:
     if not isinstance(loaded.network, IntegerNetwork):
         raise OptionError(f"{bits}: a float network cannot be hardware; 4, 8 or 16", option="bits")
     if loaded.network.adaptive:
-        raise OptionError(f"{folder.name}: its networks are adaptive, which hardware is not yet", option="style")
+        raise OptionError(f"{folder.name}: its networks are adaptive, which hardware is not yet")
     network = read_graph(read_file(folder, card, bits, "qonnx"), name)
     if dump(network) != dump(loaded.network):
         raise ModelError(f"{folder}: {name} holds another network than {FILES['network'].format(bits=bits)}")

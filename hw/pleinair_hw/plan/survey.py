@@ -45,7 +45,7 @@ class Row:
 
     ``size`` is the frame that the user sees, (width, height); ``input`` that with the margin. ``fps`` is None where not
     even a slow plan fits. ``binds`` says what keeps it from being faster, or from fitting. ``limit`` are the frames a
-    second of :func:`dsp_limit`. ``pumped``: matrix products at twice the clock (``pleinair build --pump``).
+    second of :func:`dsp_limit`. ``pumped``: matrix products at twice the clock (``BuildOptions.pumped``).
     """
 
     style: str

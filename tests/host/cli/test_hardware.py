@@ -1,4 +1,4 @@
-"""``pleinair boards``: tables that fit the terminal, JSON that a program reads."""
+"""``pleinair boards`` and ``build``: tables that fit the terminal, JSON that a program reads, flags in refusals."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import pytest
 
 from pleinair.cli.main import main
+from pleinair.errors import OptionError
 from pleinair_hw.plan.boards import BOARDS
 from tests.models import write_model
 from tests.networks import random_network
@@ -53,3 +54,23 @@ def test_what_is_wrong_is_one_line(arguments, capsys, changes, said):
     assert main([*arguments, *changes]) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and err.startswith("pleinair: ") and said in err
+
+
+@pytest.mark.parametrize(
+    ("option", "flag"),
+    [
+        ("pumped", "--pump"),
+        ("folding", "--folding"),
+        ("fifo_sizing", "--fifo-sizing"),
+        ("bits", "--bits"),
+        ("margin", "--margin"),
+    ],
+)
+def test_the_command_writes_the_flag_of_the_argument_that_is_refused(tmp_path, monkeypatch, capsys, option, flag):
+    def refuse(*_):
+        raise OptionError("is refused", option=option)
+
+    monkeypatch.setattr("pleinair_hw.build.build", refuse)
+    out = str(tmp_path / "x")
+    assert main(["build", "udnie", "--bits", "8", "--board", "zcu104", "--size", "64x64", "--out", out]) == 2
+    assert capsys.readouterr().err == f"pleinair: {flag} is refused\n"
