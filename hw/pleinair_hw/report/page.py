@@ -86,9 +86,10 @@ def _stream(plan: Plan, stage: Stage, reads: Mapping[str, Sequence[str]]) -> tup
     o = plan.dataflow.operator(stage.operator)
     out, lanes = o.output, stage.pe or stage.simd
     if stage.kind == "StreamingDataWidthConverter":
-        number = stage.name.rsplit(".width", 1)[1]
+        name = stage.name.removesuffix(".up")
+        number = name.rsplit(".width", 1)[1]
         out = plan.dataflow.input_of(o, int(number or 0))
-        if isinstance(o, Window) and stage.name == f"{o.name}.width":
+        if isinstance(o, Window) and name == f"{o.name}.width":
             out = o.padded if any(o.pad) else out
     elif stage.kind == "FMPadding" and isinstance(o, Window):
         out = o.padded
@@ -103,10 +104,11 @@ def _reads(plan: Plan) -> dict[str, list[str]]:
     reads: dict[str, list[str]] = {}
 
     def connect(consumer: str, source: str | None, number: int = 0, skip: bool = False) -> None:
-        """Source, its FIFO, the consumer's width converter and its FIFO, consumer."""
+        """Source, its FIFO, the consumer's width converters, up and down, each with its FIFO, consumer."""
         converter = f"{consumer}.width{number or ''}"
         stream = f"{source}.skip" if skip else source
-        for name in (f"{stream}.fifo", converter, f"{converter}.fifo", consumer):
+        between = (f"{name}{end}" for name in (f"{converter}.up", converter) for end in ("", ".fifo"))
+        for name in (f"{stream}.fifo", *between, consumer):
             if name in names:
                 reads.setdefault(name, []).extend([] if source is None else [source])
                 source = name

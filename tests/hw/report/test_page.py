@@ -119,8 +119,17 @@ def test_the_work_of_a_network_by_hand() -> None:
     assert "UltraRAM" not in "".join(parse(report._bars(d)).text)  # the board has none
 
 
-def test_every_stage_reads_what_its_maker_gives(plan: Plan) -> None:
-    d = describe(plan)
+@pytest.fixture(scope="module")
+def twice() -> Plan:
+    """A plan in which widths change by way of a common multiple, in two converters."""
+    plan = plan_for_cycles(random_network(3, width=12, blocks=1), 32, 32, BOARDS["zcu104"], 2000)
+    assert sum(s.name.endswith(".width.up") for s in plan.stages) > 1
+    return plan
+
+
+@pytest.mark.parametrize("which", ["plan", "twice"])
+def test_every_stage_reads_what_its_maker_gives(which: str, request: pytest.FixtureRequest) -> None:
+    d = describe(request.getfixturevalue(which))
     stages = {s["name"]: s for s in d["stages"]}
     first = [s for s in d["stages"] if not s["reads"]]
     assert [s["name"] for s in first] == [d["stages"][0]["name"]]
@@ -149,7 +158,7 @@ def short() -> Plan:
     return plan_for_cycles(replace(network, layers=layers), 32, 32, BOARDS["zcu104"], 20_000)
 
 
-@pytest.mark.parametrize("which", ["plan", "short"])
+@pytest.mark.parametrize("which", ["plan", "short", "twice"])
 def test_every_stage_is_in_the_picture(which: str, request: pytest.FixtureRequest) -> None:
     plan: Plan = request.getfixturevalue(which)
     page = report.render_html(describe(plan))
@@ -159,7 +168,7 @@ def test_every_stage_is_in_the_picture(which: str, request: pytest.FixtureReques
     assert len(skips) == sum(s.kind == "AddClamp" for s in plan.stages) > 0
 
 
-@pytest.mark.parametrize("which", ["plan", "short"])
+@pytest.mark.parametrize("which", ["plan", "short", "twice"])
 def test_boxes_lie_inside_and_apart(which: str, request: pytest.FixtureRequest) -> None:
     plan: Plan = request.getfixturevalue(which)
     svg = svg_of(report.render_html(describe(plan)))
