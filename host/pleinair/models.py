@@ -31,6 +31,8 @@ FILES = {"network": "network-{bits}bit.npz", "qonnx": "qonnx-{bits}bit.onnx.gz",
 PARENT = "parent.npz"
 #: Grey levels of grain that new models get: enough for strokes to hold on to, too little to see.
 DEFAULT_GRAIN = 2
+#: What is painted in where no style is asked for; ``pleinair`` itself, which loads nothing, repeats it.
+DEFAULT_STYLE = "starry-night"
 _MAX_CARD = 1 << 20
 _MAX_MARGIN = 512
 

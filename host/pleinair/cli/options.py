@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from pleinair import DEFAULT_STYLE
 from pleinair.backends import KINDS
 from pleinair.cameras.opening import CameraSource
 from pleinair.cli.types import DURATION, STYLE, OneOf, Whole
@@ -20,7 +21,6 @@ from pleinair.errors import OptionError
 from pleinair.network.floating import FLOAT_BITS
 from pleinair.network.integer import BITS
 
-DEFAULT_STYLE = "starry-night"
 MOST_FRAMES = 10_000_000
 PATH = click.Path(path_type=Path)
 

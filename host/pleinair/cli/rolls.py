@@ -161,12 +161,7 @@ def film_on_roll(
         if o.out is None:
             raise OptionError("give --roll ROLL, --out FILM, or both")
         roll = o.out.with_suffix(".roll")
-    frames, seconds = o.frames, None
-    if o.for_ is not None:
-        if o.camera.live or (not o.camera.timed and o.every is not None):
-            seconds = o.for_
-        else:
-            frames = frames_for(o.for_, o.camera, o.every, frames)
+    frames, seconds = _end(o)
     lapse = begin_roll(
         roll,
         o.camera,
@@ -198,6 +193,15 @@ def film_on_roll(
         painter=_open_look(),
     )
     _film(lapse, o.out)
+
+
+def _end(o: Common) -> tuple[int | None, float | None]:
+    """After how many frames a roll ends, and after how many seconds of its own time; None is never."""
+    if o.for_ is None:
+        return o.frames, None
+    if o.camera.live or (not o.camera.timed and o.every is not None):
+        return o.frames, o.for_
+    return frames_for(o.for_, o.camera, o.every, o.frames), None
 
 
 def _film(lapse: Timelapse, out: Path | None) -> None:
@@ -362,7 +366,7 @@ def repaint(
             return
         with Bars() as bars:
             paint_all(roll, look, report=lambda done, of: bars.show("painting", done, of), painter=_open_look())
-        say(f"{roll.painting_folder(look)}: painted; join it by: pleinair finish {roll_folder} --style {style}")
+        say(f"{roll.painting_folder(look)}: painted; join it by: pleinair finish {roll_folder} --style {look.called}")
 
 
 @click.command()

@@ -131,7 +131,7 @@ def runs_here(name: str) -> bool:
     return platform.machine() in _MACHINES.get(name, (platform.machine(),))
 
 
-def _variants(name: str, threads: int) -> Iterator[Engine]:
+def variants(name: str, threads: int) -> Iterator[Engine]:
     """An engine's variants, the fastest first. Raises EngineError where its package is missing."""
     if name == "onnxruntime":
         from pleinair.engines import onnxruntime as ort_engine
@@ -256,7 +256,7 @@ def _exact(network: IntegerNetwork, threads: int, engine: str, yardstick: Yardst
             f"{engine}: not on {platform.machine()}; try one of {', '.join(installed_engines())}", option="engine"
         )
     found = []
-    for variant in _variants(engine, threads):
+    for variant in variants(engine, threads):
         wrong = yardstick.wrong(variant)
         if wrong == 0:
             return EngineRunner(network, variant, lambda fewer: _exact(network, fewer, engine, yardstick))

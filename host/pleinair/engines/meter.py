@@ -16,9 +16,9 @@ from pleinair.engines.exact import (
     DEFAULT_ENGINE,
     Engine,
     EngineRunner,
-    _variants,
     check_image,
     installed_engines,
+    variants,
 )
 from pleinair.engines.lowering import lower
 from pleinair.errors import EngineError
@@ -172,7 +172,7 @@ def exact_meter(
     wanted = meter.paint(network, pixels, frame)
     engines = [first]
     if DEFAULT_ENGINE in installed_engines():
-        engines += _variants(DEFAULT_ENGINE, threads)
+        engines += variants(DEFAULT_ENGINE, threads)
     for engine in engines:
         metered = EngineMeter(network, engine)
         if np.array_equal(metered.paint(pixels, frame), wanted):

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pleinair import pyav
+from pleinair import durable, pyav
 from pleinair.errors import OutputError
 from pleinair.films.encoder import MAX_SIDE, Encoder, even
 from pleinair.films.remux import Remuxer, read_packets
@@ -178,8 +178,8 @@ class FilmRecorder:
             if copied != self.frames:
                 raise OSError(errno.EIO, f"only {copied} of {self.frames} frames can be read back")
             with self._part.open("rb") as file:
-                os.fsync(file.fileno())
-            os.replace(self._part, self.path)
+                durable.sync_file(file.fileno())
+            durable.replace(self._part, self.path)
         except (av.error.FFmpegError, OSError) as error:
             self._part.unlink(missing_ok=True)
             self._release(remove=False)

@@ -237,7 +237,7 @@ def _check_numbers(c: Convolution, input_high: int, bits: int) -> None:
     if bool(((c.bias > limit) | (c.bias < -limit)).any()):
         raise refuse(f"a bias outside +-2^{limit.bit_length() - 1}")
     if c.norm is not None or c.multiplier is not None:
-        _check_norm(c, input_high, limit)
+        _check_norm(c, bits, input_high, limit)
     # A shift beyond 2 * limit rounds everything to zero; it must not overflow the bound either.
     worst = int(c.accumulator_bound(input_high).max())
     if worst > limit:
@@ -246,7 +246,7 @@ def _check_numbers(c: Convolution, input_high: int, bits: int) -> None:
         )
 
 
-def _check_norm(c: Convolution, input_high: int, limit: int) -> None:
+def _check_norm(c: Convolution, bits: int, input_high: int, limit: int) -> None:
     """Check what only an adaptive convolution holds. Raises ContractError."""
 
     def refuse(what: str) -> ContractError:
@@ -254,14 +254,13 @@ def _check_norm(c: Convolution, input_high: int, limit: int) -> None:
 
     if c.norm is None or c.multiplier is None:
         raise refuse("a multiplier and a norm go together")
-    longest = 40 if limit > 1 << 24 else 16
     for name, array, least, most in (
         ("multiplier", c.multiplier, 1, MOST_GAIN),
         ("gamma", c.norm.gamma, 0, MOST_NORM),
         ("beta", c.norm.beta, -MOST_NORM, MOST_NORM),
         ("meter_bias", c.norm.meter_bias, -limit, limit),
         ("meter_multiplier", c.norm.meter_multiplier, 1, MOST_GAIN),
-        ("meter_shift", c.norm.meter_shift, 0, longest),
+        ("meter_shift", c.norm.meter_shift, 0, metering(c).longest_shift(bits)),
     ):
         if array.dtype.kind != "i" or array.shape != (c.outputs,):
             raise refuse(f"{name} is {array.dtype} {array.shape}, need signed integers ({c.outputs},)")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pleinair.backends import Backend
 from pleinair.cameras.camera import Shooter
@@ -14,22 +16,107 @@ from pleinair.errors import CameraError, OptionError, PleinairError
 from pleinair.films.deflicker import DEFAULT_FRAMES
 from pleinair.films.recorder import check_film
 from pleinair.films.steadiness import DEFAULT_STRENGTH
-from pleinair.models import absolute, load_model
+from pleinair.models import DEFAULT_STYLE, absolute, load_model
 from pleinair.rolls.developer import OpenLook, open_look
 from pleinair.rolls.notify import parse_command
 from pleinair.rolls.originals import SUFFIXES
 from pleinair.rolls.roll import Roll
-from pleinair.rolls.schedule import make_schedule
+from pleinair.rolls.schedule import Schedule, make_schedule
 from pleinair.rolls.settings import KEEP, Look, Settings
 from pleinair.rolls.thermometer import Thermometer
 from pleinair.rolls.timelapse import Timelapse
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Times:
+    """When frames are taken: fields of :class:`Settings`."""
+
+    every: float | None
+    step: float | None
+    frames: int | None
+    seconds: float | None
+    start: str | None
+    stop: str | None
+    daylight: str | None
+
+    @classmethod
+    def of(cls, source: CameraSource, every: float | None, **rest: Any) -> _Times:
+        """``every`` is the roll's own time of a live camera and of stored frames, the scene's time of the others."""
+        if source.live:
+            return cls(every=every or LIVE_EVERY, step=None, **rest)
+        if source.timed:
+            return cls(every=None, step=every, **rest)
+        return cls(every=every, step=None, **rest)
+
+    def schedule(self) -> Schedule:
+        """Raises OptionError."""
+        return make_schedule(self.every, start=self.start, stop=self.stop, daylight=self.daylight)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kept:
+    """What is kept of a roll, and who is told of it: fields of :class:`Settings`."""
+
+    keep: str
+    keep_free: int
+    spool: str
+    out: str | None
+    notify: str | None
+
+    @classmethod
+    def checked(cls, *, keep: str, keep_free: int, spool: str, out: Path | str | None, notify: str | None) -> _Kept:
+        """Raises OptionError, OutputError for a value that is not allowed."""
+        for option, value, allowed in (("keep", keep, KEEP), ("spool", spool, SUFFIXES)):
+            if value not in allowed:
+                raise OptionError(f"{value!r}: choose from {', '.join(allowed)}", option=option)
+        if notify is not None:
+            parse_command(notify)
+        if out is not None:
+            check_film(Path(out))
+        out = None if out is None else str(Path(out).absolute())
+        return cls(keep=keep, keep_free=keep_free, spool=spool, out=out, notify=notify)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pictures:
+    """What the camera's pictures become: fields of :class:`Settings`."""
+
+    camera: str
+    size: tuple[int, int]
+    ask: tuple[int, int] | None
+    rotate: int
+    crop: tuple[int, int, int, int] | None
+
+
+@contextlib.contextmanager
+def _opened(
+    source: CameraSource,
+    times: _Times,
+    size: tuple[int, int] | None,
+    framing: Framing,
+    drivers: Mapping[str, Driver],
+) -> Iterator[tuple[Shooter, _Pictures]]:
+    """A new roll's camera, and what becomes of its pictures; the camera is closed when the roll cannot be begun.
+
+    Raises CameraError when it does not open, or is a live one that gives no frame; OptionError.
+    """
+    ask = _size_to_ask(size, framing)
+    shooter = open_shooter(source, size=ask, step=times.step, frames=times.frames, every=times.every, drivers=drivers)
+    try:
+        if shooter.live and shooter.shoot() is None:
+            raise CameraError(f"camera {shooter.name}: gives no frame")
+        size = size or framing.size_of(shooter.size)
+        yield shooter, _Pictures(camera=str(source), size=size, ask=ask, rotate=framing.rotate, crop=framing.crop)
+    except PleinairError:
+        shooter.close()
+        raise
 
 
 def begin_roll(
     folder: Path | str,
     camera: CameraSource | str,
     *,
-    style: str,
+    style: str = DEFAULT_STYLE,
     bits: int = 8,
     backend: Backend | str = "cpu",
     threads: int = 0,
@@ -68,58 +155,19 @@ def begin_roll(
 
     Nothing is written when this raises: OptionError, ModelError, CameraError, OutputError, RollError.
     """
-    folder, framing = Path(folder), framing or Framing()
     source = (CameraSource.parse(camera) if isinstance(camera, str) else camera).absolute()
-    for option, value, allowed in (("keep", keep, KEEP), ("spool", spool, SUFFIXES)):
-        if value not in allowed:
-            raise OptionError(f"{value!r}: choose from {', '.join(allowed)}", option=option)
     chosen = Backend.parse(backend) if isinstance(backend, str) else backend
-    if notify_cmd is not None:
-        parse_command(notify_cmd)
-    if out is not None:
-        check_film(Path(out))
-    step = None
-    if source.live:
-        every = every or LIVE_EVERY
-    elif source.timed:
-        step, every = every, None
-    schedule = make_schedule(every, start=start, stop=stop, daylight=daylight)
-    if deflicker is None:
-        deflicker = DEFAULT_FRAMES if source.live else 0
+    kept = _Kept.checked(keep=keep, keep_free=keep_free, spool=spool, out=out, notify=notify_cmd)
+    times = _Times.of(source, every, frames=frames, seconds=seconds, start=start, stop=stop, daylight=daylight)
+    schedule = times.schedule()
+    deflicker = deflicker if deflicker is not None else DEFAULT_FRAMES if source.live else 0
     look = _look(style, bits, fps=fps, steady=steady, deflicker=deflicker, timestamp=timestamp)
-    Roll.check_new(folder)
-    ask = _size_to_ask(size, framing)
-    shooter = open_shooter(source, size=ask, step=step, frames=frames, every=every, drivers=drivers)
-    try:
-        _check_shooter(shooter)
-        settings = Settings(
-            camera=str(source),
-            size=size or framing.size_of(shooter.size),
-            look=look,
-            every=every,
-            frames=frames,
-            seconds=seconds,
-            start=start,
-            stop=stop,
-            daylight=daylight,
-            rotate=framing.rotate,
-            crop=framing.crop,
-            step=step,
-            ask=ask,
-            spool=spool,
-            keep=keep,
-            keep_free=keep_free,
-            backend=str(chosen.absolute()),
-            threads=threads,
-            out=None if out is None else str(Path(out).absolute()),
-            notify=notify_cmd,
-            preview=preview,
-            preview_host=preview_host,
-        )
-        roll = Roll.create(folder, settings)
-    except PleinairError:
-        shooter.close()
-        raise
+    computed = {"backend": str(chosen.absolute()), "threads": threads}
+    Roll.check_new(Path(folder))
+    with _opened(source, times, size, framing or Framing(), drivers) as (shooter, pictures):
+        about = {**asdict(pictures), **asdict(times), **asdict(kept), **computed}
+        settings = Settings(**about, look=look, preview=preview, preview_host=preview_host)
+        roll = Roll.create(Path(folder), settings)
     return Timelapse(roll, shooter, schedule=schedule, thermometer=thermometer, painter=painter)
 
 
@@ -179,6 +227,8 @@ def begin_painting(
 ) -> Look:
     """Begin another painting of an open roll; what is None is as in the roll's own.
 
+    Where the roll has a painting in another style whose folder is called the same, this one's name tells the network,
+    too: ``posters-1a2b3c4d-8bit``.
     ``pleinair.rolls.finish`` paints it, with this backend and so many threads. Raises ModelError, OptionError, and
     RollError when the roll has a painting of that name that is made in another way.
     """
@@ -192,6 +242,10 @@ def begin_painting(
         deflicker=own.deflicker if deflicker is None else deflicker,
         timestamp=own.timestamp,
     )
+    same = roll.paintings().get(look.name)
+    if same is not None and same.style != look.style and same.network != look.network:
+        # Another folder of the same name.
+        look = replace(look, alias=f"{look.called}-{look.network[:8]}")
     roll.settings = replace(roll.settings, backend=str(chosen.absolute()), threads=threads)
     roll.add_painting(look)
     return look
@@ -210,9 +264,3 @@ def _size_to_ask(size: tuple[int, int] | None, framing: Framing) -> tuple[int, i
     if size is None or framing.crop is not None:
         return None
     return size[::-1] if framing.rotate in (90, 270) else size
-
-
-def _check_shooter(shooter: Shooter) -> None:
-    """Raise CameraError when a live camera does not give a frame before a roll is begun."""
-    if shooter.live and shooter.shoot() is None:
-        raise CameraError(f"camera {shooter.name}: gives no frame")

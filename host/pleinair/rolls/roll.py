@@ -232,10 +232,13 @@ class Roll:
         return self.folder / look.file()
 
     def find_painting(self, style: str | None = None, bits: int | None = None) -> Look:
-        """The first painting of a style, by name or folder, at a width; None stands for any. Raises OptionError."""
+        """The first painting of a style, as it is called on the roll or by its folder, at a width; None stands for any.
+
+        Raises OptionError.
+        """
         paintings = self.paintings()
         for look in paintings.values():
-            if style in (None, Path(look.style).name, look.style) and bits in (None, look.bits):
+            if style in (None, look.called, look.style) and bits in (None, look.bits):
                 return look
         wanted = str(bits) if style is None else style if bits is None else f"{style} at {bits} bits"
         raise OptionError(

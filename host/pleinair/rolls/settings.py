@@ -34,11 +34,18 @@ class Look:
     timestamp: bool = False
     #: SHA-256 of the network, so that a roll is not continued with another one.
     network: str = ""
+    #: What the style is called on a roll that has a painting in another style of that name; "" is the style's own name.
+    alias: str = ""
+
+    @property
+    def called(self) -> str:
+        """What the style is called on the roll: ``starry-night``, also where it was given as a folder."""
+        return self.alias or Path(self.style).name
 
     @property
     def name(self) -> str:
         """What the painting is called: ``starry-night-8bit``."""
-        return f"{Path(self.style).name}-{self.bits}bit"
+        return f"{self.called}-{self.bits}bit"
 
     def file(self, name: str = "") -> str:
         """A file of the painting, or its folder, as a path within the roll; the journal names pieces so."""
@@ -49,8 +56,11 @@ class Look:
         return Treatment(steady=self.steady, deflicker=self.deflicker, timestamp=self.timestamp)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return dataclasses.asdict(self)
+        """As plain values; what stands in ``alias`` only where there is one."""
+        values = dataclasses.asdict(self)
+        if not self.alias:
+            del values["alias"]
+        return values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +97,7 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "look": self.look.to_json()}
 
     @classmethod
     def from_json(cls, values: Any) -> Settings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pleinair.engines.exact import EngineRunner, _variants, installed_engines, worst_case
+from pleinair.engines.exact import EngineRunner, installed_engines, variants, worst_case
 from pleinair.network import reference
 from pleinair.network.integer import validate
 from pleinair.network.light import in_light
@@ -35,7 +35,7 @@ def test_engines_equal_the_reference_in_three_lights(bits, engine, kernel):
         lights.add(light)
         lit = in_light(network, light)
         wanted = reference.run(lit, image)
-        for variant in _variants(engine, 1):
+        for variant in variants(engine, 1):
             got = EngineRunner(lit, variant)(image)
             assert np.array_equal(got, wanted), f"{variant.name}, seed {seed}: {(got != wanted).sum()} values differ"
     assert len(lights) == 3
@@ -46,7 +46,7 @@ def test_windows_equal_the_whole(bits, engine):
     network = adaptive_network(bits, blocks=1, bits=bits)
     image = picture(7, 96, 80)
     wanted = reference.run(network, image)
-    runner = EngineRunner(network, next(iter(_variants(engine, 1))))
+    runner = EngineRunner(network, next(iter(variants(engine, 1))))
     rng = np.random.default_rng(bits)
     for _ in range(6):
         top, left = int(rng.integers(0, 90)), int(rng.integers(0, 74))

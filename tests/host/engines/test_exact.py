@@ -201,14 +201,14 @@ def even(values: np.ndarray) -> np.ndarray:
 
 
 def test_a_machine_without_an_exact_variant_is_told(monkeypatch):
-    monkeypatch.setattr(engines, "_variants", lambda name, threads: iter([_Twisted(even)]))
+    monkeypatch.setattr(engines, "variants", lambda name, threads: iter([_Twisted(even)]))
     with pytest.raises(EngineError, match=r"not exact.*twisted by even: \d+ values differ.*the backend reference"):
         exact_runner(random_network(3, 4, 0), 1)
 
 
 def test_the_second_variant_is_taken_where_the_first_is_wrong(monkeypatch):
     second = OrtEngine(1, VARIANTS[1])
-    monkeypatch.setattr(engines, "_variants", lambda name, threads: iter([_Twisted(even), second]))
+    monkeypatch.setattr(engines, "variants", lambda name, threads: iter([_Twisted(even), second]))
     assert exact_runner(random_network(3, 4, 0), 1).engine is second
 
 
@@ -218,7 +218,7 @@ def test_a_fault_in_windows_alone_is_seen(monkeypatch):
     def windows(values: np.ndarray) -> np.ndarray:
         return values if values.shape[0] > 80 else values & 0xFE
 
-    monkeypatch.setattr(engines, "_variants", lambda name, threads: iter([_Twisted(windows)]))
+    monkeypatch.setattr(engines, "variants", lambda name, threads: iter([_Twisted(windows)]))
     with pytest.raises(EngineError, match="twisted by windows"):
         exact_runner(random_network(3, 4, 1), 1)
 
@@ -233,7 +233,7 @@ def test_auto_takes_the_remembered_engine_and_else_the_default(monkeypatch, tmp_
         made.append(name)
         return iter([OrtEngine(threads) if name == "onnxruntime" else _Twisted(even)])
 
-    monkeypatch.setattr(engines, "_variants", variants)
+    monkeypatch.setattr(engines, "variants", variants)
     monkeypatch.setattr(engines, "installed_engines", lambda wide: ["onnxruntime", "openvino"])
     engines.engine_memory.remember(network, 1, "openvino")
     assert exact_runner(network, 1, "auto").name.startswith("ONNX Runtime")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pleinair.engines import meter as module
-from pleinair.engines.exact import _variants
+from pleinair.engines.exact import variants
 from pleinair.engines.meter import EngineMeter, sums_of_bytes
 from pleinair.network import reference
 from pleinair.network.light import in_light, sums_of
@@ -27,7 +27,7 @@ def test_engines_meter_what_the_reference_meters(bits, engine, monkeypatch):
         top, left = (int(v) for v in rng.integers(0, 20, 2))
         frame = Window(top, left, top + int(rng.integers(16, 36)), left + int(rng.integers(16, 50)))
         plain = meter.sums(network, pixels, frame)
-        for variant in _variants(engine, 1):
+        for variant in variants(engine, 1):
             fast = EngineMeter(network, variant)
             assert fast.sums(pixels, frame) == plain, f"{variant.name} {frame}"
             light = meter.measure(network, pixels, frame)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import os
 import shutil
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import pleinair
 from pleinair.cameras.camera import Frame
 from pleinair.cameras.framing import Framing
 from pleinair.errors import CameraError, PleinairError, RollError
+from pleinair.network.integer import Convolution, IntegerNetwork, dump, validate
 from pleinair.rolls.beginning import begin_painting, begin_roll, open_roll, resume_roll
 from pleinair.rolls.finish import finish, paint_all
 from pleinair.rolls.segments import find_segments
@@ -107,7 +113,12 @@ def test_what_is_refused_before_anything_is_written(place, wrong, said):
     values = {"folder": "roof", "camera": "frames:frames", **PLAIN, **wrong}
     with pytest.raises(PleinairError, match=said):
         begin_roll(values.pop("folder"), **values)
-    assert sorted(os.listdir(place)) == ["frames", "models"] and threading.active_count() == before
+    assert sorted(os.listdir(place)) == ["frames", "models"]
+    # The thread of a timer that was cancelled takes a moment to end.
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
 
 
 def test_a_roll_goes_on_where_it_stopped(place):
@@ -157,3 +168,37 @@ def test_another_painting_of_the_same_originals(place):
         with pytest.raises(RollError, match="painting other-8bit exists with other settings"):
             begin_painting(roll, "other", backend="reference", steady=1)
         assert begin_painting(roll, "other", backend="reference", deflicker=5) == look
+
+
+def test_two_styles_of_one_folder_name_are_kept_apart(place):
+    own, other = identity_network(), negative_network()
+    write_model(place / "models" / "plain", own, margin=0, grain=0)
+    (place / "garage").mkdir()
+    write_model(place / "garage" / "plain", other, margin=0, grain=0)
+    called = f"plain-{hashlib.sha256(dump(other)).hexdigest()[:8]}"
+    with begin_roll("roof", "frames:frames", spool="png", **PLAIN) as lapse:
+        lapse.run()
+        look = begin_painting(lapse.roll, "garage/plain", backend="reference")
+        assert (look.called, look.name) == (called, f"{called}-8bit")
+        finish(lapse.roll, look, place / "garage.mp4")
+        assert begin_painting(lapse.roll, str(place / "garage/plain"), backend="reference") == look
+    with open_roll("roof") as roll:
+        assert roll.mended == [] and list(roll.paintings().values()) == [roll.settings.look, look]
+        assert roll.find_painting("plain") == roll.settings.look
+        assert roll.find_painting(called) == roll.find_painting(str(place / "garage/plain")) == look
+        finish(roll, roll.settings.look, place / "own.mp4")
+    assert film_codes(place / "own.mp4") == list(range(12))
+    # The other style paints light as dark, and so all 16 bits of a frame's number.
+    assert film_codes(place / "garage.mp4") == [number ^ 0xFFFF for number in range(12)]
+
+
+def negative_network() -> IntegerNetwork:
+    """One convolution that gives 255 less what it takes."""
+    (only,) = identity_network().layers
+    assert isinstance(only, Convolution)
+    return validate(IntegerNetwork(8, (replace(only, weight=-only.weight, bias=only.bias + 255 * 64),)))
+
+
+def test_the_style_is_the_one_of_every_other_call():
+    default = inspect.signature(begin_roll).parameters["style"].default
+    assert default == pleinair.DEFAULT_STYLE == inspect.signature(pleinair.paint).parameters["style"].default
