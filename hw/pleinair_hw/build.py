@@ -40,7 +40,8 @@ from pleinair_hw.plan.dataflow import Form
 from pleinair_hw.plan.frontend import Source, read_source
 from pleinair_hw.plan.plan import PLAIN, BuildOptions, Folding, Plan
 from pleinair_hw.plan.search import fastest_plan, plan_for_rate, plan_with_folding
-from pleinair_hw.report.page import describe, write_report
+from pleinair_hw.report.describe import describe
+from pleinair_hw.report.page import write_report
 
 PLAN = "plan.json"
 GRAPH = "accelerator.onnx"
@@ -108,7 +109,7 @@ def _read_folding(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             data = file.read(_MAX_FOLDING + 1)
     except OSError as error:
-        raise _unfit(path, error.strerror) from error
+        raise _unfit(path, error.strerror or str(error)) from error
     if len(data) > _MAX_FOLDING:
         raise _unfit(path, f"larger than {_MAX_FOLDING >> 20} MiB")
     try:
@@ -285,12 +286,17 @@ def build(request: Request, progress: Progress | None = None) -> Build:
         write_rtl(model, folder / "rtl")
         model.save(str(folder / GRAPH))
         _write_json(folder / PLAN, plan_file(plan))
-        description = describe(
-            plan, title=source.title, bits=network.bits, size=request.size, margin=source.margin,
-            network_sha256=digest, target_fps=request.fps,
-            finn=finn_estimates(model, board.part), measured=None,
-        )  # fmt: skip
-        write_report(folder, description)
+        report = describe(
+            plan,
+            title=source.title,
+            bits=network.bits,
+            size=request.size,
+            margin=source.margin,
+            network_sha256=digest,
+            target_fps=request.fps,
+            finn=finn_estimates(model, board.part),
+        )
+        write_report(folder, report)
         deployment = _synthesise(model, source, network.bits, board, plan, folder, say)
         record.write(folder, build_folder.COMPLETE)
     return Build(folder, plan, len(model.graph.node), checked, deployment)

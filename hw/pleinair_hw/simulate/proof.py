@@ -6,11 +6,9 @@ the RTL of ``BUILD/rtl`` cycle by cycle, and back through the crop. Needs Verila
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -21,10 +19,9 @@ from pleinair.network.integer import load
 from pleinair.painting.grain import Grain
 from pleinair.painting.tiles import add_margin
 from pleinair_hw.build import NETWORK
+from pleinair_hw.report.data import Measured, read_report
 from pleinair_hw.report.page import write_report
 from pleinair_hw.simulate.simulation import Progress, SimulationResult, simulate
-
-REPORT = "report.json"
 
 
 @dataclass(frozen=True)
@@ -60,6 +57,7 @@ def prove(
     is no finished build, SimulationError and DeadlockError.
     """
     made = read_build(folder)
+    report = None if stalls else read_report(folder)
     network = load(folder / NETWORK)
     width, height = made.size
     grain = Grain(made.grain)
@@ -69,21 +67,21 @@ def prove(
     expected = np.stack([reference.run(network, frame) for frame in inputs])
     differing = int(np.count_nonzero(result.frames != expected))
     margin = made.margin
-    if not stalls:
-        _note(folder, made, result, differing)
+    if report is not None:
+        write_report(folder, replace(report, measured=_measured(made, result, differing)))
     return Proof(result.frames[:, margin : margin + height, margin : margin + width], differing, result)
 
 
-def _note(folder: Path, made: Build, result: SimulationResult, differing: int) -> None:
-    """Put what was measured into the build's report, beside what was estimated."""
-    description = json.loads((folder / REPORT).read_text())
-    measured: dict[str, Any] = {
-        "frames": len(result.frames), "differing": differing, "latency": result.latency,
-        "occupancies": dict(result.occupancies), "cycles": result.cycles, "cycles_per_second": round(result.rate),
-    }  # fmt: skip
-    if result.interval is not None:
-        measured |= {
-            "interval": result.interval, "fps": made.clock_mhz * 1e6 / result.interval,
-            "lanes_busy": result.utilisation,
-        }  # fmt: skip
-    write_report(folder, {**description, "measured": measured})
+def _measured(made: Build, result: SimulationResult, differing: int) -> Measured:
+    """What the build's report says of a simulation, beside what was planned."""
+    return Measured(
+        frames=len(result.frames),
+        differing=differing,
+        latency=result.latency,
+        occupancies=dict(result.occupancies),
+        cycles=result.cycles,
+        cycles_per_second=round(result.rate),
+        interval=result.interval,
+        fps=None if result.interval is None else made.clock_mhz * 1e6 / result.interval,
+        lanes_busy=result.utilisation,
+    )

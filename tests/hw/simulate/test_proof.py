@@ -20,6 +20,7 @@ from pleinair_hw.finn import environment
 from pleinair_hw.finn.environment import ToolchainError
 from pleinair_hw.plan.frontend import Source
 from pleinair_hw.plan.plan import BuildOptions
+from pleinair_hw.report.data import read_report
 from pleinair_hw.simulate.proof import fit, prove
 from tests.house import SHARED
 from tests.hw.finn.test_environment import needs_finn
@@ -95,6 +96,9 @@ def test_the_command_says_what_it_found_and_fails_on_a_fault(tmp_path, monkeypat
     assert main(["simulate", str(tmp_path / "b"), "--image", str(photo), "--out", str(out)]) == 0
     assert "0 of 3,456 bytes differ from the integer reference" in " ".join(capsys.readouterr().out.split())
     assert read_image(out).shape == (16, 20, 3)
+    measured = read_report(tmp_path / "b").measured
+    assert measured is not None and (measured.frames, measured.differing, measured.interval) == (1, 0, None)
+    assert "Measured in simulation" in (tmp_path / "b" / "report.html").read_text()
     weights = sorted((tmp_path / "b" / "rtl" / "data").iterdir())[0]
     text = weights.read_text()
     digit = next(i for i, c in enumerate(text) if c in "0123456789abcdef")
@@ -110,6 +114,10 @@ def test_the_command_says_what_it_found_and_fails_on_a_fault(tmp_path, monkeypat
     manifest.write_text(json.dumps(content))
     assert Manifest.read(tmp_path / "b" / "rtl").changed_files(tmp_path / "b" / "rtl") == []
     assert main(["simulate", str(tmp_path / "b"), "--image", str(photo)]) == 1
+    (tmp_path / "b" / "report.json").write_text("{")
+    capsys.readouterr()
+    assert main(["simulate", str(tmp_path / "b"), "--image", str(photo)]) == 2
+    assert "report.json: damaged, it is no JSON" in capsys.readouterr().err
 
 
 def test_what_is_no_finished_build_is_refused(tmp_path, capsys):
