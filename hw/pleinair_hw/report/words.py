@@ -153,10 +153,10 @@ def measured(report: Report) -> Iterator[tuple[str, str, str]]:
     if m is None:
         return
     yield "frames simulated", f"{m.frames:,}", ""
-    yield "differing", f"{m.differing:,}", ""
+    yield "bytes that differ from the integer reference", f"{m.differing:,}", ""
     yield "latency: first word in to last word out, cycles", f"{m.latency:,}", ""
-    yield "cycles", f"{m.cycles:,}", ""
-    yield "cycles_per_second", f"{m.cycles_per_second:,}", ""
+    yield "cycles simulated", f"{m.cycles:,}", ""
+    yield "cycles simulated a second", f"{m.cycles_per_second:,}", ""
     if m.interval is not None:
         yield "cycles between frames", f"{m.interval:,}", f"{report.rate.interval:,}"
     if m.fps is not None:

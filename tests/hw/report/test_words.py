@@ -87,6 +87,8 @@ def test_a_stages_note_says_what_it_has() -> None:
 def test_measured_figures_stand_beside_planned_ones() -> None:
     report = report_of(plan(), measured=MEASURED)
     rows = {figures[0]: figures[1:] for figures in words.measured(report)}
+    assert rows["bytes that differ from the integer reference"] == ("0", "")
+    assert all("_" not in name for name in rows)  # words, not the file's names
     assert rows["cycles between frames"] == ("43,210", f"{report.rate.interval:,}")
     assert rows["multiplier lanes busy"] == ("87.5%", f"{report.work.lanes_busy:.1%}")
     assert rows["frames/s at the planned clock"] == ("11.2", words.number(report.rate.fps))
