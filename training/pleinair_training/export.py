@@ -194,27 +194,14 @@ def export_run(
     if not out.parent.is_dir():
         raise OutputError(f"{out}: the folder {out.parent} does not exist", option="out")
     folder = _ModelFolder(out)
-    if settings.architecture.adaptive:
-        if with_float:
-            raise OptionError("needs a network of Johnson's shape, and this run has none", option="float")
-        _add_rounded(folder, run, settings, bits or (8,), grain)
-    elif bits:
-        raise OptionError("this run's networks have the bits that they were trained with", option="bits")
-    else:
-        _add_quantised(folder, run, with_float)
-    if not folder.networks:
-        raise TrainingError(f"run {run}: holds no quantised network yet; go on with `pleinair train`, and 8 bits")
+    _add_networks(folder, run, settings, bits=bits, grain=grain, with_float=with_float)
     folder.add_parent(run / "parent.pt")
+    work = {"title": painting, "licence": painting_licence, "file": Path(settings.style).name}
     card = {
         "format": CARD_FORMAT,
         "version": 1,
         "style": out.name,
-        "painting": {
-            "title": painting,
-            "licence": painting_licence,
-            "file": Path(settings.style).name,
-            "sha256": record["painting_sha256"],
-        },
+        "painting": {**work, "sha256": record["painting_sha256"]},
         "licence": licence,
         "margin": folder.least_margin if margin is None else margin,
         "grain": grain,
@@ -226,6 +213,22 @@ def export_run(
     }
     folder.write(card)
     return folder.lines
+
+
+def _add_networks(
+    folder: _ModelFolder, run: Path, settings: Settings, *, bits: Sequence[int], grain: int, with_float: bool
+) -> None:
+    """The run's networks, each of its forms checked against the others. Raises what :func:`export_run` raises."""
+    if settings.architecture.adaptive:
+        if with_float:
+            raise OptionError("needs a network of Johnson's shape, and this run has none", option="float")
+        _add_rounded(folder, run, settings, bits or (8,), grain)
+    elif bits:
+        raise OptionError("this run's networks have the bits that they were trained with", option="bits")
+    else:
+        _add_quantised(folder, run, with_float)
+    if not folder.networks:
+        raise TrainingError(f"run {run}: holds no quantised network yet; go on with `pleinair train`, and 8 bits")
 
 
 def _training(settings: Settings, record: dict[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,14 @@
-"""Float networks in PyTorch to compare speeds with: Johnson's, as style transfer is usually run, and ours.
+"""Two float networks in PyTorch whose speed is compared with ours: Johnson's, and a style's own float network.
 
-Johnson, Alahi, Fei-Fei, *Perceptual Losses for Real-Time Style Transfer and Super-Resolution* (2016),
-arXiv:1603.08155, supplementary material, table 1: 9x9 ends, two convolutions of stride 2 down, five residual blocks of
-128 channels, two up. As PyTorch's own example (pytorch/examples, fast_neural_style) and its many descendants have it:
-instance norm (Ulyanov et al., 2016, arXiv:1607.08022) in place of batch norm, reflection padding before every
-convolution, and nearest-neighbour upsampling before a convolution in place of the paper's transposed convolution. No
-activation follows a residual sum, and none the last convolution; pixels are 0..255 throughout.
+Johnson's network is how style transfer is usually run. It is the one of Johnson, Alahi, Fei-Fei, *Perceptual Losses for
+Real-Time Style Transfer and Super-Resolution* (2016), arXiv:1603.08155, supplementary material, table 1: a 9x9
+convolution at either end, two convolutions of stride 2 on the way down, five residual blocks of 128 channels, and two
+convolutions on the way up. In three points it follows PyTorch's own example (pytorch/examples, fast_neural_style), as
+most programs do: it has instance norm (Ulyanov et al., 2016, arXiv:1607.08022) for the paper's batch norm, reflection
+padding before every convolution, and nearest-neighbour upsampling before a convolution for the paper's transposed
+convolution. No activation follows a residual sum or the last convolution. Pixels are 0..255 throughout.
 
-Weights are random: they serve for speed alone, not for paintings.
+Johnson's network has random weights here, so it can be timed but does not paint.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pleinair.network.integer import Upsample
 
 
 class _Convolution(nn.Sequential):
-    """[Upsampling,] reflection padding, convolution[, instance norm]."""
+    """A convolution behind reflection padding, with upsampling before and instance norm after it where asked for."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, stride: int = 1, *, upsample: bool = False, norm: bool = True
@@ -38,7 +39,7 @@ class _Convolution(nn.Sequential):
 
 
 class _Residual(nn.Module):
-    """x + branch of two convolutions."""
+    """The input plus what two convolutions make of it."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -50,7 +51,7 @@ class _Residual(nn.Module):
 
 
 class JohnsonNet(nn.Module):
-    """The transform network of the module's docstring; ``width`` channels after the first convolution."""
+    """Johnson's network, see this module's docstring. The first convolution has ``width`` outputs."""
 
     def __init__(self, width: int = 32, blocks: int = 5) -> None:
         super().__init__()
@@ -65,7 +66,10 @@ class JohnsonNet(nn.Module):
         self.last = _Convolution(w, 3, 9, norm=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Float [N, 3, H, W] in 0..255 to float [N, 3, H', W'], H and W rounded up to a multiple of 4; not clamped."""
+        """Paint float [N, 3, H, W] in 0..255.
+
+        The result is not clamped. Its height and width are those of the input, rounded up to a multiple of 4.
+        """
         for layer in self.head:
             x = F.relu(layer(x))
         x = self.blocks(x)
@@ -75,7 +79,7 @@ class JohnsonNet(nn.Module):
         return y
 
     def macs_per_pixel(self) -> float:
-        """Multiply-accumulates per output pixel, for sides that are multiples of 4."""
+        """Multiply-accumulates for each output pixel, of a picture whose sides are multiples of 4."""
         macs, area = 0.0, 1.0
         for module in self.modules():
             if isinstance(module, nn.Upsample):
@@ -86,12 +90,12 @@ class JohnsonNet(nn.Module):
         return macs
 
     def size_bytes(self) -> int:
-        """What the parameters take in float32."""
+        """Bytes of all parameters in float32."""
         return sum(4 * p.numel() for p in self.parameters())
 
 
 class PlainNet(nn.Module):
-    """A style's float network (pleinair.network.floating) as ordinary PyTorch layers: the same function."""
+    """A style's float network (``pleinair.network.floating``) in ordinary PyTorch layers. It computes the same."""
 
     def __init__(self, network: FloatNetwork) -> None:
         super().__init__()
@@ -99,7 +103,10 @@ class PlainNet(nn.Module):
         self.convolutions = nn.ModuleList(map(_layer, network.convolutions()))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Float [N, 3, H, W] (pixel / 256, sides multiples of the stride) to the same shape and scale, not clamped."""
+        """Paint float [N, 3, H, W] of pixel / 256; the result has the same shape and scale and is not clamped.
+
+        The sides must be multiples of the network's stride.
+        """
         layers: Iterator[nn.Module] = iter(self.convolutions)
 
         def convolve(x: Tensor, c: FloatConvolution) -> Tensor:
@@ -130,7 +137,10 @@ def _layer(c: FloatConvolution) -> nn.Conv2d:
 
 
 def eager_runner(network: nn.Module, scale: float = 1.0) -> Callable[[np.ndarray], np.ndarray]:
-    """``network`` in eager mode, from uint8 [H, W, 3] to uint8 of the same shape, pixels divided by ``scale``."""
+    """A function that paints uint8 [H, W, 3] with ``network``, in PyTorch's eager mode.
+
+    The network is given the pixels divided by ``scale``.
+    """
     network = network.eval()
 
     @torch.inference_mode()
@@ -144,7 +154,7 @@ def eager_runner(network: nn.Module, scale: float = 1.0) -> Callable[[np.ndarray
 
 
 def johnson_runner(seed: int = 0) -> tuple[JohnsonNet, Callable[[np.ndarray], np.ndarray]]:
-    """Johnson's network with random weights, and :func:`eager_runner` of it."""
+    """Johnson's network with random weights, and the function that runs it on a frame."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = JohnsonNet()
@@ -152,7 +162,7 @@ def johnson_runner(seed: int = 0) -> tuple[JohnsonNet, Callable[[np.ndarray], np
 
 
 def plain_runner(network: FloatNetwork) -> Callable[[np.ndarray], np.ndarray]:
-    """A style's float network in PyTorch's eager mode; sides must be multiples of its stride."""
+    """A function that paints with a style's float network in PyTorch; a frame's sides are multiples of its stride."""
     return eager_runner(PlainNet(network), 256)
 
 

@@ -14,7 +14,8 @@ Features = dict[str, Tensor]
 def gram_matrix(features: Tensor) -> Tensor:
     r"""Gram matrices :math:`F F^T / (c h w)` of features [N, C, H, W], [N, C, C] (equation 3).
 
-    bfloat16 features are multiplied as such (a third of a step went into float32 products) and give float32.
+    The result is float32. bfloat16 features are multiplied as they are: with float32 products, the Gram matrices took a
+    third of a training step.
     """
     n, c, h, w = features.shape
     flat = features.permute(0, 2, 3, 1).reshape(n, h * w, c)  # no copy of channels-last features
@@ -23,7 +24,7 @@ def gram_matrix(features: Tensor) -> Tensor:
 
 
 class ContentLoss(nn.Module):
-    """Mean squared difference of one layer's features: what is in the picture (equation 2)."""
+    """Mean squared difference of one layer's features (equation 2). It measures what is in the picture."""
 
     def __init__(self, layer: str) -> None:
         super().__init__()
@@ -37,11 +38,13 @@ class ContentLoss(nn.Module):
 class StyleLoss(nn.Module):
     """Sum over layers of the mean squared difference of Gram matrices to the painting's (equation 4).
 
-    The mean over the C x C entries, not the squared Frobenius norm of the paper: a constant per layer.
+    It is the mean over the C x C entries, where the paper has the squared Frobenius norm; the two differ by a constant
+    per layer.
 
-    ``balanced`` divides each layer by the mean square of the painting's own Gram matrix there and multiplies
-    by the layers' average of it: every layer then counts by its *relative* error. Unbalanced, VGG-16's relu4_3,
-    which holds the large strokes, weighs 1e-5 of the rest, and flat areas fill with fine hatching.
+    With ``balanced``, each layer counts by its *relative* error: its difference is divided by the mean square of the
+    painting's own Gram matrix of that layer, and multiplied by the average of this mean square over the layers. Without
+    it, VGG-16's relu4_3, which holds the large strokes, weighs 1e-5 of the rest, and flat areas fill with fine
+    hatching.
     """
 
     def __init__(self, painting: Features, layers: tuple[str, ...], *, balanced: bool = False) -> None:
@@ -66,7 +69,7 @@ class StyleLoss(nn.Module):
 
 
 class TotalVariationLoss(nn.Module):
-    """Mean squared difference of neighbouring pixels over their range 0..1: quiet surfaces."""
+    """Mean squared difference of neighbouring pixels, as fractions of their range. It keeps surfaces quiet."""
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Scalar from float [N, 3, H, W] in 0..255."""
@@ -76,11 +79,12 @@ class TotalVariationLoss(nn.Module):
 
 
 class StabilityLoss(nn.Module):
-    """Mean squared difference, over the range 0..1, of two paintings that should agree: a film must not flicker.
+    """Mean squared difference of two paintings that should agree, as fractions of the range: a film must not flicker.
 
-    A frame is painted again after the changes that two successive frames of one scene show: noise of
-    ``noise`` grey levels' deviation, brightness by up to ``gain``, a shift by up to ``shift`` pixels, undone
-    in the painting (after Ruder et al., *Artistic Style Transfer for Videos*, 2016, for a still camera).
+    A frame is changed as one frame of a scene differs from the next, and painted again. The noise has a standard
+    deviation of ``noise`` grey levels, the brightness changes by up to the fraction ``gain``, and the frame is shifted
+    by up to ``shift`` pixels. The shift is undone in the painting before the two are compared. This is the loss of
+    Ruder et al., *Artistic Style Transfer for Videos* (2016), for a camera that stands still.
     """
 
     def __init__(self, noise: float = 4.0, gain: float = 0.04, shift: int = 2) -> None:
@@ -102,10 +106,10 @@ class StabilityLoss(nn.Module):
 
 
 class DistillationLoss(nn.Module):
-    """Mean squared difference, over the range 0..1, to a teacher's painting of the same photo.
+    """Mean squared difference to a teacher's painting of the same photo, as fractions of the range.
 
-    After Hinton et al., *Distilling the Knowledge in a Neural Network* (2015): where the perceptual losses say
-    how good a painting is, the teacher shows one that is good, pixel for pixel.
+    The perceptual losses say how good a painting is; the teacher shows a good one, pixel for pixel. The idea is that of
+    Hinton et al., *Distilling the Knowledge in a Neural Network* (2015).
     """
 
     def forward(self, painting: Tensor, taught: Tensor) -> Tensor:
@@ -117,10 +121,10 @@ class GridLoss(nn.Module):
     """How much of a painting is a screen: a pattern that repeats with the pixel grid every 2 or every 4 pixels.
 
     A network that computes blocks of pixels at once can paint every block's corner lighter than its centre. For each
-    period p the painting is taken apart into its p * p phases (pixels with the same place in a block), each phase is
-    blurred over 4 x 4 of its own pixels, and what the phases differ from their mean is squared and averaged. A picture
-    without a screen has next to nothing of it, whatever its texture: neighbouring pixels of a texture differ, but not
-    always in the same way.
+    period p, the pixels that have the same place in their block make up one phase, so there are p * p phases. Each
+    phase is blurred over 4 x 4 of its own pixels. The loss is the mean square of what the phases differ from their
+    mean. It is next to nothing for a picture without a screen, whatever its texture: neighbouring pixels of a texture
+    differ, too, but not always in the same way.
     """
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -137,9 +141,11 @@ class GridLoss(nn.Module):
 class LightLoss(nn.Module):
     r"""How little a painting's light and dark follow the photo's: :math:`1 - r`, averaged over two blurs.
 
-    r is the correlation of the luma of cells of 16 and of 40 pixels, of each picture by itself. Instance norm alone
-    evens out what the scene's light was; content and style do not mind, the eye does. ``floor`` (levels, added to both
-    deviations as squares) keeps a picture without contrast from counting, and asks for contrast where there is some.
+    Each picture is averaged over cells of 16 pixels, and again over cells of 40 pixels; r is the correlation of the
+    painting's luma with the photo's over these cells. The loss is needed because instance norm evens out the scene's
+    own light: the content and style losses do not notice, but the eye does. The square of ``floor``, in levels, is
+    added to both variances. So a photo without contrast hardly counts, and a painting with little contrast is pressed
+    to have more.
     """
 
     def __init__(self, floor: float = 5.5) -> None:
@@ -158,7 +164,7 @@ class LightLoss(nn.Module):
 
     @staticmethod
     def _cells(pixels: Tensor, cell: int) -> Tensor:
-        """Luma (ITU-R BT.601) of half-overlapping cells, less its mean: [N, cells]."""
+        """Luma (ITU-R BT.601) of cells that overlap by half, less the mean of all: [N, cells]."""
         luma = (pixels * pixels.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
         flat = F.avg_pool2d(luma, cell, cell // 2).flatten(1)
         return flat - flat.mean(1, keepdim=True)

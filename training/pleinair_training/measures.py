@@ -1,6 +1,6 @@
-"""Measures of paintings that are no losses: likeness of two paintings, light kept, flicker of a film, border lines.
+"""Measures of paintings that training does not use: likeness of two paintings, light kept, flicker, border lines.
 
-Pixels are uint8 [H, W, 3] RGB, results floats; nothing here knows of networks or files.
+Pictures are uint8 [H, W, 3] RGB and results are floats. Nothing here knows of networks or files.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from skimage.metrics import structural_similarity
 
 from pleinair_training.losses import Features
 
-#: A pixel whose range over a sequence reaches this many grey levels in some channel is not static.
+#: A pixel moves where, over a sequence, some channel of it ranges over this many grey levels or more.
 _MOVING = 24
-#: Nor is one with such a pixel in the square of this side around it: what moves there is painted here too.
+#: A pixel is not static, either, when one moves in the square of this side around it: a network paints that here, too.
 _REACH = 9
-#: A blurred channel of L*a*b* that deviates by less is flat: what is left is rounding.
+#: A blurred channel of L*a*b* counts as flat when its standard deviation is not above this; the rest is rounding.
 _FLAT = 1e-3
-#: The border strip and the band it is compared with, in pixels from the edge.
+#: Pixels from the edge: the width of the border strip, and where the band begins and ends that it is compared with.
 _STRIP, _BAND = 4, (24, 40)
-#: How far inwards the same comparison is repeated, for what the picture itself does.
+#: The comparison is made once more so many pixels further inwards, which shows what the picture itself does.
 _INWARDS = 40
 
 
@@ -36,12 +36,12 @@ def similarity(a: np.ndarray, b: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class KeptLight:
-    """How a painting's light and colours follow its photo's, in CIE L*a*b* after a Gaussian blur.
+    """How well a painting's light and colours follow its photo's, in CIE L*a*b* after a Gaussian blur.
 
     ``l_correlation_N`` is the correlation of L* when both are blurred by N pixels (standard deviation), 1 for a
     painting that is light and dark where the photo is. ``l_spread_N`` is the standard deviation of the painting's L*
     as a multiple of the photo's: 0.5 where the painting has half of its contrast. ``chroma_correlation_16`` is the mean
-    of the correlations of a* and of b*. NaN where a picture has no contrast.
+    of the correlations of a* and of b*. All are NaN where a picture has no contrast.
     """
 
     l_correlation_4: float
@@ -76,10 +76,10 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
 def feature_distance(a: Features, b: Features, layers: Iterable[str]) -> float:
     """How unlike two pictures look to a loss network: 0 for equal ones, at most 2.
 
-    At each place the features [1, C, H, W] of a layer are brought to unit length; the squared distance of the
-    two, averaged over places and then over ``layers``. That is the perceptual distance of Zhang et al. (*The
-    Unreasonable Effectiveness of Deep Features as a Perceptual Metric*, 2018, equation 1) with every channel's
-    weight 1: not LPIPS, whose weights are learned.
+    At each place, the features [1, C, H, W] of a layer are scaled to unit length. The squared distance of the two is
+    averaged over places and then over ``layers``. That is the perceptual distance of Zhang et al. (*The Unreasonable
+    Effectiveness of Deep Features as a Perceptual Metric*, 2018, equation 1) with the weight 1 for every channel. It is
+    not LPIPS, whose weights are learned.
     """
     distances = []
     for layer in layers:
@@ -89,7 +89,11 @@ def feature_distance(a: Features, b: Features, layers: Iterable[str]) -> float:
 
 
 def static_pixels(frames: Iterable[np.ndarray]) -> np.ndarray:
-    """Pixels that nothing crosses, bool [H, W]: range below 24 levels in all channels, nothing moving within 9 x 9."""
+    """The pixels that nothing crosses, bool [H, W].
+
+    Over the frames, every channel of such a pixel, and of all pixels in the 9 x 9 around it, ranges over less than 24
+    levels.
+    """
     frames = iter(frames)
     low = high = next(frames)
     for frame in frames:
@@ -114,7 +118,10 @@ def flicker(frames: Iterable[np.ndarray], static: np.ndarray) -> float:
 
 
 def _edge_differences(picture: np.ndarray, shift: int) -> np.ndarray:
-    """Mean colour of the strip less that of the band, signed, float [4 sides, 3], counted from ``shift`` pixels in."""
+    """The mean colour of the strip less that of the band, signed, float [4 sides, 3].
+
+    Both are counted from ``shift`` pixels inside the picture's edge.
+    """
     h, w = picture.shape[:2]
     inner = picture[shift : h - shift, shift : w - shift].astype(np.float64)
     sides = []
@@ -127,15 +134,17 @@ def _edge_differences(picture: np.ndarray, shift: int) -> np.ndarray:
 
 
 def border_line(picture: np.ndarray) -> float:
-    """How much more the frame's edge stands out than the same place further in, in grey levels; about 0 is none.
+    """How much more a picture's edge stands out than a place further inside, in grey levels; about 0 means not at all.
 
-    The mean absolute difference between the mean colour of the outermost 4 rows or columns and that of the band
-    24 to 40 pixels in, over sides and channels; less the same measured 40 pixels further inwards, where no border
-    is. Means along a whole side, so that strokes average out; the interior of the same picture for comparison and
-    not the photo, whose contrast is another. Averaged over photos: two 8-bit networks (halo 39) gave 63 and 23 with
-    no margin, 21 and 5 with 8 pixels, 0.0 and 2.1 with 40 pixels and with 56; the photos themselves -6.
+    On each side, the mean colour of the outermost 4 rows or columns is compared with that of the band which lies 24 to
+    40 pixels inside. The absolute difference is averaged over sides and channels. The same is measured 40 pixels
+    further inside, where there is no border, and taken off. Colours are means along a whole side, so that strokes
+    average out. The comparison is with the same picture's interior and not with the photo, whose contrast differs.
 
-    ``picture`` is uint8 [H, W, 3], sides over 160 pixels.
+    Two 8-bit networks with a halo of 39 pixels gave, averaged over photos, 63 and 23 without a margin, 21 and 5 with a
+    margin of 8 pixels, and 0.0 and 2.1 with margins of 40 and of 56 pixels. The photos themselves gave -6.
+
+    ``picture`` is uint8 [H, W, 3] with sides over 160 pixels.
     """
     edge, inner = (np.abs(_edge_differences(picture, shift)).mean() for shift in (0, _INWARDS))
     return float(edge - inner)

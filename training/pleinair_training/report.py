@@ -44,11 +44,15 @@ _NAMES = {PHOTOS: "the photos themselves", "plain": "float", "32bit": "float", "
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the printed tables: heading, what it says, and a score's text in it (empty where unknown)."""
+    """A column of the tables: its heading, what it says, and a score's text in it (empty where unknown).
+
+    ``console`` is its heading on the console; "" leaves it out there, where a row has no more than 80 characters.
+    """
 
     heading: str
     meaning: str
     text: Callable[[Score], str]
+    console: str = ""
 
 
 def _figure(name: str, form: str) -> Callable[[Score], str]:
@@ -72,11 +76,11 @@ def network_label(name: str) -> str:
 COLUMNS = (
     Column("style", "the run's or model's name", lambda s: s.subject),
     Column("network", "float without norm, its parent with instance norm, or bits", lambda s: network_label(s.network)),
-    Column("content", "content loss", _figure("content", ",.0f")),
-    Column("style loss", "style loss", _figure("style", ",.0f")),
-    Column("total", "their sum", _figure("total", ",.0f")),
-    Column("to float", "the sum as a multiple of the float network's", _figure("ratio", ".3f")),
-    Column("SSIM", "structural similarity to the float network's paintings", _figure("ssim", ".3f")),
+    Column("content", "content loss", _figure("content", ",.0f"), console="content"),
+    Column("style loss", "style loss", _figure("style", ",.0f"), console="style"),
+    Column("total", "their sum", _figure("total", ",.0f"), console="total"),
+    Column("to float", "the sum as a multiple of the float network's", _figure("ratio", ".3f"), console="ratio"),
+    Column("SSIM", "structural similarity to the float network's paintings", _figure("ssim", ".3f"), console="SSIM"),
     Column("distance", "distance to them in VGG features, unweighted (Zhang et al. 2018)", _figure("distance", ".3f")),
     Column("to parent", "structural similarity to the float parent's paintings", _figure("parent_ssim", ".3f")),
     *(
@@ -84,6 +88,7 @@ COLUMNS = (
             f"L r{blur}",
             f"correlation of L* with the photo's, both blurred by {blur} pixels",
             _figure(f"l_correlation_{blur}", ".2f"),
+            console="L r" if blur == 16 else "",
         )
         for blur in (4, 16, 40)
     ),
@@ -92,6 +97,7 @@ COLUMNS = (
             f"L sd{blur}",
             f"deviation of L*, blurred by {blur} pixels, as a multiple of the photo's",
             _figure(f"l_spread_{blur}", ".2f"),
+            console="L sd" if blur == 16 else "",
         )
         for blur in (4, 16, 40)
     ),
@@ -101,10 +107,10 @@ COLUMNS = (
         _figure("chroma_correlation_16", ".2f"),
     ),
     Column("flicker", "change between successive frames where nothing moves, grey levels", _figure("flicker", ".2f")),
-    Column("to input", "that as a multiple of the sequence's own", _figure("flicker_ratio", ".2f")),
+    Column("to input", "that as a multiple of the sequence's own", _figure("flicker_ratio", ".2f"), console="flick"),
     Column("film", "flicker with the host's steadying", _figure("film_flicker", ".2f")),
-    Column("film to input", "that as a multiple of the sequence's own", _figure("film_ratio", ".2f")),
-    Column("border", "how much more the edge stands out than the interior, grey levels", _border),
+    Column("film to input", "that as a multiple of the sequence's own", _figure("film_ratio", ".2f"), console="film"),
+    Column("border", "how much more the edge stands out than the interior, grey levels", _border, console="edge"),
     Column("bytes", "size of the network's file", _figure("bytes", ",d")),
     Column("MAC/px", "multiply-accumulates per pixel", _figure("macs_per_pixel", ",.0f")),
     Column("width", "channels after the first convolution", _figure("width", "")),
@@ -115,19 +121,6 @@ COLUMNS = (
 )
 # fmt: on
 
-#: The columns of the console's table. With all of them a row has no more than 80 characters.
-_CONSOLE = (
-    Column("content", "content loss", _figure("content", ",.0f")),
-    Column("style", "style loss", _figure("style", ",.0f")),
-    Column("total", "their sum", _figure("total", ",.0f")),
-    Column("ratio", "the sum as a multiple of the float network's", _figure("ratio", ".3f")),
-    Column("SSIM", "structural similarity to the float network's paintings", _figure("ssim", ".3f")),
-    Column("L r", "correlation of L* with the photo's, both blurred by 16 pixels", _figure("l_correlation_16", ".2f")),
-    Column("L sd", "deviation of L*, as a multiple of the photo's", _figure("l_spread_16", ".2f")),
-    Column("flick", "flicker as a multiple of the sequence's own", _figure("flicker_ratio", ".2f")),
-    Column("film", "that of a film", _figure("film_ratio", ".2f")),
-    Column("edge", "how much more the edge stands out than the interior", _border),
-)
 #: Characters of the longest network's name.
 _LONGEST = 7
 
@@ -143,11 +136,11 @@ def console_table(evaluation: Evaluation) -> Table:
 
     L is the light after a blur of 16 pixels; flickers are multiples of the sequence's own.
     """
-    figures = [column for column in _CONSOLE if any(column.text(score) for score in evaluation.scores)]
+    figures = [c for c in COLUMNS if c.console and any(c.text(score) for score in evaluation.scores)]
     table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     table.add_column("network", overflow="fold", min_width=_LONGEST)
     for column in figures:
-        table.add_column(column.heading, justify="right", no_wrap=True)
+        table.add_column(column.console, justify="right", no_wrap=True)
     for score in evaluation.scores:
         if score.network == PHOTOS:
             table.add_section()

@@ -88,16 +88,12 @@ def train_stages(
         raise OptionError(f"{bits}: choose from {', '.join(map(str, (*BITS, FLOAT_BITS)))}", option="bits")
     shape = _shape(out, shape)
     given = {name: value for name, value in options.items() if value is not None}
+    quantising = {"quantised_steps": quantised_steps, "distillation_weight": distillation_weight}
     if shape == "adaptive":
-        later = {**given, "quantised_steps": quantised_steps, "distillation_weight": distillation_weight}
-        _refuse_stages(later)
+        _refuse_stages({**given, **quantising})
         given = {**_warm(start), **given, "quantised_steps": 0}
     else:
-        given |= {
-            "quantised_steps": QUANTISED_STEPS[bits] if quantised_steps is None else quantised_steps,
-            "quantised_rate": QUANTISED_RATE[bits],
-            "distillation_weight": DISTILLATION_WEIGHT[bits] if distillation_weight is None else distillation_weight,
-        }
+        given |= _quantising(bits) | {name: value for name, value in quantising.items() if value is not None}
     try:
         settings = Settings(**{**DEFAULTS[shape], **given})
         _check(settings, device)
@@ -129,6 +125,15 @@ def _shape(out: Path, shape: str | None) -> str:
 def _warm(start: Path | None) -> dict[str, Any]:
     """What differs when a parent starts from another one."""
     return {} if start is None else {"parent_steps": WARM_STEPS}
+
+
+def _quantising(bits: int) -> dict[str, float]:
+    """The settings of the quantised stage at a width, where nothing else is asked for."""
+    return {
+        "quantised_steps": QUANTISED_STEPS[bits],
+        "quantised_rate": QUANTISED_RATE[bits],
+        "distillation_weight": DISTILLATION_WEIGHT[bits],
+    }
 
 
 def _refuse_stages(given: dict[str, Any]) -> None:

@@ -1,16 +1,17 @@
-"""One training run: a painting and photos to a transform network, in stages that build on each other.
+"""One training run, which makes a network from a painting and photos, in stages that build on each other.
 
-A run of the second generation has one stage, the parent, which keeps its norm and is rounded when it is exported. One
-of Johnson's shape has three:
+A run of the second generation has one stage, the parent. It keeps its norm, and is rounded to integers when it is
+exported. A run of Johnson's shape has three stages:
 
-``parent``   float, instance norm: finds the style;
-``plain``    float, the parent's statistics frozen at their averages: learns to do without the norm;
-``quantised`` (``8bit`` ...): the plain network folded into Brevitas, weights, biases, activations as integers;
-             the plain network's paintings can be a further target (distillation).
+``parent``     a float network with instance norm finds the style;
+``plain``      the parent's statistics are frozen at their averages, and the network learns to do without the norm;
+``quantised``  (``8bit`` ...) the plain network is folded into Brevitas, where weights, biases and activations are
+               integers; the plain network's paintings can be a further target (distillation).
 
-A run is a folder: ``run.json`` (settings and hashes), ``losses.csv``, ``previews/``, one ``STAGE.pt`` for each
-finished stage, ``progress.pt`` for the one in progress, and ``tensorboard/`` where that is installed. A run that
-was interrupted goes on from its last checkpoint to the same losses: batches depend only on seed, stage and step.
+A run is a folder. It holds ``run.json`` (settings and hashes), ``losses.csv``, ``previews/``, one ``STAGE.pt`` for each
+finished stage, ``progress.pt`` for the stage that is under way, and ``tensorboard/`` where that is installed. A run
+that was interrupted goes on from its last checkpoint, and comes to the same losses, since batches depend only on the
+seed, the stage and the step.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -57,12 +58,12 @@ from pleinair_training.transform_net import TransformNet
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that decides what a run computes. Sizes in pixels; weights multiply the losses' sums.
+    """Everything that decides what a run computes. Sizes are in pixels; each weight multiplies its loss in the sum.
 
-    ``margin`` is the reflected border that is painted and cropped before the loss, ``grain`` the grey levels of
-    canvas grain under every photo, both as at work. ``style_crop`` is WIDTHxHEIGHT+LEFT+TOP of the painting's
-    file; ``content_layer`` and ``style_layers`` (with commas between) stand for the loss network's defaults
-    when empty.
+    ``margin`` is the reflected border that is painted with a photo and cropped before the loss; ``grain`` is the grey
+    levels of canvas grain under every photo. Both are what a painter does later. ``style_crop`` is the part of the
+    painting's file to use, WIDTHxHEIGHT+LEFT+TOP, or "" for all of it. ``content_layer`` and ``style_layers`` (several
+    with commas between) are the loss network's own choice when empty.
     """
 
     style: str
@@ -107,7 +108,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a run says of itself after each step; losses are weighted sums' terms, averaged over 20 steps."""
+    """What a run reports after each step. ``content`` and ``style`` are losses before weighting, means of 20 steps."""
 
     stage: str
     step: int
@@ -123,6 +124,7 @@ _FREEZE_BATCHES = 24
 _LOSSES = ("content", "style", "variation", "stability", "distillation", "grid", "light")
 _AVERAGED = 20
 _BOARD_STEPS = 10
+_PREVIEW_STEPS = 250
 #: Settings that a finished stage does not depend on: they may change from one stage of a run to the next.
 _LATER = ("plain_", "quantised_", "distillation_", "stability_")
 
@@ -192,7 +194,7 @@ def load_start(path: Path, wanted: Architecture) -> TransformNet:
 
 
 def load_quantised(path: Path, bits: int) -> tuple[QuantizedTransformNet, dict[str, Any]]:
-    """A finished ``bits``-bit network and its checkpoint. Raises TrainingError."""
+    """A finished network of ``bits`` bits, and its checkpoint. Raises TrainingError."""
     state = load_checkpoint(path)
     try:
         network = QuantizedTransformNet.restore(Architecture(**state["architecture"]), bits, state["network"])
@@ -211,7 +213,10 @@ def _board(folder: Path, start: int, stage: str) -> Any:
 
 
 def learning_rate(peak: float, step: int, steps: int) -> float:
-    """Linear rise over the first twentieth, then a cosine down to a hundredth of ``peak``."""
+    """The learning rate of a step: it rises evenly over the first twentieth, then falls along a cosine.
+
+    It ends at a hundredth of ``peak``.
+    """
     rise = max(1, steps // 20)
     if step < rise:
         return peak * (step + 1) / rise
@@ -314,11 +319,11 @@ class Run:
         write_bytes(known, json.dumps(self.record, indent=1).encode())
 
     def checkpoint(self, stage: str) -> Path:
-        """Where a finished stage's network lies."""
+        """Where the network of a finished stage is kept."""
         return self.folder / f"{stage}.pt"
 
     def painted(self, network: Callable[..., Tensor], pixels: Tensor) -> Tensor:
-        """The network's painting of pixels [N, 3, H, W] 0..255, margin cropped, same scale."""
+        """The network's painting of pixels [N, 3, H, W] in 0..255, in the same scale, with the margin cropped."""
         m = self.settings.margin
         # Norms of the second generation count the frame alone, as metering does.
         y: Tensor = network(self.prepared(pixels), *((m,) if self.settings.architecture.adaptive else ()))
@@ -339,7 +344,7 @@ class Run:
         step: int,
         teacher: nn.Module | None = None,
     ) -> dict[str, Tensor]:
-        """The losses of a batch [N, 3, H, W] 0..255 by name, not weighted; those of weight 0 are left out."""
+        """The losses of a batch [N, 3, H, W] in 0..255, by name and not weighted; those of weight 0 are left out."""
 
         def paint(photos: Tensor) -> Tensor:
             with self._autocast(stage):
@@ -388,8 +393,8 @@ class Run:
     def train_parent(self, report: Report | None = None, start: Path | None = None) -> None:
         """Stage one, from random weights or from ``start``, see :func:`load_start`.
 
-        A parent is trained on. From a plain or quantised network there is no way back to instance norm:
-        it takes the place of this run's parent, and training goes on with the plain stage.
+        Where ``start`` is a parent, it is trained on. Where it is a plain or quantised network, it has no instance norm
+        any more: it takes the place of this run's parent, and training goes on with the plain stage.
         """
         if self.checkpoint("parent").exists():
             return
@@ -444,13 +449,7 @@ class Run:
         if self._compiled and not quantised:
             runs = torch.compile(network)
         optimizer = _optimizer(network, rate)
-        start, seconds, progress = 0, 0.0, self.folder / "progress.pt"
-        if progress.exists():
-            state = load_checkpoint(progress)
-            if state.get("stage") == stage:
-                network.load_state_dict(state["network"])
-                optimizer.load_state_dict(state["optimizer"])
-                start, seconds = int(state["step"]), float(state.get("seconds", 0.0))
+        start, seconds = self._resumed(stage, network, optimizer)
         recent = self._trim_log(stage, start)[-_AVERAGED:]
         board = _board(self.folder / "tensorboard", start, stage) if first else None
         share = slice(self.processes.rank, None, self.processes.count)
@@ -467,21 +466,13 @@ class Run:
             if not first:
                 continue
             recent = [*recent[1 - _AVERAGED :], self._log(stage, step, values)]
-            if board is not None and (done % _BOARD_STEPS == 0 or done == steps):
-                for name, value in zip(_LOSSES, recent[-1], strict=True):
-                    board.add_scalar(f"{stage}/{name}", value, done)
             if report is not None:
                 content, style = np.mean(recent, axis=0)[:2]
                 pace = (time.monotonic() - began) / (done - start)
                 report(Progress(stage, done, steps, float(content), float(style), pace))
-            if done % 250 == 0 or done == steps:
-                picture = self.preview(network, self.folder / "previews" / f"{stage}-{done:06d}.png")
-                if board is not None:
-                    board.add_image(f"{stage}/preview", picture, done, dataformats="HWC")
+            self._show(board, stage, done, steps, recent[-1], network)
             if time.monotonic() - saved >= self._checkpoint_seconds and done < steps:
-                spent = seconds + time.monotonic() - began
-                state = {"stage": stage, "step": done, "seconds": spent, "network": network.state_dict()}
-                save_checkpoint(progress, {**state, "optimizer": optimizer.state_dict()})
+                self._pause(stage, done, seconds + time.monotonic() - began, network, optimizer)
                 saved = time.monotonic()
         if board is not None:
             board.close()
@@ -489,6 +480,36 @@ class Run:
             self._finish(stage, steps, network, recent, (seconds + time.monotonic() - began) / 60)
         # The others read what the first has written.
         self.processes.wait()
+
+    def _resumed(self, stage: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
+        """The step at which a stage begins, and the seconds that it has taken so far.
+
+        Where the stage was interrupted, the network and the optimiser become what they were then.
+        """
+        path = self.folder / "progress.pt"
+        state = load_checkpoint(path) if path.exists() else {}
+        if state.get("stage") != stage:
+            return 0, 0.0
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        return int(state["step"]), float(state.get("seconds", 0.0))
+
+    def _pause(
+        self, stage: str, done: int, seconds: float, network: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Write what :meth:`_resumed` reads."""
+        state = {"stage": stage, "step": done, "seconds": seconds, "network": network.state_dict()}
+        save_checkpoint(self.folder / "progress.pt", {**state, "optimizer": optimizer.state_dict()})
+
+    def _show(self, board: Any, stage: str, done: int, steps: int, values: Sequence[float], network: nn.Module) -> None:
+        """Every so many steps, and at the last: the losses on the board, a preview in the run's folder and on it."""
+        if board is not None and (done % _BOARD_STEPS == 0 or done == steps):
+            for name, value in zip(_LOSSES, values, strict=True):
+                board.add_scalar(f"{stage}/{name}", value, done)
+        if done % _PREVIEW_STEPS == 0 or done == steps:
+            picture = self.preview(network, self.folder / "previews" / f"{stage}-{done:06d}.png")
+            if board is not None:
+                board.add_image(f"{stage}/preview", picture, done, dataformats="HWC")
 
     def _descend(
         self, network: nn.Module, optimizer: torch.optim.Optimizer, losses: Mapping[str, Tensor]

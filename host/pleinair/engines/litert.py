@@ -1,14 +1,16 @@
-"""LiteRT as an engine: a lowered program as a TensorFlow Lite graph of int8 operators that XNNPACK runs, up to 8 bits.
+"""The engine LiteRT, for networks of up to 8 bits. It needs the package ``ai-edge-litert``.
 
-All activations are int8 at one power-of-two scale, stored so that the greatest value is 127 and that zero is the zero
-point, ``127 - high``. Only ratios of scales matter: a weight's scale is ``2**-shift``. Results saturate at 127 by
-themselves; their lower end costs nothing as an operator's fused activation: ReLU, and for branches the clamp to
--1 .. 1, since 1 is ``2**(bits - 1)`` steps of the scale. XNNPACK adds products in int32, with and without VNNI or
-dotprod, and requantises in float32, half to even, which is exact for powers of two and accumulators within 2**24.
+A lowered program becomes a TensorFlow Lite graph of int8 operators, which XNNPACK runs. All activations are int8 and
+have one scale, a power of two. The greatest value, ``high``, is stored as 127, so zero is stored as ``127 - high``, the
+zero point. Only the ratio of two scales matters, so a weight's scale is ``2**-shift``. Results saturate at 127 by
+themselves. Their lower end is the operator's fused activation, which costs nothing: ReLU, and for a branch the clamp to
+-1 .. 1, since 1 is ``2**(bits - 1)`` steps of the scale.
 
-XNNPACK takes every operator used here. Where it cannot start, TensorFlow Lite's own kernels stand in, which round half
-up, and its kernels for Arm's SME, as qemu emulates them, are not exact: there the engine's check against the reference
-refuses it. Needs the package ``ai-edge-litert``.
+XNNPACK adds products in int32, with and without VNNI or dotprod. It requantises in float32 and rounds half to even.
+That is exact, since scales are powers of two and accumulators stay within 2**24.
+
+Two cases are not exact, and the engine's check against the reference refuses them. Where XNNPACK cannot start,
+TensorFlow Lite runs its own kernels, which round half up. XNNPACK's kernels for Arm's SME gave other values under qemu.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ _MIDDLE = np.uint8(128)
 
 
 class LitertEngine:
-    """Interpreters of ``threads`` threads (0: every core)."""
+    """Makes interpreters that run on so many threads; 0 means every core."""
 
     least_outputs = 16
 
@@ -58,7 +60,7 @@ class LitertEngine:
             interpreter = Interpreter(model_content=model, num_threads=self._threads)
             interpreter.allocate_tensors()
         (source,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
-        # They give NumPy views of the interpreter's own memory, which nobody may hold while it runs.
+        # Each call gives a NumPy view of the interpreter's own memory. Nobody may hold one while it runs.
         reads, paints = interpreter.tensor(source["index"]), interpreter.tensor(result["index"])
         one_at_a_time = Lock()
 
@@ -74,7 +76,7 @@ class LitertEngine:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep LiteRT's "INFO: Created TensorFlow Lite XNNPACK delegate" off standard error, but pass on the rest."""
+    """Keep LiteRT's lines that begin with INFO off standard error, and pass on the others."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:
@@ -93,7 +95,10 @@ def _quiet() -> Iterator[None]:
 
 
 def build(program: Program) -> bytes:
-    """The TensorFlow Lite file's bytes: int8, the pixels minus 128, in and out. Raises EngineError above 8 bits."""
+    """The program as a TensorFlow Lite file, which takes and gives pixels minus 128 as int8.
+
+    Raises EngineError above 8 bits.
+    """
     if program.wide:
         raise EngineError("litert: paints with networks of up to 8 bits, and this one has more", option="engine")
     graph = _Graph(2.0 ** (1 - program.bits))
@@ -117,7 +122,7 @@ def build(program: Program) -> bytes:
 
 @dataclass(frozen=True)
 class _Value:
-    """A tensor of int8 whose 127 stands for ``high``, to be read in ``shape``, which need not be its own."""
+    """An int8 tensor in which 127 stands for ``high``. It is read in ``shape``, which may differ from its own."""
 
     tensor: int
     shape: tuple[int, ...]
@@ -159,7 +164,7 @@ class _Graph:
         return _Value(self._tensor((1, *shape), "int8", self._scale, 127 - high), shape, high)
 
     def _constant(self, value: np.ndarray, scale: Any = None) -> int:
-        """int8 or int32; ``scale`` along the first axis."""
+        """A tensor of int8 or int32 constants; ``scale`` has one value for each index of the first axis."""
         buffer = self._schema.BufferT()
         buffer.data = np.frombuffer(value.tobytes(), np.uint8)
         self._model.buffers.append(buffer)
@@ -171,7 +176,7 @@ class _Graph:
         return self._constant(np.asarray(value, np.int32))
 
     def _shaped(self, value: _Value, shape: tuple[int, ...]) -> int:
-        """A tensor of 1 x ``shape`` of the same bytes. It is a copy, so only one where it must be."""
+        """The value as a tensor of 1 x ``shape``. Where that is not its own shape, it is copied."""
         wanted = [1, *shape]
         if self._graph.tensors[value.tensor].shape == wanted:
             return value.tensor
@@ -189,7 +194,7 @@ class _Graph:
     def _add(
         self, operator: str, version: int, inputs: list[int], output: _Value, options: str, **fields: Any
     ) -> _Value:
-        """An operator that gives ``output``, whose options, a class of the schema, are ``fields``."""
+        """Add an operator that gives ``output``; its options are ``fields``, in the schema's class ``options``."""
         code = getattr(self._schema.BuiltinOperator, operator)
         if (code, version) not in self._codes:
             self._codes.append((code, version))
@@ -208,12 +213,12 @@ class _Graph:
         return output
 
     def _clamp(self, low: int) -> int:
-        """The fused activation that ends at ``low``, 0 or a branch's; above, values saturate."""
+        """The fused activation that cuts values at ``low``: 0, or that of a branch. At the upper end they saturate."""
         kinds = self._schema.ActivationFunctionType
         return int(kinds.RELU_N1_TO_1 if low < 0 else kinds.RELU)
 
     def convolution(self, x: _Value, o: Convolve) -> _Value:
-        """Of unpadded input (VALID), which XNNPACK makes of an operator that pads before it."""
+        """A convolution, with a PAD before it where zeros are needed; XNNPACK fuses the two."""
         source = self._shaped(x, x.shape)
         top, left, bottom, right = o.pads
         if any(o.pads):
@@ -239,14 +244,14 @@ class _Graph:
         )
 
     def double(self, x: _Value, o: Double) -> _Value:
-        """Every pixel twice, then every row."""
+        """Repeat every pixel, then every row."""
         height, width, channels = x.shape
         y = self._repeat(self._shaped(x, x.shape), (height, width, 2 * channels), x.high)
         row = self._shaped(y, (height, 2 * width * channels))
         return replace(self._repeat(row, (height, 4 * width * channels), x.high), shape=o.shape)
 
     def _repeat(self, x: int, shape: tuple[int, ...], high: int) -> _Value:
-        """Along the last axis, which becomes twice as long."""
+        """Repeat along the last axis, which becomes twice as long."""
         kinds = self._schema.ActivationFunctionType
         return self._add(
             "CONCATENATION",
@@ -259,7 +264,7 @@ class _Graph:
         )
 
     def unblock(self, x: _Value, o: Unblock) -> _Value:
-        """By a transposition of (row of a block, column of the map)."""
+        """Blocks of pixels to rows of pixels: a block's rows and the map's columns change places."""
         height, width, channels = x.shape
         part = channels // o.rows
         blocks = self._shaped(x, (height, width, o.rows, part))
@@ -268,7 +273,7 @@ class _Graph:
         return replace(rows, shape=o.shape)
 
     def join(self, trunk: _Value, branch: _Value, o: Join) -> _Value:
-        """int8 sums of equal scales, exact and saturating."""
+        """The sum of trunk and branch: int8 of equal scales, so it is exact, and it saturates."""
         source = self._shaped(trunk, trunk.shape)
         if o.shape != trunk.shape:
             crop = [self._numbers(ends) for ends in ((0, o.top, o.left, 0), (1, *o.shape))]

@@ -325,21 +325,7 @@ class _Builder:
         pixels: int,
     ) -> str:
         """The accumulators times gain over 2**shift, float64 [pixels, outputs]."""
-        outputs = len(c.bias)
-        per_tap = _taps_of_a_group(c)
-        matrices: dict[tuple[int, int], str] = {}
-
-        def matrix(group: int, plane: int) -> str:
-            if (group, plane) not in matrices:
-                first, last = group * per_tap, min((group + 1) * per_tap, taps[1])
-                numbers = index
-                if (first, last) != (0, taps[1]):
-                    ends = [g.constant(np.array([end], np.int64)) for end in (first, last, 1)]
-                    numbers = g.add("Slice", index, *ends)
-                gathered = g.add("Gather", source.planes[plane], numbers)
-                matrices[group, plane] = g.reshape(gathered, pixels, (last - first) * source.channels)
-            return matrices[group, plane]
-
+        taken = _Matrices(g, source, index, taps[1], _taps_of_a_group(c), pixels)
         shares = _shares(c.bias, terms)
         fused = all(t.bound() + int(np.abs(s).max()) <= _FLOAT32_EXACT for t, s in zip(terms, shares, strict=True))
         zero = g.constant(np.uint8(0))
@@ -347,31 +333,18 @@ class _Builder:
         narrow: dict[int, list[tuple[str, int]]] = {}
         wide: list[str] = []
         for term, share in zip(terms, shares, strict=True):
-            x = matrix(term.group, term.plane)
-            weight, point = self.stored(term)
+            x = taken.matrix(term.group, term.plane)
             scale = np.exp2(term.exponent - c.shift)
             bound = term.bound() + (int(np.abs(share).max()) if fused else 0)
             if bound <= _FLOAT32_EXACT:
-                bias = share * scale if fused else np.zeros(outputs)
-                y = g.add(
-                    "MatMulIntegerToFloat",
-                    x,
-                    g.constant(weight),
-                    g.constant(np.float32(1)),
-                    g.constant(scale.astype(np.float32)),
-                    zero,
-                    g.constant(point),
-                    g.constant(bias.astype(np.float32)),
-                    domain=_MICROSOFT,
-                )
+                y = self.narrow_product(g, term, x, zero, scale, share * scale if fused else np.zeros(len(c.bias)))
                 sums = narrow.setdefault(term.exponent, [])
                 if sums and sums[-1][1] + bound <= _FLOAT32_EXACT:
                     other, bounded = sums.pop()
                     y, bound = g.add("Add", other, y), bounded + bound
                 sums.append((y, bound))
             else:
-                y = g.add("MatMulInteger", x, g.constant(weight), zero, g.constant(point))
-                wide.append(g.add("Mul", g.cast(y, g.types.DOUBLE), g.constant(scale)))
+                wide.append(self.wide_product(g, term, x, zero, scale))
         wide += [g.cast(y, g.types.DOUBLE) for sums in narrow.values() for y, _ in sums]
         total = wide[0]
         for y in wide[1:]:
@@ -380,6 +353,27 @@ class _Builder:
             total = g.add("Add", total, g.constant(c.bias * np.exp2(-c.shift)))
         # Five more bits, within the 53 that are exact.
         return g.add("Mul", total, g.constant(c.gain.astype(np.float64))) if (c.gain != 1).any() else total
+
+    def narrow_product(self, g: _Graph, term: _Term, x: str, zero: str, scale: np.ndarray, bias: np.ndarray) -> str:
+        """A term's products times ``scale``, plus ``bias``, float32: for sums that float32 holds."""
+        weight, point = self.stored(term)
+        return g.add(
+            "MatMulIntegerToFloat",
+            x,
+            g.constant(weight),
+            g.constant(np.float32(1)),
+            g.constant(scale.astype(np.float32)),
+            zero,
+            g.constant(point),
+            g.constant(bias.astype(np.float32)),
+            domain=_MICROSOFT,
+        )
+
+    def wide_product(self, g: _Graph, term: _Term, x: str, zero: str, scale: np.ndarray) -> str:
+        """A term's products times ``scale``, float64."""
+        weight, point = self.stored(term)
+        y = g.add("MatMulInteger", x, g.constant(weight), zero, g.constant(point))
+        return g.add("Mul", g.cast(y, g.types.DOUBLE), g.constant(scale))
 
     def stored(self, term: _Term) -> tuple[np.ndarray, np.ndarray]:
         """A term's weights as the matrix product takes them, and their zero points."""
@@ -411,6 +405,31 @@ class _Builder:
         loop = helper.make_node("Scan", inputs, results, name=results[0], body=step, num_scan_inputs=len(inputs))
         g.nodes.append(loop)
         return [g.reshape(result, steps * pixels, outputs) for result in results]
+
+
+class _Matrices:
+    """What a step reads for its products: a matrix [pixels, taps x channels] for each group of taps and each plane.
+
+    ``index`` names the row numbers, [pixels, ``taps``]; a group has ``per_group`` taps, the last one what is left.
+    """
+
+    def __init__(self, g: _Graph, source: _Value, index: str, taps: int, per_group: int, pixels: int) -> None:
+        self._graph, self._source, self._index = g, source, index
+        self._taps, self._per_group, self._pixels = taps, per_group, pixels
+        self._made: dict[tuple[int, int], str] = {}
+
+    def matrix(self, group: int, plane: int) -> str:
+        """The matrix, gathered when it is first asked for."""
+        if (group, plane) not in self._made:
+            g = self._graph
+            first, last = group * self._per_group, min((group + 1) * self._per_group, self._taps)
+            numbers = self._index
+            if (first, last) != (0, self._taps):
+                ends = [g.constant(np.array([end], np.int64)) for end in (first, last, 1)]
+                numbers = g.add("Slice", self._index, *ends)
+            gathered = g.add("Gather", self._source.planes[plane], numbers)
+            self._made[group, plane] = g.reshape(gathered, self._pixels, (last - first) * self._source.channels)
+        return self._made[group, plane]
 
 
 def _rows_of_a_step(height: int, row: int) -> int:

@@ -1,14 +1,16 @@
-"""OpenVINO as an engine: a lowered program as a model of its CPU plugin, exact at 4 and 8 bits.
+"""The engine OpenVINO, for networks of 4 and 8 bits. It needs the package ``openvino``.
 
-The model is one of floats that hold integers. Where a FakeQuantize of 256 levels and step 1 stands, OpenVINO's
-low-precision transformations store uint8 and convolve in int8; its convolutions then do all that follows them, up to
-the rounding. Scales are powers of two and accumulators stay within 2**24, so float32 scales, adds the bias and rounds
-half to even exactly. OpenVINO's layout is NCHW by name, but NHWC in memory for int8 convolutions: the transposes around
-a view, and at both ends, are relabellings that cost nothing.
+A lowered program becomes a model for OpenVINO's CPU plugin. The model's values are floats that hold integers. Where it
+has a FakeQuantize of 256 levels and step 1, OpenVINO's low-precision transformations store uint8 and convolve in int8,
+and the convolution's kernel also does what follows it, up to the rounding. Scales are powers of two and accumulators
+stay within 2**24, so float32 is exact: in scaling, in adding the bias, and in rounding half to even.
 
-Rounding is an operator of its own, since OpenVINO moves its neighbours into a FakeQuantize: the bias into its range,
-which float32 may not hold then, and of a branch the sum, whereupon the branch is never rounded. Needs the package
-``openvino``.
+The layout is called NCHW, but int8 convolutions keep it as NHWC in memory. So the transposes around a view, and at
+either end, only relabel the axes and cost nothing.
+
+Rounding is an operator of its own, although a FakeQuantize rounds, too. OpenVINO moves a FakeQuantize's neighbours into
+it: the bias moves into its range, which float32 may then not hold, and so does the sum that follows a branch, and then
+the branch itself is never rounded.
 """
 
 from __future__ import annotations
@@ -29,14 +31,14 @@ _TO_NCHW, _TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 
 @dataclass(frozen=True)
 class Variant:
-    """Which convolutions are int8: where no sum of two products exceeds ``pair``; others compute in float32."""
+    """Which convolutions run in int8: those where no sum of two products exceeds ``pair``. The others use float32."""
 
     name: str
     pair: int
 
 
-#: In order of speed. x86 without VNNI adds pairs of products in 16 bits, which saturate; float32 is exact everywhere,
-#: by the bound of 2**24.
+#: The fastest first. x86 without VNNI adds each pair of products in 16 bits and saturates, so its int8 may not be
+#: exact. float32 is exact everywhere, since accumulators stay within 2**24.
 VARIANTS = (
     Variant("int8", 2 * 255 * 127),
     Variant("int8, float32 beyond 16 bits", (1 << 15) - 1),
@@ -45,7 +47,7 @@ VARIANTS = (
 
 
 class OpenVinoEngine:
-    """Compiled models of ``threads`` threads (0: every core)."""
+    """Compiles models that run on so many threads; 0 means every core."""
 
     least_outputs = 16
 
@@ -65,7 +67,7 @@ class OpenVinoEngine:
         model = build(program, self._variant)
         try:
             request = compiled(model, self._threads).create_infer_request()
-        except RuntimeError as error:  # a processor it has no kernels for, a package without its CPU plugin
+        except RuntimeError as error:  # it has no kernels for this processor, or the package lacks its CPU plugin
             reason = str(error).strip().splitlines()[-1]
             raise EngineError(f"openvino: {self.name} cannot run here ({reason})", option="engine") from error
         entry, shape = request.get_input_tensor().data, program.result
@@ -80,7 +82,7 @@ class OpenVinoEngine:
 
 
 def _openvino() -> Any:
-    """The package, kept from telling its makers, over the network and from a file in the home, that it is imported."""
+    """The package, without its telemetry, which would tell its makers over the network that it is imported."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
     import openvino.opset13
@@ -89,7 +91,7 @@ def _openvino() -> Any:
 
 
 def compiled(model: Any, threads: int) -> Any:
-    """An openvino.CompiledModel on the CPU."""
+    """The model, compiled for the CPU: an openvino.CompiledModel."""
     settings = {
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
@@ -103,7 +105,10 @@ def compiled(model: Any, threads: int) -> Any:
 
 
 def build(program: Program, variant: Variant = VARIANTS[0]) -> Any:
-    """The openvino.Model: ``x`` uint8 [1, h, w, 3] to uint8 [1, h, w, 3]. Raises EngineError above 8 bits."""
+    """The program as an openvino.Model, from ``x``, uint8 [1, h, w, 3], to uint8 [1, h, w, 3].
+
+    Raises EngineError above 8 bits.
+    """
     if program.wide:
         bits = max(program.bits, *(c.weight_bits for c in program.convolutions()))
         raise EngineError(f"openvino paints with networks of 4 and 8 bits, this one has {bits}", option="engine")
@@ -129,7 +134,10 @@ def build(program: Program, variant: Variant = VARIANTS[0]) -> Any:
 
 
 def _plan(program: Program, variant: Variant) -> tuple[set[int], set[int]]:
-    """Numbers of the convolutions to run in int8, and of the operations whose values those read, or the caller."""
+    """The numbers of the convolutions that run in int8, and of the operations whose values are stored as uint8.
+
+    The latter are those that such a convolution reads, and the last one, which the caller reads.
+    """
     operations = program.operations
     int8, read = set(), {len(operations) - 1}
     for number, o in enumerate(operations):
@@ -146,7 +154,7 @@ def _plan(program: Program, variant: Variant) -> tuple[set[int], set[int]]:
 
 
 class _Graph:
-    """OpenVINO's nodes for the operations; values are float32 [1, C, H, W] in name."""
+    """Makes OpenVINO's nodes for the operations. A value is called float32 [1, C, H, W], however it is stored."""
 
     def __init__(self, program: Program, variant: Variant) -> None:
         self.ops, self._program = _openvino().opset13, program
@@ -165,7 +173,7 @@ class _Graph:
         return self.ops.reshape(x, self.integers(*shape), False)
 
     def activation(self, x: Any, value: int, high: int) -> Any:
-        """Integers as 0 .. ``high``, stored as uint8 where that is planned for the operation numbered ``value``."""
+        """Clamp to 0 .. ``high``. It is stored as uint8 where that is planned for the operation numbered ``value``."""
         x = self.ops.clamp(x, 0.0, float(high))
         if value not in self._bytes:
             return x
@@ -187,9 +195,9 @@ class _Graph:
         y = self.ops.convolution(x, weights, list(o.strides), [top, left], [bottom, right], [1, 1])
         y = self.ops.add(y, self.floats((o.bias * step).reshape(1, -1, 1, 1)))
         if (o.gain != 1).any():
-            # Last of all: a sum of 24 bits times a gain of five is exact only where it is not clamped.
+            # The gain comes last: a sum of 24 bits times a gain of 5 bits is exact only where it is not clamped later.
             y = self.ops.multiply(y, self.floats(o.gain.reshape(1, -1, 1, 1)))
-        # A FakeQuantize would round, too, but see the module's docstring.
+        # A FakeQuantize would round, too; the module's docstring says why it is not left to it.
         y = self.ops.round(y, "half_to_even")
         return self.ops.clamp(y, float(o.low), float(o.high)) if o.low < 0 else self.activation(y, value, o.high)
 

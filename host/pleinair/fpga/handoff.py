@@ -1,9 +1,10 @@
-"""The hardware handoff (.hwh), in which Vivado tells what a bitstream holds and at which addresses.
+"""The hardware handoff (.hwh), the file in which Vivado says what a bitstream holds and at which addresses.
 
-Read for what PYNQ's parse of it leaves out; and, for the emulated board alone, written: a stand-in, with a bitstream
-that programs nothing, for what Vivado makes of FINN's shell for Zynq (finn-plus 1.6.1, ``make_zynq_proj``): the
-processing system, a memory-access engine at either end, the accelerator's ports for weights if it has any, and the
-clock. The bitstream's header is as Vivado writes it; PYNQ reads design, part and date from it.
+This module reads from it what PYNQ's own reader leaves out. For the emulated board, which has no Vivado, it also writes
+one, together with a bitstream that programs nothing. They stand in for what Vivado makes of FINN's shell for Zynq
+(finn-plus 1.6.1, ``make_zynq_proj``): the processing system, an engine for memory access at either end, the
+accelerator's ports for weights if it has any, and the clock. The bitstream's header is as Vivado writes it, because
+PYNQ reads the design, the part and the date from there.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from pleinair.fpga.deployment import DeploymentError
 WINDOW = 0x10000
 _PARTITION = re.compile(r"StreamingDataflowPartition_(\d+)")
 _WEIGHT_PORT = re.compile(r"s_axilite_(\d+)")
-#: The partition between the engines, which holds the whole accelerator.
+#: FINN's name for what lies between the two engines: the whole accelerator.
 ACCELERATOR = "StreamingDataflowPartition_1"
 
 
 @dataclass(frozen=True)
 class _Family:
-    """A chip family as its handoff names it."""
+    """What a handoff says of a family of chips."""
 
     arch: str
     device: str
@@ -83,9 +84,10 @@ def is_zynq_7000(file: Path) -> bool:
 
 
 def weight_ports(file: Path) -> dict[tuple[int, int], tuple[int, int]]:
-    """Address and bytes of each layer's port for weights, by partition and layer, from a .hwh. Raises DeploymentError.
+    """The address and the bytes of each layer's port for weights, by partition and layer. Raises DeploymentError.
 
-    PYNQ knows one address range a block; FINN gives the accelerator a port a layer, ``s_axilite_LAYER``.
+    PYNQ knows one range of addresses for each block. FINN gives the accelerator a port for each layer,
+    ``s_axilite_LAYER``, so the ranges are read from the .hwh here.
     """
     ports = {}
     for entry in _root(file).iter("MEMRANGE"):
@@ -139,7 +141,7 @@ def _interfaces(module: ElementTree.Element, names: list[str], kind: str) -> Non
 
 
 def handoff(zynq_7000: bool, engines: tuple[str, str], clock_mhz: float, layers: int = 0) -> str:
-    """The text of a .hwh for two engines and an accelerator with ports for the weights of so many layers."""
+    """The text of a .hwh for two engines and an accelerator that has ports for the weights of ``layers`` layers."""
     family = _ZYNQ_7000 if zynq_7000 else _ULTRASCALE
     system = ElementTree.Element("EDKSYSTEM", EDWVERSION="1.2", VIVADOVERSION="2022.2")
     _add(system, "SYSTEMINFO", ARCH=family.arch, DEVICE=family.device, NAME="top")
@@ -183,7 +185,7 @@ def handoff(zynq_7000: bool, engines: tuple[str, str], clock_mhz: float, layers:
 
 
 def bitstream(part: str) -> bytes:
-    """A .bit of the kind that Vivado writes, header and length right, that programs nothing."""
+    """A .bit that programs nothing; its header and its length are what Vivado would write."""
 
     def field(tag: bytes, text: str) -> bytes:
         data = text.encode() + b"\0"
@@ -199,6 +201,6 @@ def bitstream(part: str) -> bytes:
 def write_handoff(
     bitfile: Path, *, zynq_7000: bool, engines: tuple[str, str], clock_mhz: float, layers: int = 0
 ) -> None:
-    """Write ``bitfile`` and the .hwh beside it; ``layers`` have ports for their weights. Raises OSError."""
+    """Write ``bitfile`` and the .hwh beside it; see :func:`handoff` for the rest. Raises OSError."""
     bitfile.write_bytes(bitstream((_ZYNQ_7000 if zynq_7000 else _ULTRASCALE).device))
     bitfile.with_suffix(".hwh").write_text(handoff(zynq_7000, engines, clock_mhz, layers))

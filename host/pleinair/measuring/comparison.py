@@ -212,6 +212,29 @@ class _Meter:
         return Energy(statistics.median(self._joules[key][-rounds:]), MEASURED, source)
 
 
+def _timed_row(request: Request, style: str, s: _Subject, t: Timing, threads: int, energy: Energy | None) -> Row:
+    """The row of something that was timed here."""
+    return Row(
+        backend=s.backend,
+        kind="cpu",
+        style=style,
+        bits=s.bits,
+        how=MEASURED,
+        where=this_machine().processor,
+        size=request.size,
+        fps=1 / t.median,
+        engine=s.engine,
+        threads=threads,
+        low_ms=1e3 * t.low,
+        high_ms=1e3 * t.high,
+        rounds=request.rounds,
+        macs_per_pixel=s.macs_per_pixel,
+        bytes=s.bytes,
+        energy=energy,
+        note=s.note,
+    )
+
+
 def time_here(
     request: Request,
     bits: Sequence[int],
@@ -251,27 +274,8 @@ def time_here(
         )
         for name, s in subjects.items():
             t = found.timings[s.backend, s.bits] = timings[name]
-            found.rows.append(
-                Row(
-                    backend=s.backend,
-                    kind="cpu",
-                    style=style,
-                    bits=s.bits,
-                    how=MEASURED,
-                    where=machine.processor,
-                    size=request.size,
-                    fps=1 / t.median,
-                    engine=s.engine,
-                    threads=threads,
-                    low_ms=1e3 * t.low,
-                    high_ms=1e3 * t.high,
-                    rounds=request.rounds,
-                    macs_per_pixel=s.macs_per_pixel,
-                    bytes=s.bytes,
-                    energy=meter.energy((s.backend, s.bits), request.rounds),
-                    note=s.note,
-                )
-            )
+            energy = meter.energy((s.backend, s.bits), request.rounds)
+            found.rows.append(_timed_row(request, style, s, t, threads, energy))
         whole = [b for b in bits if b != FLOAT_BITS]
         if with_reference and whole:
             width = 8 if 8 in whole else whole[0]
