@@ -26,9 +26,15 @@ def write_frames(folder: Path, levels: list[int], suffix: str = "png", digits: i
 
 
 def write_video(
-    path: Path, images: list[np.ndarray], rate: int = 10, start: int = 0, codec: str = "libx264",
-    pix_fmt: str = "yuv420p", rotation: int = 0, options: dict[str, str] | None = None,
-) -> Path:  # fmt: skip
+    path: Path,
+    images: list[np.ndarray],
+    rate: int = 10,
+    start: int = 0,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    rotation: int = 0,
+    options: dict[str, str] | None = None,
+) -> Path:
     """A video of uint8 RGB images; ``start`` is the first one's time in frames."""
     import av
 

@@ -23,9 +23,17 @@ from pleinair.network.reference import convolve, requantise, run_layer
 
 
 def random_convolution(
-    rng: np.random.Generator, x: np.ndarray, name: str, outputs: int, kernel: int, stride: int,
-    weight_bits: int, input_high: int, out_bits: int, signed: bool = False,
-) -> Convolution:  # fmt: skip
+    rng: np.random.Generator,
+    x: np.ndarray,
+    name: str,
+    outputs: int,
+    kernel: int,
+    stride: int,
+    weight_bits: int,
+    input_high: int,
+    out_bits: int,
+    signed: bool = False,
+) -> Convolution:
     """Weights over the narrow range, as large as the bound allows; shifts and biases that use the output's
     range on ``x`` (int64 [I, H, W]), so that values stay lively to the last layer."""
     greatest = (1 << (weight_bits - 1)) - 1

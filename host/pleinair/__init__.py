@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
+# fmt: off
 __all__ = [
     # painting
     "paint", "open_painter", "Painter", "Backend",
@@ -67,7 +68,8 @@ __all__ = [
     "PleinairError", "CameraError", "ContractError", "DiskFullError", "EngineError", "ImageError", "ModelError",
     "OptionError", "OutputError", "RollError", "TrainingError",
     "__version__",
-]  # fmt: skip
+]
+# fmt: on
 
 #: Where the names are that this module gives as they are; each is loaded when it is first asked for.
 _ELSEWHERE = {

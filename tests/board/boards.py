@@ -35,10 +35,20 @@ class Board:
     """A deployment of a random network, its device, and what paints with it."""
 
     def __init__(
-        self, folder: Path, name: str = FAMILIES[-1], bits: int = 8, height: int = 64, width: int = 96,
-        margin: int | None = None, grain: int = 2, writeable: int = 0, faults: str = "", compute: Any = None,
-        seed: int = 1, blocks: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        folder: Path,
+        name: str = FAMILIES[-1],
+        bits: int = 8,
+        height: int = 64,
+        width: int = 96,
+        margin: int | None = None,
+        grain: int = 2,
+        writeable: int = 0,
+        faults: str = "",
+        compute: Any = None,
+        seed: int = 1,
+        blocks: int = 0,
+    ) -> None:
         print(f"network of seed {seed}")
         self.network = random_network(seed, 4, blocks, bits, kernel=3)
         halo = self.network.halo

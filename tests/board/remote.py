@@ -21,7 +21,7 @@ from pynq.remote import (
     mmio_pb2_grpc,
     remote_device_pb2,
     remote_device_pb2_grpc,
-)  # fmt: skip
+)
 
 from pleinair.emulator.fabric import Fabric, Memory
 

@@ -92,8 +92,22 @@ def test_without_a_fallback_a_film_ends_with_what_was_painted(board, tmp_path, c
     write_frames(tmp_path / "frames", list(range(20, 240, 20)))
     monkeypatch.setenv("PLEINAIR_FAULTS", "short@6+")
     out = tmp_path / "film.mp4"
-    assert main(["run", "--camera", f"frames:{tmp_path / 'frames'}", "--backend", "fpga", "--overlay",
-                 f"emulated:{b.deployment.folder}", "--out", str(out)]) == 2  # fmt: skip
+    assert (
+        main(
+            [
+                "run",
+                "--camera",
+                f"frames:{tmp_path / 'frames'}",
+                "--backend",
+                "fpga",
+                "--overlay",
+                f"emulated:{b.deployment.folder}",
+                "--out",
+                str(out),
+            ]
+        )
+        == 2
+    )
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.startswith("pleinair: the accelerator stopped before the tile's end"), said
     assert "holds the 4 frames before that" in said
@@ -130,16 +144,30 @@ def test_a_roll_is_painted_by_the_board(board, tmp_path):
     b = board()
     write_frames(tmp_path / "frames", list(range(20, 240, 20)))
     films = []
-    for k, (options, faults) in enumerate((
-        (["--backend", "fpga", "--overlay", f"emulated:{b.deployment.folder}"], "bus@5 short@9 bus@12"),
-        (["--backend", "fpga", "--fallback", "reference", "--overlay", f"emulated:{b.deployment.folder}"], "short@3+"),
-        (["--backend", "reference", "--style", b.model.folder], ""),
-    )):  # fmt: skip
+    for k, (options, faults) in enumerate(
+        (
+            (["--backend", "fpga", "--overlay", f"emulated:{b.deployment.folder}"], "bus@5 short@9 bus@12"),
+            (
+                ["--backend", "fpga", "--fallback", "reference", "--overlay", f"emulated:{b.deployment.folder}"],
+                "short@3+",
+            ),
+            (["--backend", "reference", "--style", b.model.folder], ""),
+        )
+    ):
         films.append(tmp_path / f"{k}.mp4")
         status, _, err = shell(
-            "run", "--camera", f"frames:{tmp_path / 'frames'}", *options, "--roll", tmp_path / f"roll{k}", "--out",
-            films[-1], "--keep-free", "1MB", PLEINAIR_FAULTS=faults,
-        )  # fmt: skip
+            "run",
+            "--camera",
+            f"frames:{tmp_path / 'frames'}",
+            *options,
+            "--roll",
+            tmp_path / f"roll{k}",
+            "--out",
+            films[-1],
+            "--keep-free",
+            "1MB",
+            PLEINAIR_FAULTS=faults,
+        )
         assert status == 0, err
     videos = [read_video(path) for path in films]
     assert [len(video) for video in videos] == [11, 11, 11]

@@ -96,9 +96,15 @@ def test_cmyk_jpeg_is_red(tmp_path):
 def test_exif_orientation_turns_the_picture_upright(tmp_path):
     stored = picture()
     upright = {
-        1: stored, 2: stored[:, ::-1], 3: stored[::-1, ::-1], 4: stored[::-1], 5: stored.transpose(1, 0, 2),
-        6: np.rot90(stored, -1), 7: np.rot90(stored, 2).transpose(1, 0, 2), 8: np.rot90(stored),
-    }  # fmt: skip
+        1: stored,
+        2: stored[:, ::-1],
+        3: stored[::-1, ::-1],
+        4: stored[::-1],
+        5: stored.transpose(1, 0, 2),
+        6: np.rot90(stored, -1),
+        7: np.rot90(stored, 2).transpose(1, 0, 2),
+        8: np.rot90(stored),
+    }
     for value, wanted in upright.items():
         path = tmp_path / f"turned{value}.jpg"
         path.write_bytes(with_exif(encode(".jpg", stored), orientation(value)))
@@ -164,9 +170,12 @@ def test_what_is_no_file_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "folder.jpg").mkdir()
     for name, cause in (
-        ("pipe.jpg", "pipe"), ("folder.jpg", "folder"), ("none.jpg", "No such file"),
-        ("x" * 300, "too long"), ("pipe.jpg/x", "Not a directory"),
-    ):  # fmt: skip
+        ("pipe.jpg", "pipe"),
+        ("folder.jpg", "folder"),
+        ("none.jpg", "No such file"),
+        ("x" * 300, "too long"),
+        ("pipe.jpg/x", "Not a directory"),
+    ):
         with pytest.raises(ImageError, match=cause):
             read_image(tmp_path / name)
 
@@ -214,8 +223,11 @@ def test_outputs_that_cannot_be_are_refused_beforehand(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "folder.png").mkdir()
     for name, cause in (
-        ("nowhere/x.png", "does not exist"), ("folder.png", "a folder"), ("pipe.png", "pipe"), ("x" * 300, "too long"),
-    ):  # fmt: skip
+        ("nowhere/x.png", "does not exist"),
+        ("folder.png", "a folder"),
+        ("pipe.png", "pipe"),
+        ("x" * 300, "too long"),
+    ):
         with pytest.raises(OutputError, match=cause):
             check_writable(tmp_path / name)
     for name in ("painting.xyz", "painting"):

@@ -13,10 +13,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 CONTROLS = {
-    "ExposureTime": (60, 112_015_553, 20_000), "AnalogueGain": (1.0, 22.0, 1.0), "ColourGains": (0.0, 32.0, None),
-    "AeEnable": (False, True, True), "AwbEnable": (False, True, True),
+    "ExposureTime": (60, 112_015_553, 20_000),
+    "AnalogueGain": (1.0, 22.0, 1.0),
+    "ColourGains": (0.0, 32.0, None),
+    "AeEnable": (False, True, True),
+    "AwbEnable": (False, True, True),
     "FrameDurationLimits": (30_000, 1_000_000_000, None),
-}  # fmt: skip
+}
 SCENE = np.random.default_rng(5).uniform(0.02, 0.6, (24, 32, 3))
 
 
@@ -97,9 +100,13 @@ class Request:
         exposure, gain = used["ExposureTime"], used["AnalogueGain"]
         self.linear = SCENE * camera.light(number) * exposure * gain / 5000
         self.metadata = {
-            "ExposureTime": exposure, "AnalogueGain": gain, "ColourGains": used.get("ColourGains", (1.9, 1.6)),
-            "AeLocked": camera.number > 5, "Lux": 400.0 * camera.light(number), "SensorTimestamp": number,
-        }  # fmt: skip
+            "ExposureTime": exposure,
+            "AnalogueGain": gain,
+            "ColourGains": used.get("ColourGains", (1.9, 1.6)),
+            "AeLocked": camera.number > 5,
+            "Lux": 400.0 * camera.light(number),
+            "SensorTimestamp": number,
+        }
         camera.history.append((math.log2(exposure * gain), float(self._codes().mean())))
 
     def _codes(self) -> np.ndarray:

@@ -53,8 +53,18 @@ def test_a_firmware_that_does_not_answer(tmp_path, monkeypatch, script):
 
 @pytest.mark.parametrize(
     ("celsius", "flags", "rest"),
-    [(None, None, 0), (40.0, 0, 0), (70.0, 0, 0), (75.0, 0, MOST_REST / 2), (80.0, 0, MOST_REST), (95.0, 0, MOST_REST),
-     (50.0, 0b0100, MOST_REST), (50.0, 0b1000, MOST_REST), (50.0, 0b0001, 0), (50.0, 0b0100 << 16, 0)],
-)  # fmt: skip
+    [
+        (None, None, 0),
+        (40.0, 0, 0),
+        (70.0, 0, 0),
+        (75.0, 0, MOST_REST / 2),
+        (80.0, 0, MOST_REST),
+        (95.0, 0, MOST_REST),
+        (50.0, 0b0100, MOST_REST),
+        (50.0, 0b1000, MOST_REST),
+        (50.0, 0b0001, 0),
+        (50.0, 0b0100 << 16, 0),
+    ],
+)
 def test_painting_rests_when_it_is_hot(celsius, flags, rest):
     assert Heat(celsius, flags).rest() == pytest.approx(rest)

@@ -49,10 +49,19 @@ def workshop(tmp_path_factory) -> Path:
 @pytest.fixture
 def settings(workshop: Path) -> Settings:
     return Settings(
-        str(workshop / "painting.png"), str(workshop / "photos"), f"vgg16:{workshop / 'vgg.npz'}",
-        width=4, blocks=1, crop=64, batch=2, style_size=96, hold_out=1,
-        parent_steps=4, plain_steps=4, quantised_steps=4,
-    )  # fmt: skip
+        str(workshop / "painting.png"),
+        str(workshop / "photos"),
+        f"vgg16:{workshop / 'vgg.npz'}",
+        width=4,
+        blocks=1,
+        crop=64,
+        batch=2,
+        style_size=96,
+        hold_out=1,
+        parent_steps=4,
+        plain_steps=4,
+        quantised_steps=4,
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,28 @@ from pleinair.cli.main import main
 from pleinair_training.photos import load_painting
 from tests.training.conftest import random_vgg16
 
-SMALL = ["--shape", "johnson", "--width", "4", "--blocks", "1", "--crop", "64", "--batch", "1", "--style-size", "96",
-         "--hold-out", "0", "--parent-steps", "1", "--plain-steps", "1", "--quantised-steps", "1"]  # fmt: skip
+SMALL = [
+    "--shape",
+    "johnson",
+    "--width",
+    "4",
+    "--blocks",
+    "1",
+    "--crop",
+    "64",
+    "--batch",
+    "1",
+    "--style-size",
+    "96",
+    "--hold-out",
+    "0",
+    "--parent-steps",
+    "1",
+    "--plain-steps",
+    "1",
+    "--quantised-steps",
+    "1",
+]
 
 
 def train(workshop: Path, out: Path, *changes: object, **options: object) -> int:

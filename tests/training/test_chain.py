@@ -296,11 +296,15 @@ def test_packed_files_are_unpacked(tmp_path):
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b"", "damaged"), (b"graph", "not gzip"), (gzip.compress(b"graph")[:-6], "damaged"),
-        (gzip.compress(b"graph")[:-8] + b"\0" * 8, "damaged"), (gzip.compress(b"graph") + b"x", "damaged"),
-        (zlib.compress(b"graph"), "not gzip"), (gzip.compress(b"\0" * (MAX_FILE_BYTES + 1)), "more than 64 MiB"),
+        (b"", "damaged"),
+        (b"graph", "not gzip"),
+        (gzip.compress(b"graph")[:-6], "damaged"),
+        (gzip.compress(b"graph")[:-8] + b"\0" * 8, "damaged"),
+        (gzip.compress(b"graph") + b"x", "damaged"),
+        (zlib.compress(b"graph"), "not gzip"),
+        (gzip.compress(b"\0" * (MAX_FILE_BYTES + 1)), "more than 64 MiB"),
     ],
-)  # fmt: skip
+)
 def test_damaged_packed_files_are_refused(tmp_path, data, says):
     card = _packed(tmp_path, data)
     with pytest.raises(ModelError, match=rf"qonnx-8bit\.onnx\.gz: .*{says}") as caught:
@@ -350,12 +354,14 @@ def _attribute(node, name: str, value) -> None:
         (lambda g: _attribute(_conv(g), "group", 3), r"enter.*grouped"),
         (lambda g: _attribute(_conv(g), "pads", [0, 0, 0, 0]), r"enter.*pads"),
         (lambda g: setattr(_conv(g), "op_type", "ConvTranspose"), r"ConvTranspose"),
-        (lambda g: setattr(next(n for n in g.node if n.op_type == "Relu"), "op_type", "InstanceNormalization"),
-         r"InstanceNormalization.*norm folded"),
+        (
+            lambda g: setattr(next(n for n in g.node if n.op_type == "Relu"), "op_type", "InstanceNormalization"),
+            r"InstanceNormalization.*norm folded",
+        ),
         (lambda g: _attribute(next(n for n in g.node if n.op_type == "Resize"), "mode", "linear"), r"nearest"),
         (lambda g: g.output[0].__setattr__("name", "elsewhere"), r"output"),
     ],
-)  # fmt: skip
+)
 def test_graphs_outside_the_contract_are_refused(exported, edit, says):
     with pytest.raises(ModelError, match=says):
         read_qonnx(_edited(exported, edit), "given")
@@ -388,10 +394,36 @@ def test_an_overflowing_network_is_refused_with_its_layer():
 
 def test_train_export_paint(tmp_path, workshop, capsys):
     """Everything a user does, in miniature: each command, an interrupted one too."""
-    common = ["--style", workshop / "painting.png", "--content", workshop / "photos", "--hold-out", "1",
-              "--loss-network", f"vgg16:{workshop / 'vgg.npz'}", "--out", tmp_path / "run", "--width", "4",
-              "--shape", "johnson", "--blocks", "1", "--crop", "64", "--batch", "1", "--style-size", "96",
-              "--parent-steps", "2", "--plain-steps", "2", "--quantised-steps", "2"]  # fmt: skip
+    common = [
+        "--style",
+        workshop / "painting.png",
+        "--content",
+        workshop / "photos",
+        "--hold-out",
+        "1",
+        "--loss-network",
+        f"vgg16:{workshop / 'vgg.npz'}",
+        "--out",
+        tmp_path / "run",
+        "--width",
+        "4",
+        "--shape",
+        "johnson",
+        "--blocks",
+        "1",
+        "--crop",
+        "64",
+        "--batch",
+        "1",
+        "--style-size",
+        "96",
+        "--parent-steps",
+        "2",
+        "--plain-steps",
+        "2",
+        "--quantised-steps",
+        "2",
+    ]
     common = [str(c) for c in common]
     assert main(["train", *common, "--bits", "32"]) == 0
     assert main(["export", str(tmp_path / "run"), "--out", str(tmp_path / "mine")]) == 2
@@ -415,8 +447,22 @@ def test_train_export_paint(tmp_path, workshop, capsys):
         painted = {}
         for backend in ("cpu", "reference"):
             out = tmp_path / f"{backend}.png"
-            assert main(["paint", str(tmp_path / "photo.png"), str(out), "--style", str(tmp_path / "mine"),
-                         "--backend", backend, "--bits", str(bits)]) == 0  # fmt: skip
+            assert (
+                main(
+                    [
+                        "paint",
+                        str(tmp_path / "photo.png"),
+                        str(out),
+                        "--style",
+                        str(tmp_path / "mine"),
+                        "--backend",
+                        backend,
+                        "--bits",
+                        str(bits),
+                    ]
+                )
+                == 0
+            )
             painted[backend] = read_image(out).astype(int)
         assert painted["cpu"].shape == (37, 51, 3)
         assert np.abs(painted["cpu"] - painted["reference"]).max() <= (bits == 32)
@@ -445,9 +491,16 @@ def test_train_export_paint(tmp_path, workshop, capsys):
 )
 @pytest.mark.parametrize("shape", ["johnson", "adaptive"])
 def test_train_refuses_in_one_line(tmp_path, workshop, capsys, shape, change, says):
-    options = {"--shape": shape, "--style": str(workshop / "painting.png"), "--content": str(workshop / "photos"),
-               "--loss-network": f"vgg16:{workshop / 'vgg.npz'}", "--out": str(tmp_path / "run"),
-               "--style-size": "96", "--crop": "96", "--hold-out": "0"}  # fmt: skip
+    options = {
+        "--shape": shape,
+        "--style": str(workshop / "painting.png"),
+        "--content": str(workshop / "photos"),
+        "--loss-network": f"vgg16:{workshop / 'vgg.npz'}",
+        "--out": str(tmp_path / "run"),
+        "--style-size": "96",
+        "--crop": "96",
+        "--hold-out": "0",
+    }
     assert main(["train", *(x for pair in {**options, **change}.items() for x in pair)]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and says in err and "Traceback" not in err

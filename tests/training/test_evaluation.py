@@ -76,9 +76,19 @@ def made(workshop, tmp_path_factory) -> Made:
     (folder / "paintings" / "deep").mkdir(parents=True)
     shutil.copy(workshop / "painting.png", folder / "paintings" / "deep" / "renamed.png")
     settings = Settings(
-        str(workshop / "painting.png"), str(workshop / "photos"), f"vgg16:{workshop / 'vgg.npz'}", width=4, blocks=1,
-        crop=64, batch=1, style_size=96, hold_out=2, parent_steps=2, plain_steps=2, quantised_steps=2,
-    )  # fmt: skip
+        str(workshop / "painting.png"),
+        str(workshop / "photos"),
+        f"vgg16:{workshop / 'vgg.npz'}",
+        width=4,
+        blocks=1,
+        crop=64,
+        batch=1,
+        style_size=96,
+        hold_out=2,
+        parent_steps=2,
+        plain_steps=2,
+        quantised_steps=2,
+    )
     run = Run(folder / "run", settings)
     run.train_parent()
     run.train_plain()
@@ -198,9 +208,20 @@ def adaptive(workshop, made, tmp_path_factory) -> Evaluation:
     """A run of the second generation, its parent hardly trained, and the model that it was rounded to."""
     folder = tmp_path_factory.mktemp("adaptive")
     settings = Settings(
-        str(workshop / "painting.png"), str(workshop / "photos"), made.loss_network, width=4, blocks=1, kernel=3,
-        entry=4, exit=2, crop=96, batch=1, style_size=96, hold_out=2, parent_steps=2,
-    )  # fmt: skip
+        str(workshop / "painting.png"),
+        str(workshop / "photos"),
+        made.loss_network,
+        width=4,
+        blocks=1,
+        kernel=3,
+        entry=4,
+        exit=2,
+        crop=96,
+        batch=1,
+        style_size=96,
+        hold_out=2,
+        parent_steps=2,
+    )
     Run(folder / "run", settings).train_parent()
     export_run(
         folder / "run",
@@ -249,8 +270,11 @@ def test_pictures_are_by_the_preferred_network(made):
         assert pictures.preferred == "8bit" and len(pictures.sheet) == len(made.evaluation.originals) == 5
         np.testing.assert_array_equal(pictures.sheet[0], pictures.grid["8bit"][0])
     assert [label for label, _ in made.evaluation.originals[1:]] == [
-        "synthetic 05:30", "synthetic 12:00", "synthetic 18:30", "synthetic 01:00"
-    ]  # fmt: skip
+        "synthetic 05:30",
+        "synthetic 12:00",
+        "synthetic 18:30",
+        "synthetic 01:00",
+    ]
 
 
 @pytest.fixture
@@ -315,8 +339,9 @@ def test_only_held_out_photos_are_taken(made):
 def test_subjects_of_one_name_are_told_apart(made, tmp_path):
     shutil.copytree(made.run, tmp_path / "run")
     assert [s.name for s in find_subjects([str(made.run), str(tmp_path / "run")])] == [
-        str(made.run.resolve()), str((tmp_path / "run").resolve())
-    ]  # fmt: skip
+        str(made.run.resolve()),
+        str((tmp_path / "run").resolve()),
+    ]
 
 
 def test_none_means_all_styles(made, monkeypatch):
@@ -426,8 +451,13 @@ def test_a_run_cut_off_while_logging_still_has_curves(made, tmp_path):
 
 
 def command(made: Made, out: Path, *subjects: Path | str, **changes: str) -> list[str]:
-    options = {"--paintings": str(made.paintings), "--content": str(made.content), "--photos": "1",
-               "--loss-network": made.loss_network, "--out": str(out)}  # fmt: skip
+    options = {
+        "--paintings": str(made.paintings),
+        "--content": str(made.content),
+        "--photos": "1",
+        "--loss-network": made.loss_network,
+        "--out": str(out),
+    }
     return ["evaluate", *map(str, subjects), *(x for pair in {**options, **changes}.items() for x in pair if x)]
 
 

@@ -14,10 +14,14 @@ from pleinair_training.johnson import JohnsonNet, johnson_runner, plain_runner  
 
 #: By hand from the paper's table: (inputs, outputs, kernel, pixels of output per pixel of the image, norm).
 TABLE = (
-    (3, 32, 9, 1.0, True), (32, 64, 3, 1 / 4, True), (64, 128, 3, 1 / 16, True),
+    (3, 32, 9, 1.0, True),
+    (32, 64, 3, 1 / 4, True),
+    (64, 128, 3, 1 / 16, True),
     *((128, 128, 3, 1 / 16, True),) * 10,
-    (128, 64, 3, 1 / 4, True), (64, 32, 3, 1.0, True), (32, 3, 9, 1.0, False),
-)  # fmt: skip
+    (128, 64, 3, 1 / 4, True),
+    (64, 32, 3, 1.0, True),
+    (32, 3, 9, 1.0, False),
+)
 
 
 def test_parameters_and_macs_are_the_tables() -> None:
@@ -74,8 +78,14 @@ def small_float_network(seed: int) -> FloatNetwork:
         return FloatConvolution(name, weight, rng.normal(0.2, 0.1, outputs).astype(np.float32), stride, relu)
 
     body = (conv("b1", 8, 8), conv("b2", 8, 8, relu=False))
-    layers = (conv("enter", 3, 4, 5), conv("down", 4, 8, stride=2), FloatResidual(body), Upsample(),
-              conv("up", 8, 4), conv("leave", 4, 3, 5, relu=False))  # fmt: skip
+    layers = (
+        conv("enter", 3, 4, 5),
+        conv("down", 4, 8, stride=2),
+        FloatResidual(body),
+        Upsample(),
+        conv("up", 8, 4),
+        conv("leave", 4, 3, 5, relu=False),
+    )
     return float_network.validate(FloatNetwork(layers))
 
 

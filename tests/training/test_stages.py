@@ -215,9 +215,31 @@ def test_export_rounds_to_the_bits_it_is_told(made):
 
 def test_the_command_trains_and_says_what_is_next(tmp_path, workshop, capsys):
     run, model = str(tmp_path / "run"), str(tmp_path / "model")
-    train = ["train", "--style", workshop / "painting.png", "--content", workshop / "photos", "--hold-out", "1",
-             "--loss-network", f"vgg16:{workshop / 'vgg.npz'}", "--out", run, "--width", "4", "--blocks", "1",
-             "--crop", "96", "--style-size", "96", "--parent-steps", "1", "--bits", "4"]  # fmt: skip
+    train = [
+        "train",
+        "--style",
+        workshop / "painting.png",
+        "--content",
+        workshop / "photos",
+        "--hold-out",
+        "1",
+        "--loss-network",
+        f"vgg16:{workshop / 'vgg.npz'}",
+        "--out",
+        run,
+        "--width",
+        "4",
+        "--blocks",
+        "1",
+        "--crop",
+        "96",
+        "--style-size",
+        "96",
+        "--parent-steps",
+        "1",
+        "--bits",
+        "4",
+    ]
     assert main([str(word) for word in train]) == 0
     assert f"next: pleinair export {run} --bits 4 --out models/NAME" in " ".join(capsys.readouterr().err.split())
     assert main(["export", run, "--bits", "4", "--bits", "8", "--out", model]) == 0

@@ -462,7 +462,7 @@ def _in_blocks(c: Convolution, block: int) -> Convolution:
     multiplier = None if c.multiplier is None else c.multiplier[order]
     return replace(
         c, weight=c.weight[order], bias=c.bias[order], shift=c.shift[order], multiplier=multiplier, norm=None
-    )  # fmt: skip
+    )
 
 
 def _chain(network: IntegerNetwork, merge: bool) -> list[_Link]:

@@ -28,8 +28,10 @@ def test_fit_gives_the_size_from_any_shape(height, width, size):
     assert (fit(np.full((height, width, 3), 77, np.uint8), size) == 77).all()
 
 
-@pytest.mark.parametrize(("rotate", "turn"), [(0, None), (90, cv2.ROTATE_90_CLOCKWISE), (180, cv2.ROTATE_180),
-                                              (270, cv2.ROTATE_90_COUNTERCLOCKWISE)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rotate", "turn"),
+    [(0, None), (90, cv2.ROTATE_90_CLOCKWISE), (180, cv2.ROTATE_180), (270, cv2.ROTATE_90_COUNTERCLOCKWISE)],
+)
 def test_turns(rotate, turn):
     image = coded_frame(77)
     wanted = image if turn is None else cv2.rotate(image, turn)

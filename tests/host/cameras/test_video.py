@@ -108,10 +108,15 @@ def test_videos_that_do_not_serve(tmp_path):
     no_end = write_video(tmp_path / "no_end.mp4", [frame_of(9)] * 9)
     no_end.write_bytes(no_end.read_bytes().partition(b"moov")[0])
     for name, cause in (
-        ("sound.wav", "no video stream"), ("text.mp4", "not a video"), ("empty.mp4", "not a video"),
-        ("none.mp4", "No such file"), (".", "a folder"), (small.name, "14x40"), (no_end.name, "without its end"),
+        ("sound.wav", "no video stream"),
+        ("text.mp4", "not a video"),
+        ("empty.mp4", "not a video"),
+        ("none.mp4", "No such file"),
+        (".", "a folder"),
+        (small.name, "14x40"),
+        (no_end.name, "without its end"),
         ("x" * 300, "too long"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(CameraError, match=cause) as caught:
             open_camera(f"video:{tmp_path / name}")
         assert str(tmp_path / name) in str(caught.value)

@@ -311,6 +311,7 @@ def test_odd_names_stay_on_one_line(refused):
     assert r"a b\x1b[31m.png: the file is empty" in refused("paint", "a\nb\x1b[31m.png", "out/a.png")
 
 
+# fmt: off
 CARDS = {
     "no json": "{", "empty": "", "not an object": "[]", "deep": "[" * 100_000, "huge": " " * (2 << 20),
     "bytes": "\udcff",
@@ -318,7 +319,8 @@ CARDS = {
     "negative": {"margin": -1}, "true": {"margin": True}, "networks": {"networks": []}, "none": {"networks": {}},
     "width": {"networks": {"seven": {}}}, "hash": {"networks": {"8": {}}}, "hashes": {"networks": {"8": {"sha256": 5}}},
     "painting": {"painting": 5}, "architecture": {"architecture": []},
-}  # fmt: skip
+}
+# fmt: on
 
 
 @pytest.mark.parametrize("damage", CARDS)

@@ -36,9 +36,19 @@ def place(tmp_path, monkeypatch) -> Path:
 def film(*arguments: str) -> list[str]:
     """A run over the frames on a roll."""
     return [
-        "run", "--style", "plain", "--backend", "reference", "--camera", "frames:frames", "--roll", "roll",
-        "--keep-free", "0", *arguments,
-    ]  # fmt: skip
+        "run",
+        "--style",
+        "plain",
+        "--backend",
+        "reference",
+        "--camera",
+        "frames:frames",
+        "--roll",
+        "roll",
+        "--keep-free",
+        "0",
+        *arguments,
+    ]
 
 
 def test_a_roll_and_its_film(place, capsys):
@@ -172,10 +182,30 @@ def test_framing_without_a_roll(place):
 
 
 def test_settings_come_through(place):
-    assert main(film(
-        "--keep", "painted", "--keep-free", "1.5GB", "--spool", "png", "--from", "00:00", "--until", "24:00",
-        "--daylight", "0,0", "--notify-cmd", "true", "--size", "32x24", "--fps", "12", "--every", "10ms",
-    )) in (0, 130)  # fmt: skip
+    assert main(
+        film(
+            "--keep",
+            "painted",
+            "--keep-free",
+            "1.5GB",
+            "--spool",
+            "png",
+            "--from",
+            "00:00",
+            "--until",
+            "24:00",
+            "--daylight",
+            "0,0",
+            "--notify-cmd",
+            "true",
+            "--size",
+            "32x24",
+            "--fps",
+            "12",
+            "--every",
+            "10ms",
+        )
+    ) in (0, 130)
     settings = read_settings(place / "roll", read_ledger(place / "roll"))
     assert (settings.keep, settings.keep_free, settings.spool, settings.size) == (
         "painted",

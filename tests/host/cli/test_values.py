@@ -28,9 +28,26 @@ def test_sizes():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "640", "640x", "x360", "640X360", "15x16", "16x15", "8001x8000", "99999x99999", "-64x48", "6.4x48",
-             "64x48x3", " 64x48", "64x48\n", "640000x16", "\u0666\u0664x\u0664\u0668"],
-)  # fmt: skip
+    "text",
+    [
+        "",
+        "640",
+        "640x",
+        "x360",
+        "640X360",
+        "15x16",
+        "16x15",
+        "8001x8000",
+        "99999x99999",
+        "-64x48",
+        "6.4x48",
+        "64x48x3",
+        " 64x48",
+        "64x48\n",
+        "640000x16",
+        "\u0666\u0664x\u0664\u0668",
+    ],
+)
 def test_sizes_refused(text):
     with pytest.raises(OptionError) as caught:
         parse_size(text)

@@ -17,9 +17,11 @@ def test_the_doctor_finds_all_well_or_names_the_remedy(tmp_path, monkeypatch, ca
     out = capsys.readouterr().out
     assert out.count(" good ") >= 7 and "megabyte is on the disk" in out and "starry-night-small at 8 bits" in out
     for argument, value, said in (
-        ("--camera", "v4l2:63", "there is no /dev/video63"), ("--style", "nobody", "pleinair styles"),
-        ("--roll", str(tmp_path / "none"), "No such file"), ("--camera", f"frames:{tmp_path}", "no image in it"),
-    ):  # fmt: skip
+        ("--camera", "v4l2:63", "there is no /dev/video63"),
+        ("--style", "nobody", "pleinair styles"),
+        ("--roll", str(tmp_path / "none"), "No such file"),
+        ("--camera", f"frames:{tmp_path}", "no image in it"),
+    ):
         assert main([*arguments, argument, value]) == 2
         out = capsys.readouterr().out
         assert " bad " in out and said in out

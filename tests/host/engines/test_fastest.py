@@ -62,11 +62,23 @@ def whole(fastest):
 
 @pytest.mark.parametrize(
     "content",
-    ("", "{", "[]", "7", "\0" * 50, "[" * 100_000, whole([]), whole(None), whole({"KEY": 7}), whole({"KEY": ""}),
-     whole({"KEY": "x" * 1000}), json.dumps({"format": "other", "version": 1, "fastest": {"KEY": "openvino"}}),
-     json.dumps({"format": FORMAT, "version": 2, "fastest": {"KEY": "openvino"}}),
-     whole({"KEY": "openvino"}) + " " * 200_000),
-)  # fmt: skip
+    (
+        "",
+        "{",
+        "[]",
+        "7",
+        "\0" * 50,
+        "[" * 100_000,
+        whole([]),
+        whole(None),
+        whole({"KEY": 7}),
+        whole({"KEY": ""}),
+        whole({"KEY": "x" * 1000}),
+        json.dumps({"format": "other", "version": 1, "fastest": {"KEY": "openvino"}}),
+        json.dumps({"format": FORMAT, "version": 2, "fastest": {"KEY": "openvino"}}),
+        whole({"KEY": "openvino"}) + " " * 200_000,
+    ),
+)
 def test_damage_says_nothing_and_is_written_over(cache, content):
     cache.parent.mkdir(parents=True)
     cache.write_text(content.replace("KEY", key(NETWORK, 1)))

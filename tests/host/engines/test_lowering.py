@@ -69,9 +69,7 @@ def test_any_window_of_any_network(width, blocks, kernel, bits):
     rng = np.random.default_rng(seed)
     for k in range(8):
         height, breadth = (int(network.stride * n) for n in rng.integers(6, 30, 2))
-        (top, bottom), (left, right) = (
-            sorted(rng.choice(side + 1, 2, replace=False)) for side in (height, breadth)
-        )  # fmt: skip
+        (top, bottom), (left, right) = (sorted(rng.choice(side + 1, 2, replace=False)) for side in (height, breadth))
         window = Window(int(top), int(left), int(bottom), int(right)) if k else Window(0, 0, height, breadth)
         assert differing(network, (height, breadth), window, k)[0] == 0, (height, breadth, window)
 

@@ -195,9 +195,7 @@ def test_one_lost_unit_is_seen():
 def test_a_large_picture_takes_no_more_memory_than_its_tables():
     """Steps hold some rows alone: the peak of a step's arrays does not grow with the height."""
     network = random_network(3, 8, 1, 16)
-    short, tall = (
-        onnx.load_from_string(ort_wide.build(lower(network, height, 256))).graph for height in (256, 1024)
-    )  # fmt: skip
+    short, tall = (onnx.load_from_string(ort_wide.build(lower(network, height, 256))).graph for height in (256, 1024))
     largest = [max(np.prod(i.dims, initial=1) for i in graph.initializer) for graph in (short, tall)]
     rows = [
         max(o.type.tensor_type.shape.dim[0].dim_value for n in graph.node for a in n.attribute for o in a.g.output)

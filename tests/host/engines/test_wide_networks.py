@@ -97,8 +97,9 @@ def test_layers_of_different_widths_in_one_network():
     eight = random_network(5, 6, 1, 8)
     mixed = [
         rewritten(sixteen, down1=narrower(8), up1=narrower(4), leave=narrower(8)),
-        rewritten(eight, enter=wider, up1=wider), rewritten(eight, leave=wider),
-    ]  # fmt: skip
+        rewritten(eight, enter=wider, up1=wider),
+        rewritten(eight, leave=wider),
+    ]
     assert sixteen.wide and not eight.wide
     for network in map(validate, mixed):
         assert network.wide and len(np.unique(reference.run(network, check_image()))) > 20

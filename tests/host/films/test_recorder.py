@@ -140,9 +140,11 @@ def test_a_film_without_frames_is_none(tmp_path):
 def test_places_where_no_film_can_be(tmp_path):
     (tmp_path / "folder.mp4").mkdir()
     for name, cause in (
-        ("film.avi", r"\.mp4, \.mkv, \.mov"), ("film", r"\.mp4"), ("none/film.mp4", "does not exist"),
+        ("film.avi", r"\.mp4, \.mkv, \.mov"),
+        ("film", r"\.mp4"),
+        ("none/film.mp4", "does not exist"),
         ("folder.mp4", "a folder"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(OutputError, match=cause):
             FilmRecorder(tmp_path / name)
     recorder = FilmRecorder(tmp_path / ("x" * 245 + ".mp4"))

@@ -35,10 +35,21 @@ def deployment(tmp_path):
 def build_folder(folder, **changes):
     folder.mkdir()
     state = {
-        "format": "pleinair-build", "version": 1, "state": "complete", "bits": 8, "board": "kv260", "clock_mhz": 300.0,
-        "height": 96, "width": 96, "request": {"model": "starry-night-small", "size": [16, 16]},
-        "style": "The Starry Night", "margin": 40, "grain": 2, "network_sha256": 64 * "0", **changes,
-    }  # fmt: skip
+        "format": "pleinair-build",
+        "version": 1,
+        "state": "complete",
+        "bits": 8,
+        "board": "kv260",
+        "clock_mhz": 300.0,
+        "height": 96,
+        "width": 96,
+        "request": {"model": "starry-night-small", "size": [16, 16]},
+        "style": "The Starry Night",
+        "margin": 40,
+        "grain": 2,
+        "network_sha256": 64 * "0",
+        **changes,
+    }
     (folder / "build.json").write_text(json.dumps(state))
     return folder
 

@@ -317,11 +317,18 @@ def run_event(ts, dur):
 
 def test_a_profile_adds_up_the_last_runs():
     events = [
-        run_event(0, 9000), event("a", 1, 5000), event("b", 5500, 3000, "Other"),
-        run_event(10_000, 900), event("a", 10_001, 500), event("b", 10_502, 200, "Other"),
-        run_event(20_000, 900), event("a", 20_001, 700), event("b", 20_702, 100, "Other"), event("c", 20_803, 300),
+        run_event(0, 9000),
+        event("a", 1, 5000),
+        event("b", 5500, 3000, "Other"),
+        run_event(10_000, 900),
+        event("a", 10_001, 500),
+        event("b", 10_502, 200, "Other"),
+        run_event(20_000, 900),
+        event("a", 20_001, 700),
+        event("b", 20_702, 100, "Other"),
+        event("c", 20_803, 300),
         {"cat": "Node", "name": "a_fence_before", "ts": 20_001, "dur": 7, "args": {"op_name": "Op"}},
-    ]  # fmt: skip
+    ]
     found = read_profile(events[::-1], 2)
     assert {c.name: c.ms for c in found.nodes} == pytest.approx({"a": 0.6, "c": 0.15, "b": 0.15})
     assert [c.name for c in found.nodes] == ["a", "c", "b"] and found.ms == pytest.approx(0.9)
@@ -331,9 +338,12 @@ def test_a_profile_adds_up_the_last_runs():
 
 def test_a_graph_within_a_node_counts_once():
     events = [
-        run_event(0, 1000), event("scan", 10, 800, "Scan"), event("inner", 20, 300), event("inner", 400, 300),
+        run_event(0, 1000),
+        event("scan", 10, 800, "Scan"),
+        event("inner", 20, 300),
+        event("inner", 400, 300),
         event("after", 820, 100),
-    ]  # fmt: skip
+    ]
     found = read_profile(events, 1)
     assert {c.name: c.ms for c in found.nodes} == pytest.approx({"scan": 0.2, "inner": 0.6, "after": 0.1})
 

@@ -63,14 +63,33 @@ def style(tmp_path) -> str:
 def bench_file(folder: Path, file: str = "bench.json", **changes: Any) -> Path:
     """A file of `pleinair bench --json` on a board; ``changes`` are of its one measurement or, in capitals, above."""
     measurement = {
-        "backend": "fpga", "engine": None, "name": "zcu104 accelerator", "network": "integer", "bits": 8, "threads": 1,
-        "exact": True, "frames": 50, "ms": 12.5, "fps": 80.0, "megapixels": 24.576, "ms_low": None, "ms_high": None,
-        "board": "zcu104", "emulated": False, "watts": {"PS": 2.0, "PL": 6.0}, "stages": None,
-    }  # fmt: skip
+        "backend": "fpga",
+        "engine": None,
+        "name": "zcu104 accelerator",
+        "network": "integer",
+        "bits": 8,
+        "threads": 1,
+        "exact": True,
+        "frames": 50,
+        "ms": 12.5,
+        "fps": 80.0,
+        "megapixels": 24.576,
+        "ms_low": None,
+        "ms_high": None,
+        "board": "zcu104",
+        "emulated": False,
+        "watts": {"PS": 2.0, "PL": 6.0},
+        "stages": None,
+    }
     bench: dict[str, Any] = {
-        "format": "pleinair-bench", "version": 1, "style": "starry-night", "bits": 8, "size": [640, 480],
-        "macs_per_pixel": 33120.0, "machine": {"processor": "Cortex-A53", "board": "ZynqMP ZCU104"},
-    }  # fmt: skip
+        "format": "pleinair-bench",
+        "version": 1,
+        "style": "starry-night",
+        "bits": 8,
+        "size": [640, 480],
+        "macs_per_pixel": 33120.0,
+        "machine": {"processor": "Cortex-A53", "board": "ZynqMP ZCU104"},
+    }
     bench |= {key.lower(): value for key, value in changes.items() if key.isupper()}
     measurement |= {key: value for key, value in changes.items() if not key.isupper()}
     path = folder / file
@@ -110,8 +129,17 @@ def test_an_emulated_board_is_called_so_and_has_no_energy(tmp_path) -> None:
 
 def test_another_machines_processor_is_not_a_board(tmp_path) -> None:
     machine = {"processor": "Cortex-A76", "board": "Raspberry Pi 5"}
-    path = bench_file(tmp_path, backend="cpu", engine="litert", threads=4, ms_low=11.0, ms_high=14.0, board=None,
-                      watts=None, MACHINE=machine)  # fmt: skip
+    path = bench_file(
+        tmp_path,
+        backend="cpu",
+        engine="litert",
+        threads=4,
+        ms_low=11.0,
+        ms_high=14.0,
+        board=None,
+        watts=None,
+        MACHINE=machine,
+    )
     (row,) = read_bench(path, TITLES)
     assert (row.kind, row.how, row.threads) == ("other", MEASURED, 4)
     assert row.backend == "LiteRT, Raspberry Pi 5" and (row.low_ms, row.high_ms) == (11, 14)
@@ -123,10 +151,22 @@ def test_what_bench_writes_is_read(tmp_path) -> None:
     made = bench.Bench(this_machine(), "great-wave", 4, (320, 240), 33_120.0)
     made.measurements.append(
         bench.Measurement(
-            backend="cpu", engine="openvino", name="OpenVINO", network="integer", bits=4, threads=2, exact=True,
-            frames=15, ms=5.0, fps=200.0, megapixels=15.36, useful_gmacs=500.0, ms_low=4.0, ms_high=9.0,
+            backend="cpu",
+            engine="openvino",
+            name="OpenVINO",
+            network="integer",
+            bits=4,
+            threads=2,
+            exact=True,
+            frames=15,
+            ms=5.0,
+            fps=200.0,
+            megapixels=15.36,
+            useful_gmacs=500.0,
+            ms_low=4.0,
+            ms_high=9.0,
         )
-    )  # fmt: skip
+    )
     made.write(tmp_path / "bench.json")
     (row,) = read_bench(tmp_path / "bench.json", TITLES)
     assert (row.style, row.bits, row.size, row.fps, row.low_ms) == ("great-wave", 4, (320, 240), 200, 4)
@@ -190,11 +230,16 @@ def test_files_that_cannot_be_read_are_refused(tmp_path, monkeypatch) -> None:
 
 def build_folder(folder: Path, measured: Any = None) -> Path:
     report = {
-        "format": "pleinair-build-report", "version": 1, "title": "starry-night", "clock_mhz": 300.0,
-        "asked": {"bits": 8, "size": [64, 64]}, "board": {"name": "kv260", "title": "AMD Kria KV260"},
-        "rate": {"interval": 100_000}, "measured": measured,
+        "format": "pleinair-build-report",
+        "version": 1,
+        "title": "starry-night",
+        "clock_mhz": 300.0,
+        "asked": {"bits": 8, "size": [64, 64]},
+        "board": {"name": "kv260", "title": "AMD Kria KV260"},
+        "rate": {"interval": 100_000},
+        "measured": measured,
         "resources": {kind: {"used": used} for kind, used in (("dsp", 64), ("lut", 9000), ("bram", 21), ("uram", 2))},
-    }  # fmt: skip
+    }
     folder.mkdir(exist_ok=True)
     (folder / "report.json").write_text(json.dumps(report))
     return folder
@@ -240,9 +285,15 @@ def test_scores_are_by_bits_without_photos_parent_and_other_styles(tmp_path) -> 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "a,b\n1,2\n", SCORES.replace("110.0", "many"), SCORES.replace("110.0", "nan"), SCORES.replace("110.0", ""),
-     'subject,network,content,style\n"starry\n'],
-)  # fmt: skip
+    [
+        "",
+        "a,b\n1,2\n",
+        SCORES.replace("110.0", "many"),
+        SCORES.replace("110.0", "nan"),
+        SCORES.replace("110.0", ""),
+        'subject,network,content,style\n"starry\n',
+    ],
+)
 def test_scores_that_are_none_are_refused(tmp_path, text) -> None:
     (tmp_path / "scores.csv").write_text(text)
     with pytest.raises(OptionError, match="^evaluation "):
@@ -389,9 +440,12 @@ def _broken(pipe: Any, *_: Any) -> None:
 
 @pytest.mark.parametrize(
     ("work", "error", "says"),
-    [(_killed, EngineError, "1 thread was killed"), (_refused, OptionError, "no such thing"),
-     (_broken, RuntimeError, "our fault")],
-)  # fmt: skip
+    [
+        (_killed, EngineError, "1 thread was killed"),
+        (_refused, OptionError, "no such thing"),
+        (_broken, RuntimeError, "our fault"),
+    ],
+)
 def test_how_the_process_that_times_may_end(style, monkeypatch, work, error, says) -> None:
     monkeypatch.setattr(comparison, "_work", work)
     with pytest.raises(error, match=says) as raised:
@@ -430,8 +484,11 @@ def test_a_board_is_compared_with_frames_of_its_size_alone(style, tmp_path, monk
     base = Row(BASE, "cpu", "integers", 8, MEASURED, "here", (640, 480), 20.0, threads=1)
     timed.rows, timed.timings = [base], {(BASE, 8): Timing((0.05,), (0.05,))}
     monkeypatch.setattr(comparison, "_time_apart", lambda *_: timed)
-    benches = (bench_file(tmp_path), bench_file(tmp_path, "other.json", SIZE=[320, 240]),
-               bench_file(tmp_path, "emulated.json", emulated=True))  # fmt: skip
+    benches = (
+        bench_file(tmp_path),
+        bench_file(tmp_path, "other.json", SIZE=[320, 240]),
+        bench_file(tmp_path, "emulated.json", emulated=True),
+    )
     found = compare(Request(style, benches=benches, threads=(1,)))
     assert [row.speed_8bit for row in found.rows] == [1, 4, None, None]
 
@@ -449,11 +506,27 @@ def example(tmp_path: Path) -> Comparison:
     here, size = this_machine(), (640, 480)
     rows = [
         Row(
-            BASE, "cpu", "starry-night", bits, MEASURED, here.processor, size, fps, "engine", threads, 1e3 / fps,
-            2e3 / fps, 7, 30.0, 1.0, 33_120.0, 250_000,
+            BASE,
+            "cpu",
+            "starry-night",
+            bits,
+            MEASURED,
+            here.processor,
+            size,
+            fps,
+            "engine",
+            threads,
+            1e3 / fps,
+            2e3 / fps,
+            7,
+            30.0,
+            1.0,
+            33_120.0,
+            250_000,
         )
-        for bits, fps in ((8, 30.0), (4, 31.0)) for threads in (1, 2)
-    ]  # fmt: skip
+        for bits, fps in ((8, 30.0), (4, 31.0))
+        for threads in (1, 2)
+    ]
     rows += [replace(rows[0], backend=name, bits=32, fps=1.0) for name in (JOHNSON, OUR_TORCH)]
     rows.append(Row("TUL PYNQ-Z2", "board", "starry-night", 8, PLANNED, "TUL PYNQ-Z2", size, None, note="does not fit"))
     rows += [row for path in benches for row in read_bench(path, TITLES)]
@@ -543,9 +616,17 @@ def test_json_holds_every_row_and_how_it_was_come_by(tmp_path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0"), (0.0494, "0.0494"), (0.458, "0.458"), (1.8, "1.80"), (14.84, "14.8"),
-     (99.96, "100"), (123.4, "123"), (20258, "20,258")],
-)  # fmt: skip
+    [
+        (0, "0"),
+        (0.0494, "0.0494"),
+        (0.458, "0.458"),
+        (1.8, "1.80"),
+        (14.84, "14.8"),
+        (99.96, "100"),
+        (123.4, "123"),
+        (20258, "20,258"),
+    ],
+)
 def test_figures_have_three_digits(value, text) -> None:
     from pleinair.measuring.comparison_report import rate
 

@@ -186,7 +186,7 @@ def _one(array: np.ndarray, value: float) -> np.ndarray:
         (lambda: FloatNetwork(N.layers[:-1]), r"last layer"),
         (lambda: FloatNetwork((*N.layers[:3], FloatResidual(()), *N.layers[3:])), r"without convolutions"),
     ],
-)  # fmt: skip
+)
 def test_validator_names_the_layer(broken, says):
     with pytest.raises(ContractError, match=says):
         validate(broken())
@@ -241,13 +241,19 @@ def _pickled() -> bytes:
 @pytest.mark.parametrize(
     "data",
     [
-        b"", b"PK\x03\x04 not a zip", dump(N)[:-200], dump(N)[: len(dump(N)) // 2], _pickled(),
+        b"",
+        b"PK\x03\x04 not a zip",
+        dump(N)[:-200],
+        dump(N)[: len(dump(N)) // 2],
+        _pickled(),
         _zip({**_members(dump(N)), "0.weight.npy": _saved(np.zeros((4, 3, 5, 5), np.int32))}),
         _zip({**_members(dump(N)), "0.weight.npy": _saved(np.full((4, 3, 5, 5), np.nan, np.float32))}),
         _zip({**_members(dump(N)), "header.npy": _saved(np.frombuffer(b"[" * 100_000, np.uint8))}),
         _zip({**_members(dump(N)), "header.npy": _saved(np.frombuffer(b"{}", np.uint8))}),
         _zip({**_members(dump(N)), "header.npy": b"no array"}),
-        _claims((1 << 38,)), _claims((1 << 70,)), _claims((-1, 4)),
+        _claims((1 << 38,)),
+        _claims((1 << 70,)),
+        _claims((-1, 4)),
         _zip({**_members(dump(N)), "bomb.npy": b"\0" * (65 << 20)}),
         _zip({**_members(dump(N)), "extra.npy": _members(dump(N))["0.bias.npy"]}),
         _zip({f"{i}.npy": b"" for i in range(1000)}),
@@ -263,7 +269,7 @@ def _pickled() -> bytes:
         _with_header(lambda h: h["layers"][3].update(body=[])),
         _with_header(lambda h: [h]),
     ],
-)  # fmt: skip
+)
 def test_hostile_files_are_refused_in_one_line(data):
     with pytest.raises(ModelError) as caught:
         parse(data, "given.npz")

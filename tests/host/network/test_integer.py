@@ -23,10 +23,13 @@ def change(network: IntegerNetwork, layer: str, /, **fields: object) -> IntegerN
         return replace(c, **fields) if c.name == layer else c  # type: ignore[arg-type]
 
     layers = [
-        Residual(tuple(swap(c) for c in part.body)) if isinstance(part, Residual)
-        else swap(part) if isinstance(part, Convolution) else part
+        Residual(tuple(swap(c) for c in part.body))
+        if isinstance(part, Residual)
+        else swap(part)
+        if isinstance(part, Convolution)
+        else part
         for part in network.layers
-    ]  # fmt: skip
+    ]
     return replace(network, layers=tuple(layers))
 
 
@@ -43,8 +46,12 @@ def test_file_holds_everything_and_is_reproducible(bits, tmp_path):
     assert dump(again) == data
     for one, other in zip(network.convolutions(), again.convolutions(), strict=True):
         assert (one.name, one.stride, one.weight_bits, one.out_bits, one.signed) == (
-            other.name, other.stride, other.weight_bits, other.out_bits, other.signed,
-        )  # fmt: skip
+            other.name,
+            other.stride,
+            other.weight_bits,
+            other.out_bits,
+            other.signed,
+        )
         for field in ("weight", "bias", "shift"):
             np.testing.assert_array_equal(getattr(one, field), getattr(other, field))
 
@@ -99,7 +106,7 @@ def _one(array: np.ndarray, value: int) -> np.ndarray:
         (lambda: replace(N, layers=(Upsample(), *N.layers)), r"upsampling beyond"),
         (lambda: replace(N, layers=()), r"0 convolutions"),
     ],
-)  # fmt: skip
+)
 def test_validator_names_layer_and_number(broken, says):
     validate(N)
     with pytest.raises(ContractError, match=says):
@@ -161,7 +168,10 @@ class Boom:
 @pytest.mark.parametrize(
     "data",
     [
-        b"", b"PK\x03\x04 not a zip", dump(N)[:-200], dump(N)[: len(dump(N)) // 2],
+        b"",
+        b"PK\x03\x04 not a zip",
+        dump(N)[:-200],
+        dump(N)[: len(dump(N)) // 2],
         _archive(header=np.array([Boom()], object)),
         _archive(header=np.frombuffer(b"not json", np.uint8)),
         _archive(header=np.frombuffer(b"[" * 100_000, np.uint8)),
@@ -183,7 +193,7 @@ class Boom:
         _with_header(lambda h: h["layers"][3].update(body=[])),
         _with_header(lambda h: [h]),
     ],
-)  # fmt: skip
+)
 def test_hostile_files_are_refused_in_one_line(data):
     with pytest.raises(ModelError) as caught:
         parse(data, "given.npz")

@@ -46,9 +46,12 @@ def test_a_requantiser_is_what_the_text_says(seed):
     levels = [rng.randint(low, rng.randint(low, 255)) for _ in range(rng.randint(1, 40))]
     sums = len(levels), sum(levels), sum(v * v for v in levels)
     norm = (
-        rng.choice([0, 1, rng.randint(0, 1 << 16)]), rng.randint(-(1 << 16), 1 << 16),
-        rng.randint(-(1 << 22), 1 << 22), rng.randint(1, 31), rng.randint(0, 16),
-    )  # fmt: skip
+        rng.choice([0, 1, rng.randint(0, 1 << 16)]),
+        rng.randint(-(1 << 16), 1 << 16),
+        rng.randint(-(1 << 22), 1 << 22),
+        rng.randint(1, 31),
+        rng.randint(0, 16),
+    )
     bounds = {"longest": rng.choice([16, 20, 40]), "room": 1 << 23}
     assert requantiser(sums, norm, **bounds) == expected(sums, norm, **bounds), f"seed {seed}"
 
@@ -98,10 +101,14 @@ def test_a_light_of_another_network_or_out_of_bounds_is_refused_in_one_line():
         in_light(other, light)
     first = light.layers[0]
     for change in (
-        {"multiplier": first.multiplier + 31}, {"multiplier": first.multiplier * 0}, {"shift": first.shift + 17},
-        {"shift": -first.shift - 1}, {"bias": first.bias + (1 << 24)}, {"bias": first.bias[:1]},
+        {"multiplier": first.multiplier + 31},
+        {"multiplier": first.multiplier * 0},
+        {"shift": first.shift + 17},
+        {"shift": -first.shift - 1},
+        {"bias": first.bias + (1 << 24)},
+        {"bias": first.bias[:1]},
         {"multiplier": first.multiplier.astype(float)},
-    ):  # fmt: skip
+    ):
         bad = replace(light, layers=(replace(first, **change), *light.layers[1:]))
         with pytest.raises(LightError) as caught:
             in_light(network, bad)

@@ -28,7 +28,7 @@ from tests.rolls import (
     look_of,
     pleinair,
     write_coded,
-)  # fmt: skip
+)
 
 SEED = 20261123
 

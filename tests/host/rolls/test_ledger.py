@@ -15,9 +15,13 @@ PIECE = Sealed("paintings/plain-8bit/00000000-00000009.mkv", 0, 9, 8, "cd" * 32)
 def test_a_closed_pieces_record_is_as_it_always_was():
     """Journals on people's disks hold these very bytes."""
     record = {
-        "event": "sealed", "file": "paintings/plain-8bit/00000000-00000009.mkv", "first": 0, "last": 9, "frames": 8,
+        "event": "sealed",
+        "file": "paintings/plain-8bit/00000000-00000009.mkv",
+        "first": 0,
+        "last": 9,
+        "frames": 8,
         "sha256": "cd" * 32,
-    }  # fmt: skip
+    }
     assert json.dumps(PIECE.to_record()) == json.dumps(record)
     assert Sealed.from_record({**record, "wall": 1.8e9}) == PIECE
     with pytest.raises(KeyError):

@@ -20,8 +20,9 @@ def test_the_command_on_trouble_is_told_what_and_why_once_in_a_while(tmp_path):
         notifier.tell("disk", "full")
     notifier.close()
     assert (tmp_path / "told").read_text().splitlines() == [
-        '--now|hung; $(rm -rf /) "quoted"|camera|/rolls/roof', "--now|full|disk|/rolls/roof"
-    ]  # fmt: skip
+        '--now|hung; $(rm -rf /) "quoted"|camera|/rolls/roof',
+        "--now|full|disk|/rolls/roof",
+    ]
     assert failed == []
 
 

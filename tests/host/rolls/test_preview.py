@@ -29,15 +29,44 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil
 
 
 STATE = {
-    "state": "running", "reason": "", "camera": "still", "painter": "plain", "look": "plain-8bit", "size": [64, 48],
-    "every": 10.0, "frames": 1234, "wanted": None, "painted": 1200, "pending": 34, "last_wall": 1.8e9,
-    "skipped": {"late": 3}, "troubles": 1, "camera_failures": 0, "frames_per_hour": 360.0, "paint_seconds": 0.5,
-    "free": 5.5e9, "keep_free": 1e9, "celsius": 71.4, "heat": [], "rest": 0.5,
+    "state": "running",
+    "reason": "",
+    "camera": "still",
+    "painter": "plain",
+    "look": "plain-8bit",
+    "size": [64, 48],
+    "every": 10.0,
+    "frames": 1234,
+    "wanted": None,
+    "painted": 1200,
+    "pending": 34,
+    "last_wall": 1.8e9,
+    "skipped": {"late": 3},
+    "troubles": 1,
+    "camera_failures": 0,
+    "frames_per_hour": 360.0,
+    "paint_seconds": 0.5,
+    "free": 5.5e9,
+    "keep_free": 1e9,
+    "celsius": 71.4,
+    "heat": [],
+    "rest": 0.5,
     "errors": [{"wall": 1.8e9, "what": "camera", "message": "<b>hung</b> & so on"}],
-    "suspects": 2, "lost": 1, "deleted": 0, "sessions": 3, "begun": 1.7e9, "seconds": 12340.0, "wanted_seconds": None,
-    "keep": "originals", "damaged": 0, "last_trouble": "camera: hung", "lateness": [1, 0, 0, 0, 0, 0, 0],
-    "paintings": ["plain-8bit"], "wall": 1.8e9, "pid": 4321,
-}  # fmt: skip
+    "suspects": 2,
+    "lost": 1,
+    "deleted": 0,
+    "sessions": 3,
+    "begun": 1.7e9,
+    "seconds": 12340.0,
+    "wanted_seconds": None,
+    "keep": "originals",
+    "damaged": 0,
+    "last_trouble": "camera: hung",
+    "lateness": [1, 0, 0, 0, 0, 0, 0],
+    "paintings": ["plain-8bit"],
+    "wall": 1.8e9,
+    "pid": 4321,
+}
 
 
 STATUS = Status(
@@ -115,9 +144,14 @@ def test_the_page_in_a_browser(roll, tmp_path, width):
     with Preview(roll, lambda: STATUS, 0) as preview:
         shot = tmp_path / "page.png"
         flags = [
-            "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size={width},1300",
-            "--virtual-time-budget=4000", f"--user-data-dir={tmp_path / 'browser'}",
-        ]  # fmt: skip
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            f"--window-size={width},1300",
+            "--virtual-time-budget=4000",
+            f"--user-data-dir={tmp_path / 'browser'}",
+        ]
         address = f"http://localhost:{preview.port}/"
         dom = subprocess.run(
             [BROWSER, *flags, "--dump-dom", address], capture_output=True, text=True, timeout=120

@@ -118,10 +118,11 @@ def test_frames_are_taken_within_the_hours_only_day_after_day():
     ("latitude", "longitude", "date", "declination", "equation"),
     # The sun's declination in degrees and the equation of time in minutes on these days.
     [
-        (52.52, 13.4, "2026-06-21", 23.44, -1.8), (52.52, 13.4, "2026-12-21", -23.44, 1.9),
+        (52.52, 13.4, "2026-06-21", 23.44, -1.8),
+        (52.52, 13.4, "2026-12-21", -23.44, 1.9),
         (-33.87, 151.21, "2026-03-20", 0, -7.5),
     ],
-)  # fmt: skip
+)
 def test_daylight_is_from_civil_dawn_to_civil_dusk(latitude, longitude, date, declination, equation):
     """Against the hour angle at which the sun is 6 degrees below the horizon, by spherical trigonometry."""
     phi, delta = np.radians([latitude, declination])

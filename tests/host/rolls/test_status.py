@@ -49,6 +49,10 @@ def test_a_roll_that_is_filmed_says_what_only_its_process_knows(tmp_path):
     wanted = json.loads(json.dumps(last.to_json()))
     assert list(written) == list(wanted)
     assert {k: written[k] for k in ("state", "frames", "painted", "errors", "size")} == {
-        "state": "complete", "frames": 25, "painted": 25, "errors": [], "size": [64, 48]
-    }  # fmt: skip
+        "state": "complete",
+        "frames": 25,
+        "painted": 25,
+        "errors": [],
+        "size": [64, 48],
+    }
     assert len(events(tmp_path / "roll", "end")) == 1

@@ -44,8 +44,10 @@ def test_a_roll_from_the_first_frame_to_the_film(tmp_path):
     assert all(r["metadata"] == {"gain": 1.5} and r["live"] for r in records)
     assert all(abs(r["wall"] - time.time()) < 600 for r in records)
     assert [(s.first, s.last) for s in find_segments(tmp_path / "roll" / "paintings" / "plain-8bit")] == [
-        (0, 9), (10, 19), (20, 24)
-    ]  # fmt: skip
+        (0, 9),
+        (10, 19),
+        (20, 24),
+    ]
     assert joined(tmp_path / "roll") == list(range(25))
     status = read_status(tmp_path / "roll")
     assert (status.state, status.frames, status.painted, status.pending) == ("complete", 25, 25, 0)
@@ -101,9 +103,21 @@ def film_many(tmp_path: Path, count: int, models: Path) -> None:
         os.link(tmp_path / f"kind{number % 50}.png", tmp_path / "frames" / f"{number:06d}.png")
     roll = tmp_path / "roll"
     process = pleinair(
-        "run", "--camera", f"frames:{tmp_path / 'frames'}", "--every", "20ms", "--roll", roll, "--style", "plain",
-        "--backend", "reference", "--keep-free", "0", models=models,
-    )  # fmt: skip
+        "run",
+        "--camera",
+        f"frames:{tmp_path / 'frames'}",
+        "--every",
+        "20ms",
+        "--roll",
+        roll,
+        "--style",
+        "plain",
+        "--backend",
+        "reference",
+        "--keep-free",
+        "0",
+        models=models,
+    )
     memory = dict[int, int]()
     while process.poll() is None:
         time.sleep(0.2)
