@@ -25,9 +25,8 @@ if [ "${1:-}" = --verify ]; then verify=yes; shift; fi
 python=$1
 extras=${2:-hw}
 
-# The room's folder, and the checkout around it unless the room is installed as a package.
-room=$(cd "$(dirname "$0")" && pwd)
-root=$(dirname "$room")
+# The checkout. A wheel has no script: from there, too, a checkout's is run, and takes the wheel's place.
+root=$(cd "$(dirname "$0")/.." && pwd)
 
 case $python in
     */*) python=$(cd "$(dirname "$python")" 2>/dev/null && pwd)/$(basename "$python") ;;
@@ -70,11 +69,7 @@ if [ "$verify" = no ]; then
     fi
     # torch again, for what it needs itself.
     say "packages of the extras $extras ..."
-    if [ -f "$root/pyproject.toml" ]; then
-        install "$TORCH" --editable "$root[$extras]"
-    else
-        install "$TORCH" "pleinair[$extras]"
-    fi
+    install "$TORCH" --editable "$root[$extras]"
     # Its declared needs would bring back brevitas 0.13.0; the extra names the others.
     if ! has "$FINN"; then
         say "$FINN ..."

@@ -100,7 +100,7 @@ class Build:
     deployment: Path | None
 
 
-def _unfit(path: Path, problem: str) -> OptionError:
+def _unfit(path: Path, problem: object) -> OptionError:
     return OptionError(f"{path}: {problem}", option="folding")
 
 
@@ -249,18 +249,17 @@ def build(request: Request, progress: Progress | None = None) -> Build:
         raise OptionError(f"{request.fifo_sizing!r}: allowed are {', '.join(_FIFO_SIZING)}", option="fifo_sizing")
     say("read the network")
     source = read_source(request.model, request.bits, request.margin)
-    network = source.network
     environment.check_finn()
     say("fold")
     plan = make_plan(request, source, board)
     folder = request.out
     _claim(folder)
-    network_file = dump(network)
+    network_file = dump(source.network)
     digest = hashlib.sha256(network_file).hexdigest()
     record = build_folder.Build(
         request=request.record(),
         style=source.title,
-        bits=network.bits,
+        bits=source.network.bits,
         margin=source.margin,
         grain=source.grain,
         height=plan.dataflow.source.height,
@@ -274,31 +273,38 @@ def build(request: Request, progress: Progress | None = None) -> Build:
         write_file(folder / NETWORK, network_file)
         if request.fifo_sizing == "simulate":
             plan = _size_fifos(plan, folder, say)
-        model = compile_plan(plan, folder / "finn", lambda step, _: say(step))
-        checked = 0
-        height, width = plan.dataflow.source.height, plan.dataflow.source.width
-        if height * width <= _CHECKED_PIXELS:
-            say("compare with the reference")
-            checked = check_graph(model, network, height, width)
-        say("write RTL")
-        from pleinair_hw.stitch.write import write_rtl
-
-        write_rtl(model, folder / "rtl")
-        model.save(str(folder / GRAPH))
-        _write_json(folder / PLAN, plan_file(plan))
-        report = describe(
-            plan,
-            title=source.title,
-            bits=network.bits,
-            size=request.size,
-            margin=source.margin,
-            network_sha256=digest,
-            target_fps=request.fps,
-            finn=finn_estimates(model, board.part),
-        )
-        write_report(folder, report)
-        deployment = _synthesise(model, source, network.bits, board, plan, folder, say)
+        made = _generate(request, source, plan, digest, say)
         record.write(folder, build_folder.COMPLETE)
+    return made
+
+
+def _generate(request: Request, source: Source, plan: Plan, digest: str, say: Progress) -> Build:
+    """Everything that a build's folder holds besides its state and its network, of which ``digest`` is the SHA-256."""
+    folder, board, network = request.out, plan.board, source.network
+    model = compile_plan(plan, folder / "finn", lambda step, _: say(step))
+    checked = 0
+    height, width = plan.dataflow.source.height, plan.dataflow.source.width
+    if height * width <= _CHECKED_PIXELS:
+        say("compare with the reference")
+        checked = check_graph(model, network, height, width)
+    say("write RTL")
+    from pleinair_hw.stitch.write import write_rtl
+
+    write_rtl(model, folder / "rtl")
+    model.save(str(folder / GRAPH))
+    _write_json(folder / PLAN, plan_file(plan))
+    report = describe(
+        plan,
+        title=source.title,
+        bits=network.bits,
+        size=request.size,
+        margin=source.margin,
+        network_sha256=digest,
+        target_fps=request.fps,
+        finn=finn_estimates(model, board.part),
+    )
+    write_report(folder, report)
+    deployment = _synthesise(model, source, network.bits, board, plan, folder, say)
     return Build(folder, plan, len(model.graph.node), checked, deployment)
 
 

@@ -34,7 +34,7 @@ from pleinair.fpga.deployment import (
     Deployment,
     read_deployment,
     write_manifest,
-)  # fmt: skip
+)
 from pleinair.models import CARD, FILES, read_card, read_file
 from pleinair_hw.finn.environment import ToolchainError, Vivado
 from pleinair_hw.plan.boards import Board

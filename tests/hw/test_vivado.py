@@ -104,9 +104,18 @@ def accelerator(board, height=6, width=10):
     )
     shape = {"NumChannels": 3, "numInputVectors": [1], "SIMD": 3, "DataType": "UINT8"}
     crop = helper.make_node(
-        "Crop", ["wide"], ["out"], ImgDim=padded[1:3], CropNorth=1, CropSouth=1, CropEast=1, CropWest=1,
-        inFIFODepths=[9], **shape, **hardware,
-    )  # fmt: skip
+        "Crop",
+        ["wide"],
+        ["out"],
+        ImgDim=padded[1:3],
+        CropNorth=1,
+        CropSouth=1,
+        CropEast=1,
+        CropWest=1,
+        inFIFODepths=[9],
+        **shape,
+        **hardware,
+    )
     values = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, s)
         for name, s in (("in", frame), ("wide", padded), ("out", frame))

@@ -61,9 +61,13 @@ class _Compiler:
 
         plan = self.plan
         settings = config.DataflowBuildConfig(
-            output_dir=str(self.folder), synth_clk_period_ns=1e9 / plan.clock_hz, fpga_part=plan.board.part,
-            standalone_thresholds=True, save_intermediate_models=True, generate_outputs=[],
-        )  # fmt: skip
+            output_dir=str(self.folder),
+            synth_clk_period_ns=1e9 / plan.clock_hz,
+            fpga_part=plan.board.part,
+            standalone_thresholds=True,
+            save_intermediate_models=True,
+            generate_outputs=[],
+        )
         model = self.seen("graph", write_graph(plan.dataflow).transform(InferShapes()).transform(InferDataTypes()))
         model = self.seen("convert to hardware layers", steps.step_convert_to_hw(model, settings))
         for node in model.graph.node:
@@ -100,11 +104,15 @@ class _Compiler:
                 width = datatype(plan.dataflow.operator(stage.operator).output)
                 model.set_tensor_datatype(node.output[0], DataType[width])
                 attributes = {
-                    "SIMD": stage.simd, "PE": stage.pe, "accDataType": width, "outputDataType": width,
-                    "mem_mode": "internal_decoupled", "resType": "dsp",
+                    "SIMD": stage.simd,
+                    "PE": stage.pe,
+                    "accDataType": width,
+                    "outputDataType": width,
+                    "mem_mode": "internal_decoupled",
+                    "resType": "dsp",
                     "runtime_writeable_weights": int(plan.options.writeable),
                     "pumpedCompute": int(plan.options.pumped and stage.simd > 1),
-                }  # fmt: skip
+                }
             elif kind == "ConvolutionInputGenerator":
                 attributes["parallel_window"] = int(stage.parallel_window)
             if style:
@@ -133,9 +141,15 @@ class _Compiler:
             operator, made = _operator(node), model.make_new_valueinfo_name()
             attributes = {k: operator.get_nodeattr(k) for k in ("inShape", "inWidth", "dataType")}
             first = helper.make_node(
-                node.op_type, [node.input[0]], [made], domain=node.domain, backend="fpgadataflow",
-                outShape=attributes["inShape"], outWidth=stage.out_width, **attributes,
-            )  # fmt: skip
+                node.op_type,
+                [node.input[0]],
+                [made],
+                domain=node.domain,
+                backend="fpgadataflow",
+                outShape=attributes["inShape"],
+                outWidth=stage.out_width,
+                **attributes,
+            )
             model.graph.node.insert(list(model.graph.node).index(node), first)
             model.set_tensor_shape(made, attributes["inShape"])
             model.set_tensor_datatype(made, model.get_tensor_datatype(node.input[0]))

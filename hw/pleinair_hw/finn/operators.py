@@ -368,9 +368,14 @@ class RequantShift_rtl(RequantShift, _Rtl):
         bias, shift = (model.get_initializer(name).astype(np.int64) for name in self.onnx_node.input[1:])
         i, o = self.get_input_datatype(), self.get_output_datatype()
         return {
-            "PE": self.lanes, "CF": self.channels // self.lanes, "IW": i.bitwidth(), "OW": o.bitwidth(),
-            "IN_SIGNED": int(i.signed()), "OUT_SIGNED": int(o.signed()), **requant_parameters(bias, shift),
-        }  # fmt: skip
+            "PE": self.lanes,
+            "CF": self.channels // self.lanes,
+            "IW": i.bitwidth(),
+            "OW": o.bitwidth(),
+            "IN_SIGNED": int(i.signed()),
+            "OUT_SIGNED": int(o.signed()),
+            **requant_parameters(bias, shift),
+        }
 
 
 class AddClamp_rtl(AddClamp, _Rtl):
@@ -382,9 +387,14 @@ class AddClamp_rtl(AddClamp, _Rtl):
         """Lanes, widths and signs."""
         a, b, o = self.get_input_datatype(0), self.get_input_datatype(1), self.get_output_datatype()
         return {
-            "PE": self.lanes, "AW": a.bitwidth(), "BW": b.bitwidth(), "OW": o.bitwidth(),
-            "A_SIGNED": int(a.signed()), "B_SIGNED": int(b.signed()), "OUT_SIGNED": int(o.signed()),
-        }  # fmt: skip
+            "PE": self.lanes,
+            "AW": a.bitwidth(),
+            "BW": b.bitwidth(),
+            "OW": o.bitwidth(),
+            "A_SIGNED": int(a.signed()),
+            "B_SIGNED": int(b.signed()),
+            "OUT_SIGNED": int(o.signed()),
+        }
 
 
 class TapSum_rtl(TapSum, _Rtl):
@@ -395,10 +405,14 @@ class TapSum_rtl(TapSum, _Rtl):
     def parameters(self, model: Any) -> dict[str, str | int]:
         """Taps, lanes, widths and row length."""
         return {
-            "K": self.taps, "PE": self.lanes, "CF": self.channels // self.lanes,
-            "IW": self.get_input_datatype().bitwidth(), "OW": self.get_output_datatype().bitwidth(),
-            "COLUMNS": self.vectors[2], "LEAD": self.lead,
-        }  # fmt: skip
+            "K": self.taps,
+            "PE": self.lanes,
+            "CF": self.channels // self.lanes,
+            "IW": self.get_input_datatype().bitwidth(),
+            "OW": self.get_output_datatype().bitwidth(),
+            "COLUMNS": self.vectors[2],
+            "LEAD": self.lead,
+        }
 
 
 class PixelShuffle_rtl(PixelShuffle, _Rtl):
@@ -409,9 +423,12 @@ class PixelShuffle_rtl(PixelShuffle, _Rtl):
     def parameters(self, model: Any) -> dict[str, str | int]:
         """Word width, words a pixel, low resolution, memory style."""
         return {
-            "W": self.get_outstream_width(), "CF": self.channels // self.lanes, "HI": self.vectors[1] - 1,
-            "WI": self.vectors[2] - 1, "RAM_STYLE": f'"{self.get_nodeattr("ram_style")}"',
-        }  # fmt: skip
+            "W": self.get_outstream_width(),
+            "CF": self.channels // self.lanes,
+            "HI": self.vectors[1] - 1,
+            "WI": self.vectors[2] - 1,
+            "RAM_STYLE": f'"{self.get_nodeattr("ram_style")}"',
+        }
 
 
 class DuplicateStreams_rtl(DuplicateStreams, _Rtl):  # type: ignore[misc]
@@ -462,8 +479,11 @@ class UpsampleNearestNeighbour_rtl(UpsampleNearestNeighbour, _Rtl):  # type: ign
         words = self.get_nodeattr("NumChannels") // self.get_nodeattr("SIMD")
         style = f'"{self.get_nodeattr("ram_style")}"'
         return {
-            "W": self.get_instream_width_padded(0), "WI": self.get_nodeattr("WI"), "CF": words, "RAM_STYLE": style,
-        }  # fmt: skip
+            "W": self.get_instream_width_padded(0),
+            "WI": self.get_nodeattr("WI"),
+            "CF": words,
+            "RAM_STYLE": style,
+        }
 
     def estimate(self, fpgapart: str) -> Resources:
         """Row buffers and control."""
@@ -500,9 +520,13 @@ def register() -> None:
         finn_operators.custom_op[operator.__name__] = operator
         add_op_to_domain(DOMAIN, operator)
     for operator in (
-        RequantShift_rtl, AddClamp_rtl, TapSum_rtl, PixelShuffle_rtl, DuplicateStreams_rtl,
+        RequantShift_rtl,
+        AddClamp_rtl,
+        TapSum_rtl,
+        PixelShuffle_rtl,
+        DuplicateStreams_rtl,
         UpsampleNearestNeighbour_rtl,
-    ):  # fmt: skip
+    ):
         finn_rtl_operators.custom_op[operator.__name__] = operator
         add_op_to_domain(f"{DOMAIN}.rtl", operator)
     MVAU.execute_node = _exact_product

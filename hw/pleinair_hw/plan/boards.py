@@ -65,6 +65,7 @@ class Board:
         return 1000 / self.clock_mhz
 
 
+# fmt: off
 BOARDS: dict[str, Board] = {
     board.name: board
     for board in (
@@ -85,7 +86,8 @@ BOARDS: dict[str, Board] = {
             dsp=1_728, dsp_block="DSP48E2", bram36=312, uram=96, lut=230_400, lutram=101_760, ff=460_800, clock_mhz=300,
         ),
     )
-}  # fmt: skip
+}
+# fmt: on
 
 
 def find_board(name: str) -> Board:

@@ -26,6 +26,7 @@ from typing import Literal
 
 import numpy as np
 
+from pleinair.engines.lowering import merged
 from pleinair.errors import ContractError
 from pleinair.network.integer import Convolution, IntegerNetwork, Residual, Upsample
 from pleinair_hw.finn import golden
@@ -184,22 +185,6 @@ def _accumulator_bits(weight: np.ndarray, input_high: int, weight_bits: int, act
     return max(_sum_bits(weight, input_high), weight_bits + activation_bits)
 
 
-def merged_weights(weight: np.ndarray) -> np.ndarray:
-    """The 2x2 phase kernels of a 3x3 convolution behind nearest x2 upsampling.
-
-    ``weight``: integers [O, I, 3, 3]; returns int64 [4 O, I, 2, 2], phases (0,0), (0,1), (1,0), (1,1) of O outputs.
-    Kernels that fall on the same low-resolution pixel are added: along one axis phase 0 sees its three taps on the
-    window's pixels (0, 0, 1), phase 1 on (0, 1, 1).
-    """
-    # The window at the corner before pixel i holds pixels i - 1 and i. Phase 0 is output 2 i - 1, whose taps fall on
-    # i - 1, i - 1, i; phase 1 is output 2 i, whose taps fall on i - 1, i, i.
-    placed = np.array([[[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]], np.int64)  # [phase, window row, tap]
-    outputs, inputs = weight.shape[:2]
-    merged = np.einsum("oikl,ark,bsl->aboirs", weight.astype(np.int64), placed, placed)
-    result: np.ndarray = merged.reshape(4 * outputs, inputs, 2, 2)
-    return result
-
-
 def narrow_bits(weight: np.ndarray) -> int:
     """Least width whose narrow range -(2**(b-1) - 1) .. 2**(b-1) - 1 holds the weights."""
     return int(np.abs(weight).max(initial=1)).bit_length() + 1
@@ -271,9 +256,9 @@ class _Builder:
             self.add(TapSum(f"{c.name}.tapsum", (self.at,), out, c.kernel, reach))
             self.requantise(c.name, c)
         else:
-            merged = merged_weights(c.weight)
+            weight = merged(c.weight.transpose(0, 2, 3, 1), np.int64).transpose(0, 3, 1, 2)
             self.window(c.name, (2, 2), 1, (1, 1, 1, 1))
-            self.product(c.name, _matrix(merged), max(narrow_bits(merged), c.weight_bits))
+            self.product(c.name, _matrix(weight), max(narrow_bits(weight), c.weight_bits))
             self.requantise(c.name, c, 4)
             s = self.tensor
             out = Tensor(2 * (s.height - 1), 2 * (s.width - 1), c.outputs, s.bits)

@@ -257,9 +257,16 @@ class MVAU:
     def logic(self, simd: int, pe: int) -> Resources:
         """What it takes without its weights."""
         return resources.mvu(
-            self.rows, self.outputs, pe, simd, self.weight_bits, self.activation_bits, self.sum_bits, self.dsp_block,
+            self.rows,
+            self.outputs,
+            pe,
+            simd,
+            self.weight_bits,
+            self.activation_bits,
+            self.sum_bits,
+            self.dsp_block,
             pumped=self.pumps(simd),
-        )  # fmt: skip
+        )
 
     def weights(self, simd: int, pe: int, writeable: bool) -> Buffer:
         """The memory of the weights; UltraRAM only for writeable ones, as it cannot hold initial contents."""

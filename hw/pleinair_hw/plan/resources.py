@@ -241,9 +241,17 @@ def _adder_tree(leaves: int, bits: int, spill: bool = False) -> tuple[int, int]:
 
 
 def mvu(
-    mw: int, mh: int, pe: int, simd: int, weight_bits: int, activation_bits: int, accumulator_bits: int,
-    dsp_block: str, narrow: bool = True, pumped: bool = False,
-) -> Resources:  # fmt: skip
+    mw: int,
+    mh: int,
+    pe: int,
+    simd: int,
+    weight_bits: int,
+    activation_bits: int,
+    accumulator_bits: int,
+    dsp_block: str,
+    narrow: bool = True,
+    pumped: bool = False,
+) -> Resources:
     """FINN's matrix-vector unit (mvu_vvu_axi.sv): DSP lanes, adder trees, activation replay, output queue.
 
     Args:
@@ -269,9 +277,14 @@ def mvu(
 
 @cache
 def mvu_core(
-    pe: int, simd: int, weight_bits: int, activation_bits: int, accumulator_bits: int, dsp_block: str,
+    pe: int,
+    simd: int,
+    weight_bits: int,
+    activation_bits: int,
+    accumulator_bits: int,
+    dsp_block: str,
     narrow: bool = True,
-) -> Resources:  # fmt: skip
+) -> Resources:
     """mvu.sv alone: the DSPs, what crosses from lane to lane, and the adder trees over SIMD."""
     widths = _lane_widths(dsp_block, weight_bits, activation_bits, accumulator_bits, narrow)
     count = len(widths)
@@ -308,9 +321,15 @@ def replay(length: int, repeats: int, bits: int) -> Resources:
 
 
 def weights(
-    mw: int, mh: int, pe: int, simd: int, weight_bits: int, style: str, board: Board | None = None,
+    mw: int,
+    mh: int,
+    pe: int,
+    simd: int,
+    weight_bits: int,
+    style: str,
+    board: Board | None = None,
     writable: bool = False,
-) -> Resources:  # fmt: skip
+) -> Resources:
     """The weights' memory and stream (memstream.sv, mem_mode internal_decoupled).
 
     Args:
@@ -341,9 +360,16 @@ def weights(
 
 
 def window(
-    channels: int, simd: int, kernel: tuple[int, int], stride: int, height: int, width: int, bits: int,
-    style: str = "auto", parallel: bool = False,
-) -> Resources:  # fmt: skip
+    channels: int,
+    simd: int,
+    kernel: tuple[int, int],
+    stride: int,
+    height: int,
+    width: int,
+    bits: int,
+    style: str = "auto",
+    parallel: bool = False,
+) -> Resources:
     """The sliding window (ConvolutionInputGenerator_rtl) over a padded frame of ``height`` x ``width`` pixels.
 
     The default style reads the window's words one by one out of a cyclic buffer; the parallel style shows all

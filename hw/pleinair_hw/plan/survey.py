@@ -133,9 +133,14 @@ def _search(task: _Task) -> Row:
 
 
 def survey_network(
-    network: IntegerNetwork, style: str, margin: int, board: Board, size: tuple[int, int],
-    clock_hz: float | None = None, options: BuildOptions = PLAIN,
-) -> Row:  # fmt: skip
+    network: IntegerNetwork,
+    style: str,
+    margin: int,
+    board: Board,
+    size: tuple[int, int],
+    clock_hz: float | None = None,
+    options: BuildOptions = PLAIN,
+) -> Row:
     """One row: the fastest plan of ``network`` for frames of ``size`` on ``board``."""
     height, width = padded_size(size[1], size[0], margin, network.stride)
     channels, blocks = shape_of(network)
@@ -151,17 +156,35 @@ def survey_network(
         over = plan_for_cycles(network, height, width, board, slow, clock_hz=clock, options=options).over
         binds = "needs " + ", ".join(f"{math.ceil(share * 100)}% of the {NAMES[kind]}" for kind, share in over.items())
     return Row(
-        style=style, bits=network.bits, width=channels, blocks=blocks, board=board, size=size, input=(width, height),
-        clock_hz=clock, fps=plan.fps if plan else None, cycles=plan.cycles if plan else 0,
-        total=plan.total if plan else Resources(), lanes=plan.lanes if plan else 0,
-        lanes_busy=plan.lanes_busy if plan else 0.0, binds=binds, limit=limit, pumped=options.pumped,
-    )  # fmt: skip
+        style=style,
+        bits=network.bits,
+        width=channels,
+        blocks=blocks,
+        board=board,
+        size=size,
+        input=(width, height),
+        clock_hz=clock,
+        fps=plan.fps if plan else None,
+        cycles=plan.cycles if plan else 0,
+        total=plan.total if plan else Resources(),
+        lanes=plan.lanes if plan else 0,
+        lanes_busy=plan.lanes_busy if plan else 0.0,
+        binds=binds,
+        limit=limit,
+        pumped=options.pumped,
+    )
 
 
 def survey(
-    styles: Sequence[str], boards: Sequence[str], sizes: Sequence[tuple[int, int]], bits: Sequence[int], *,
-    clock_hz: float | None = None, processes: int = 2, progress: Progress | None = None,
-) -> list[Row]:  # fmt: skip
+    styles: Sequence[str],
+    boards: Sequence[str],
+    sizes: Sequence[tuple[int, int]],
+    bits: Sequence[int],
+    *,
+    clock_hz: float | None = None,
+    processes: int = 2,
+    progress: Progress | None = None,
+) -> list[Row]:
     """The fastest plan for every style, width that it has, board and size, in that order.
 
     Args:
@@ -325,25 +348,29 @@ def _pumped(row: Row) -> Row:
     )
 
 
+def _aim_cells(aim: Aim, row: Row) -> list[str]:
+    """An aim and a row that it is about: what is to be reached, what is, and whether that is enough."""
+    fps, busy, fits = row.fps or 0.0, row.lanes_busy, row.fps is not None
+    return [
+        f"{aim.board}, {aim.bits} bits, {aim.size[0]}x{aim.size[1]}",
+        _kind(row),
+        f"{aim.fps:g}",
+        _rate(fps) if fits else "does not fit",
+        "yes" if fps >= aim.fps else "no",
+        f"{busy:.0%}" if fits else "",
+        ("yes" if busy >= LANES_AIM else "no") if fits else "",
+        _rate(row.limit),
+        row.binds,
+    ]
+
+
 def _aims(rows: Sequence[Row]) -> list[str]:
     table = []
     for aim in AIMS:
         wanted = [row for row in rows if (row.board.name, row.bits, row.size) == (aim.board, aim.bits, aim.size)]
         missed = [row for row in wanted if row.fps is not None and row.fps < aim.fps]
         for row in (*wanted, *map(_pumped, missed)):
-            fps, busy = row.fps or 0.0, row.lanes_busy
-            fits = row.fps is not None
-            table.append([
-                f"{aim.board}, {aim.bits} bits, {aim.size[0]}x{aim.size[1]}",
-                _kind(row),
-                f"{aim.fps:g}",
-                _rate(fps) if fits else "does not fit",
-                "yes" if fps >= aim.fps else "no",
-                f"{busy:.0%}" if fits else "",
-                ("yes" if busy >= LANES_AIM else "no") if fits else "",
-                _rate(row.limit),
-                row.binds,
-            ])  # fmt: skip
+            table.append(_aim_cells(aim, row))
     reached = f"{LANES_AIM:.0%} reached"
     heads = ["aim", "network", "to reach", "frames/s", "reached", "lanes busy", reached, "DSP limit", "what binds"]
     return _markdown_table(heads, table, 2)

@@ -31,10 +31,12 @@ from pleinair_hw.finn.patches import patched_sources
 FAMILIES = ("xc7", "xcup")
 
 #: LUT sites that one distributed-memory cell takes (UG474 table 2-3, UG574 table 5).
+# fmt: off
 _LUTRAM_SITES = {
     "RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4, "RAM512X1S": 8, "RAM32X1D": 2, "RAM64X1D": 2,
     "RAM128X1D": 4, "RAM256X1D": 8, "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8, "RAM64X8SW": 8,
-}  # fmt: skip
+}
+# fmt: on
 _PRIMITIVES = ("LUT6_2", "DSP48E1", "DSP48E2")
 #: Part of every cache key: raise it when the script below changes what is counted.
 _RECIPE = 1

@@ -391,6 +391,34 @@ def _skips(manifest: Manifest, held: Sequence[int]) -> list[int]:
     return [max(group, key=lambda k: held[k]) for group in behind.values() if len(group) > 1]
 
 
+def _find_depths(
+    gauged: _Gauged, tolerance: float, margin: float, budget: int, progress: Progress | None
+) -> tuple[int, list[int], list[int]]:
+    """The best interval, and for each gauge the most words that it held and the depth found; see :func:`size_fifos`."""
+    fifos = gauged.accelerator.manifest.fifos
+    best = gauged.run([_UNBOUNDED] * len(fifos)).intervals[-1]
+    paced = gauged.run([_UNBOUNDED] * len(fifos), best)
+    held = [paced.occupancies[fifo.name] for fifo in fifos]
+    allowed = int(best * (1 + tolerance))
+    # A queue that is ready only once it has room loses a cycle at its limit.
+    depths = [n + 1 if n else 0 for n in held]
+    while (interval := gauged.interval(depths)) > allowed:
+        if max(depths) > _UNBOUNDED // 4:
+            raise DeadlockError(f"no FIFO depths give an interval of {allowed} cycles; the last gave {interval}")
+        depths = [2 * n + 1 for n in depths]
+    gauged.limit = paced.cycles + gauged.frames * (allowed - best) + best // 4
+
+    def flows(capacities: Sequence[int]) -> bool:
+        if progress is not None:
+            progress("size", min(1.0, gauged.cycles / budget))
+        return gauged.cycles < budget and gauged.interval(capacities) <= allowed
+
+    widths = [fifo.width for fifo in fifos]
+    depths = _lower(depths, widths, _skips(gauged.accelerator.manifest, held), flows)
+    gauged.limit = None
+    return best, held, [max(_SHALLOW, ceil(n * (1 + margin))) if n else 0 for n in depths]
+
+
 def size_fifos(
     accelerator: Accelerator,
     frames: np.ndarray,
@@ -431,32 +459,12 @@ def size_fifos(
         raise SimulationError(f"{len(frames)} frames are too few to size FIFOs: 3 are needed")
     tensors = {stream.name: stream.tensor for stream in manifest.streams}
     streams = [tensors[fifo.source] for fifo in manifest.fifos]
-    widths = [fifo.width for fifo in manifest.fifos]
     with tempfile.TemporaryDirectory(prefix="pleinair-sizing-") as name:
         folder = Path(name)
         files = [folder / CAPACITIES, folder / PERIODS]
         simulator = accelerator.compile(data_files=files, optimise=optimise, cache=cache, progress=progress)
         gauged = _Gauged(accelerator, frames, folder, simulator)
-        best = gauged.run([_UNBOUNDED] * len(streams)).intervals[-1]
-        paced = gauged.run([_UNBOUNDED] * len(streams), best)
-        held = [paced.occupancies[fifo.name] for fifo in manifest.fifos]
-        allowed = int(best * (1 + tolerance))
-        # A queue that is ready only once it has room loses a cycle at its limit.
-        depths = [n + 1 if n else 0 for n in held]
-        while (interval := gauged.interval(depths)) > allowed:
-            if max(depths) > _UNBOUNDED // 4:
-                raise DeadlockError(f"no FIFO depths give an interval of {allowed} cycles; the last gave {interval}")
-            depths = [2 * n + 1 for n in depths]
-        gauged.limit = paced.cycles + len(frames) * (allowed - best) + best // 4
-
-        def flows(capacities: Sequence[int]) -> bool:
-            if progress is not None:
-                progress("size", min(1.0, gauged.cycles / budget))
-            return gauged.cycles < budget and gauged.interval(capacities) <= allowed
-
-        depths = _lower(depths, widths, _skips(manifest, held), flows)
-        depths = [max(_SHALLOW, ceil(n * (1 + margin))) if n else 0 for n in depths]
-        gauged.limit = None
+        best, held, depths = _find_depths(gauged, tolerance, margin, budget, progress)
         interval = gauged.run(depths).intervals[-1]
     if progress is not None:
         progress("size", 1.0)

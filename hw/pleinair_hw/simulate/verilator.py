@@ -188,8 +188,12 @@ class Simulator:
             with (folder / "log").open("wb") as log:
                 process = subprocess.Popen(
                     [self.executable, *numbers],
-                    cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.PIPE, text=True,
-                )  # fmt: skip
+                    cwd=folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
         except OSError as error:
             raise SimulationError(f"{self.executable} does not run: {error.strerror}: build it again") from error
         try:
@@ -272,54 +276,26 @@ def build(
         SimulationError: a source or a tool is missing, or the sources do not compile.
         ToolchainError: Verilator is not installed.
     """
-    for name in [port.name for port in (*inputs, *outputs)] + list(counters):
-        if not re.fullmatch(r"[A-Za-z](_?[A-Za-z0-9])*", name):
-            raise ValueError(f"{name!r} is not a port name that Verilator keeps")
+    _check_names([*(port.name for port in (*inputs, *outputs)), *counters])
     started = time.perf_counter()
-    tool = _Tool.find()
-    texts = {path: _read(path) for path in (*sources, *includes)}
-    flags = [
-        *("--cc", "--no-timing", "--assert", "-O3", "--output-split", "20000", "--top-module", top, "--prefix", "Top"),
-        *("--x-assign", "unique" if unique else "fast", "--x-initial", "unique" if unique else "fast"),
-        *("-Wno-fatal", "-Wno-lint", "-Wno-style", "-Wno-SHORTREAL"),
-        *(f"-G{name}={value}" for name, value in sorted((parameters or {}).items())),
-        *(f"+define+{name}={value}" for name, value in sorted((defines or {}).items())),
-    ]
-    ports, harness = _ports(inputs, outputs, counters), _read(_HARNESS)
-    digest = hashlib.sha256()
-    for part in (
-        tool.identity,
-        repr(flags),
-        repr(tool.flags),
-        str(optimise),
-        ports,
-        harness.decode(),
-        str(len(sources)),
-    ):
-        digest.update(part.encode() + b"\0")
-    for path, text in texts.items():
-        digest.update(f"{path.name}\0{len(text)}\0".encode() + text)
+    recipe = _Recipe(
+        tool=_Tool.find(),
+        top=top,
+        sources=tuple(sources),
+        texts={path: _read(path) for path in (*sources, *includes)},
+        flags=_flags(top, parameters or {}, defines or {}, unique),
+        ports=_ports(inputs, outputs, counters),
+        harness=_read(_HARNESS),
+        optimise=optimise,
+    )
     folder = cache or cache_folder()
-    entry = folder / digest.hexdigest()
+    entry = folder / recipe.digest()
     cached = _is_complete(entry)
     if not cached:
         with _building(folder, entry) as work:
-            runtime = _runtime(tool, folder)
-            staged = _stage(work, texts)
-            units = work / "units"
-            place = [f"-I{path}" for path in sorted({path.parent for path in staged.values()})]
-            command = [str(tool.verilator), *flags, "--Mdir", "units", *place, *(str(staged[path]) for path in sources)]
-            _call(command, work, {"VERILATOR_ROOT": str(tool.root)}, top)
-            (units / "ports.h").write_text(ports)
-            (units / "harness.cpp").write_bytes(harness)
-            objects = _compile(tool, units, optimise, jobs or len(os.sched_getaffinity(0)), top)
-            program = [tool.compiler, *map(str, objects), *map(str, runtime), "-o", str(work / f"simulate-{top}")]
-            _call([*program, "-pthread"], work, {}, top)
-            for path in work.iterdir():
-                if path.is_dir():
-                    shutil.rmtree(path)
+            recipe.make(work, _runtime(recipe.tool, folder), jobs or len(os.sched_getaffinity(0)))
     return Simulator(
-        executable=entry / f"simulate-{top}",
+        executable=entry / recipe.program,
         inputs=tuple(inputs),
         outputs=tuple(outputs),
         counters=tuple(counters),
@@ -327,6 +303,25 @@ def build(
         build_seconds=time.perf_counter() - started,
         cached=cached,
     )
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Refuse ports that Verilator would rename in its C++."""
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z](_?[A-Za-z0-9])*", name):
+            raise ValueError(f"{name!r} is not a port name that Verilator keeps")
+
+
+def _flags(top: str, parameters: Mapping[str, int | str], defines: Mapping[str, str], unique: bool) -> list[str]:
+    """Verilator's own options; see :func:`build`."""
+    fill = "unique" if unique else "fast"
+    return [
+        *("--cc", "--no-timing", "--assert", "-O3", "--output-split", "20000", "--top-module", top, "--prefix", "Top"),
+        *("--x-assign", fill, "--x-initial", fill),
+        *("-Wno-fatal", "-Wno-lint", "-Wno-style", "-Wno-SHORTREAL"),
+        *(f"-G{name}={value}" for name, value in sorted(parameters.items())),
+        *(f"+define+{name}={value}" for name, value in sorted(defines.items())),
+    ]
 
 
 @dataclass(frozen=True)
@@ -357,6 +352,60 @@ class _Tool:
     def flags(self) -> list[str]:
         """Of every C++ file."""
         return [*_FLAGS, f"-I{self.root}/include", f"-I{self.root}/include/vltstd"]
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """All that a compiled module depends on. ``texts``: the sources' and what they include, by path."""
+
+    tool: _Tool
+    top: str
+    sources: tuple[Path, ...]
+    texts: Mapping[Path, bytes]
+    flags: list[str]
+    ports: str
+    harness: bytes
+    optimise: int
+
+    @property
+    def program(self) -> str:
+        """The executable's name."""
+        return f"simulate-{self.top}"
+
+    def digest(self) -> str:
+        """The SHA-256 under which the cache keeps it."""
+        digest = hashlib.sha256()
+        for part in (
+            self.tool.identity,
+            repr(self.flags),
+            repr(self.tool.flags),
+            str(self.optimise),
+            self.ports,
+            self.harness.decode(),
+            str(len(self.sources)),
+        ):
+            digest.update(part.encode() + b"\0")
+        for path, text in self.texts.items():
+            digest.update(f"{path.name}\0{len(text)}\0".encode() + text)
+        return digest.hexdigest()
+
+    def make(self, work: Path, runtime: Sequence[Path], jobs: int) -> None:
+        """Compile it in the folder ``work``, in which the program alone remains."""
+        tool, top = self.tool, self.top
+        staged = _stage(work, self.texts)
+        units = work / "units"
+        place = [f"-I{path}" for path in sorted({path.parent for path in staged.values()})]
+        sources = [str(staged[path]) for path in self.sources]
+        verilate = [str(tool.verilator), *self.flags, "--Mdir", "units", *place, *sources]
+        _call(verilate, work, {"VERILATOR_ROOT": str(tool.root)}, top)
+        (units / "ports.h").write_text(self.ports)
+        (units / "harness.cpp").write_bytes(self.harness)
+        objects = _compile(tool, units, self.optimise, jobs, top)
+        link = [tool.compiler, *map(str, (*objects, *runtime)), "-o", str(work / self.program), "-pthread"]
+        _call(link, work, {}, top)
+        for path in work.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
 
 
 def _read(path: Path) -> bytes:
@@ -476,9 +525,15 @@ def _compile(tool: _Tool, units: Path, optimise: int, jobs: int, top: str) -> li
 def _call(command: list[str], folder: Path, environment: Mapping[str, str], what: str) -> None:
     try:
         done = subprocess.run(
-            command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, errors="replace",
-            stdin=subprocess.DEVNULL, check=False,
-        )  # fmt: skip
+            command,
+            cwd=folder,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
     except OSError as error:
         raise SimulationError(f"{command[0]} does not run: {error.strerror}") from error
     if done.returncode:

@@ -10,8 +10,11 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from pleinair_hw.stitch import StitchError
+
+_Value = TypeVar("_Value")
 
 
 @dataclass
@@ -42,44 +45,32 @@ def read_tcl(node: str, commands: Iterable[str]) -> BlockDesign:
             raise StitchError(f"{node}: the path {path} lies outside the node")
         return "/".join(parts[1:])
 
-    def add_files(match: re.Match[str]) -> None:
-        design.files += [Path(file) for file in match[1].strip("{} ").split()]
+    def add(to: dict[str, _Value], path: str, value: _Value) -> None:
+        to[inside(path)] = value
 
-    def add_cell(match: re.Match[str]) -> None:
-        design.cells[inside(match[2])] = match[1]
-
-    def add_hierarchy(_: re.Match[str]) -> None:
-        design.hierarchy = True
-
-    def add_pin(match: re.Match[str]) -> None:
-        design.pins.append(inside(match[1]))
-
-    def add_stream(match: re.Match[str]) -> None:
-        design.streams[inside(match[2])] = match[1] == "Slave"
-
-    def add_axilite(match: re.Match[str]) -> None:
-        design.axilite.append(inside(match[1]))
-
-    def add_net(match: re.Match[str]) -> None:
-        design.nets.append((inside(match[1]), inside(match[2])))
-
-    def add_stream_net(match: re.Match[str]) -> None:
-        design.stream_nets.append((inside(match[1]), inside(match[2])))
-
-    def nothing(_: re.Match[str]) -> None:
-        pass
+    def join(nets: list[tuple[str, str]], match: re.Match[str]) -> None:
+        nets.append((inside(match[1]), inside(match[2])))
 
     vlnv = r"-vlnv xilinx\.com:interface"
     known: list[tuple[str, Callable[[re.Match[str]], None]]] = [
-        (r"add_files -norecurse (.+)", add_files),
-        (r"create_bd_cell -type (?:module|hier) -reference (\S+) (\S+)", add_cell),
-        (rf"create_bd_cell -type hier /?{re.escape(node)}", add_hierarchy),
-        (r"create_bd_pin -dir I -type (?:clk|rst) (\S+)", add_pin),
-        (rf"create_bd_intf_pin -mode (Master|Slave) {vlnv}:axis_rtl:1\.0 (\S+)", add_stream),
-        (rf"create_bd_intf_pin -mode Slave {vlnv}:aximm_rtl:1\.0 (\S+/s_axilite)", add_axilite),
-        (r"connect_bd_net \[get_bd_pins (\S+)\] \[get_bd_pins (\S+)\]", add_net),
-        (r"connect_bd_intf_net \[get_bd_intf_pins (\S+)\] \[get_bd_intf_pins (\S+)\]", add_stream_net),
-        (r"assign_bd_address|save_bd_design|", nothing),
+        (r"add_files -norecurse (.+)", lambda m: design.files.extend(map(Path, m[1].strip("{} ").split()))),
+        (r"create_bd_cell -type (?:module|hier) -reference (\S+) (\S+)", lambda m: add(design.cells, m[2], m[1])),
+        (rf"create_bd_cell -type hier /?{re.escape(node)}", lambda _: setattr(design, "hierarchy", True)),
+        (r"create_bd_pin -dir I -type (?:clk|rst) (\S+)", lambda m: design.pins.append(inside(m[1]))),
+        (
+            rf"create_bd_intf_pin -mode (Master|Slave) {vlnv}:axis_rtl:1\.0 (\S+)",
+            lambda m: add(design.streams, m[2], m[1] == "Slave"),
+        ),
+        (
+            rf"create_bd_intf_pin -mode Slave {vlnv}:aximm_rtl:1\.0 (\S+/s_axilite)",
+            lambda m: design.axilite.append(inside(m[1])),
+        ),
+        (r"connect_bd_net \[get_bd_pins (\S+)\] \[get_bd_pins (\S+)\]", lambda m: join(design.nets, m)),
+        (
+            r"connect_bd_intf_net \[get_bd_intf_pins (\S+)\] \[get_bd_intf_pins (\S+)\]",
+            lambda m: join(design.stream_nets, m),
+        ),
+        (r"assign_bd_address|save_bd_design|", lambda _: None),
     ]
     for command in (line.strip() for block in commands for line in block.splitlines()):
         for pattern, action in known:

@@ -64,12 +64,44 @@ def test_missing_and_foreign_finn_are_named(monkeypatch):
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(environment, "version", missing)
-    with pytest.raises(ToolchainError, match=r"finn-plus 1\.6\.1 is not installed .*make setup"):
+    with pytest.raises(
+        ToolchainError, match=r"finn-plus 1\.6\.1 is not installed .*: run `\S+ .*\(Python 3\.11 or later\)"
+    ):
         environment.check_finn()
     monkeypatch.setattr(environment, "version", lambda name: "1.7.0")
     with pytest.raises(ToolchainError, match=r"finn-plus 1\.7\.0 is installed .* only 1\.6\.1 is supported"):
         environment.prepare(Path("unused"))
     assert not Path("unused").exists()
+
+
+def remedy(monkeypatch, module: Path, prefix: Path) -> str:
+    """What is said to run, for the module at that place in a Python at that prefix."""
+    monkeypatch.setattr(environment, "__file__", str(module))
+    monkeypatch.setattr(sys, "prefix", str(prefix))
+    monkeypatch.setattr(sys, "executable", str(prefix / "bin" / "python"))
+
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(environment, "version", missing)
+    with pytest.raises(ToolchainError) as error:
+        environment.check_finn()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_the_remedy_is_a_command_that_is_there(tmp_path, monkeypatch):
+    """From a checkout its own script, or make in its own environment; from a wheel, which has neither, a checkout's."""
+    module = Path(environment.__file__)
+    assert module == ROOT / "hw" / "pleinair_hw" / "finn" / "environment.py"
+    said = remedy(monkeypatch, module, ROOT / ".venv")
+    assert f"run `make setup` in {ROOT} " in said and (ROOT / "Makefile").is_file()
+    said = remedy(monkeypatch, module, tmp_path / "other")
+    assert f"run `{SCRIPT} {tmp_path / 'other' / 'bin' / 'python'}` " in said and os.access(SCRIPT, os.X_OK)
+    installed = tmp_path / "env" / "lib" / "python3.11" / "site-packages" / "pleinair_hw" / "finn" / "environment.py"
+    said = remedy(monkeypatch, installed, tmp_path / "env")
+    assert f"run `hw/toolchain.sh {tmp_path / 'env' / 'bin' / 'python'}` in a checkout of pleinair" in said
+    assert str(ROOT) not in said and "site-packages" not in said
 
 
 @needs_finn

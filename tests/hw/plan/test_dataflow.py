@@ -15,7 +15,6 @@ from pleinair_hw.plan.dataflow import (
     TapSum,
     build_dataflow,
     execute,
-    merged_weights,
     narrow_bits,
     possible_forms,
     signed_bits,
@@ -74,14 +73,24 @@ def test_other_kernels_behind_an_upsampling_stay_direct(kernel):
     assert np.array_equal(execute(build_dataflow(network, 16, 16), frame), reference.run(network, frame))
 
 
-def test_merged_weights_are_sums_of_the_kernel():
-    """On an image of ones every phase must add up the whole kernel."""
-    weight = np.random.default_rng(0).integers(-127, 128, (5, 4, 3, 3))
-    merged = merged_weights(weight)
-    assert merged.shape == (20, 4, 2, 2)
-    assert np.array_equal(merged.sum((2, 3)).reshape(4, 5, 4), np.broadcast_to(weight.sum((2, 3)), (4, 5, 4)))
-    assert merged[0, 0, 0, 0] == weight[0, 0, :2, :2].sum()  # phase (0, 0): taps 0 and 1 fall on the first pixel
-    assert narrow_bits(merged) <= 10
+def test_the_weights_of_phases_are_sums_of_the_kernel():
+    """Row by row of the matrix: the window's pixels in order, the channels of each fastest; a column is a phase's."""
+    network = random_network(5, width=4, blocks=0, kernel=3)
+    c = next(c for c in network.convolutions() if c.name == "up1")
+    weight = c.weight.astype(np.int64)
+    product = build_dataflow(network, 16, 16, {"up1": "phases"}).operator("up1.product")
+    assert isinstance(product, MatrixProduct)
+    phases = product.weight.reshape(2, 2, c.inputs, 2, 2, c.outputs)  # window row, column, channel; phase row, column
+    # The phase at the top left: rows and columns 0 and 1 of the kernel fall on the window's first, 2 on its second.
+    assert np.array_equal(phases[0, 0, :, 0, 0], weight[:, :, :2, :2].sum((2, 3)).T)
+    assert np.array_equal(phases[1, 1, :, 0, 0], weight[:, :, 2, 2].T)
+    # At the bottom right: 0 on the first, 1 and 2 on the second.
+    assert np.array_equal(phases[0, 1, :, 1, 1], weight[:, :, 0, 1:].sum(2).T)
+    assert np.array_equal(phases[1, 0, :, 1, 1], weight[:, :, 1:, 0].sum(2).T)
+    # On an image of ones every phase adds up the whole kernel.
+    everything = np.broadcast_to(weight.sum((2, 3)).T[:, None, None], (c.inputs, 2, 2, c.outputs))
+    assert np.array_equal(phases.sum((0, 1)), everything)
+    assert product.weight_bits == max(narrow_bits(phases), c.weight_bits) <= 10
 
 
 @pytest.mark.parametrize("bits", [4, 8, 16])

@@ -261,11 +261,22 @@ def test_the_windows_buffer_is_as_deep_as_finns(tmp_path: Path):
         channels = simd if parallel else simd * rng.randint(1, 4)
         height, width = rng.randint(12, 60), rng.randint(12, 60)
         node = helper.make_node(
-            "ConvolutionInputGenerator_rtl", ["x"], ["y"], ConvKernelDim=[rows, columns], IFMChannels=channels,
-            IFMDim=[height, width], OFMDim=[(height - rows) // stride + 1, (width - columns) // stride + 1], SIMD=simd,
-            Stride=[stride, stride], Dilation=[1, 1], inputDataType="UINT8", outputDataType="UINT8", depthwise=0,
-            parallel_window=int(parallel), domain="finn.custom_op.fpgadataflow.rtl",
-        )  # fmt: skip
+            "ConvolutionInputGenerator_rtl",
+            ["x"],
+            ["y"],
+            ConvKernelDim=[rows, columns],
+            IFMChannels=channels,
+            IFMDim=[height, width],
+            OFMDim=[(height - rows) // stride + 1, (width - columns) // stride + 1],
+            SIMD=simd,
+            Stride=[stride, stride],
+            Dilation=[1, 1],
+            inputDataType="UINT8",
+            outputDataType="UINT8",
+            depthwise=0,
+            parallel_window=int(parallel),
+            domain="finn.custom_op.fpgadataflow.rtl",
+        )
         depth = ConvolutionInputGenerator_rtl(node).get_buffer_depth()
         ours = resources.window_depth(channels, simd, (rows, columns), stride, width, parallel)
         assert ours == depth, (rows, columns, stride, channels, simd, width, parallel)

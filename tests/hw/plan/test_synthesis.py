@@ -125,9 +125,14 @@ MVU = ("mvu_pkg.sv", "mvu_vvu_axi.sv", "replay_buffer.sv", "mvu.sv", "mvu_vvu_8s
 
 def mvu_parameters(family: str, pe: int, simd: int, weight: int, activation: int, accumulator: int) -> dict[str, int]:
     return {
-        "VERSION": 1 if family == "xc7" else 2, "PE": pe, "SIMD": simd, "WEIGHT_WIDTH": weight,
-        "ACTIVATION_WIDTH": activation, "ACCU_WIDTH": accumulator, "NARROW_WEIGHTS": 1,
-    }  # fmt: skip
+        "VERSION": 1 if family == "xc7" else 2,
+        "PE": pe,
+        "SIMD": simd,
+        "WEIGHT_WIDTH": weight,
+        "ACTIVATION_WIDTH": activation,
+        "ACCU_WIDTH": accumulator,
+        "NARROW_WEIGHTS": 1,
+    }
 
 
 @yosys
@@ -216,9 +221,15 @@ def requant_parameters(pe: int, factor: int, bits: int, bias: int, select: int, 
     rng = random.Random(pe * 1000 + factor)
     size = factor * pe * (select + bias)
     return {
-        "PE": pe, "CF": factor, "IW": bits, "BW": bias, "SW": select, "SMIN": least, "OW": out,
+        "PE": pe,
+        "CF": factor,
+        "IW": bits,
+        "BW": bias,
+        "SW": select,
+        "SMIN": least,
+        "OW": out,
         "PARAMS": rng.getrandbits(size) | 1 << (size - 1),
-    }  # fmt: skip
+    }
 
 
 OWN = [
@@ -255,13 +266,15 @@ def test_our_blocks_take_no_dsp_and_the_tables_estimated(family, top, parameters
 
 
 def core_rows():
+    # fmt: off
     shapes = [
         (4, 12, 8, 8, 24), (4, 12, 4, 4, 16), (4, 12, 4, 8, 20), (2, 4, 16, 16, 40), (1, 8, 8, 8, 24),
         (27, 3, 8, 8, 21), (9, 3, 8, 8, 21), (3, 9, 8, 8, 21), (4, 3, 4, 4, 15), (8, 9, 8, 8, 24), (4, 16, 9, 8, 24),
         (4, 16, 10, 8, 25), (4, 8, 5, 4, 16), (4, 8, 6, 4, 17), (2, 4, 17, 16, 39), (2, 4, 18, 16, 40),
         (16, 3, 8, 8, 24), (2, 24, 8, 8, 24), (1, 36, 8, 8, 25), (3, 8, 8, 8, 24), (12, 2, 4, 4, 16),
         (9, 4, 16, 16, 39),
-    ]  # fmt: skip
+    ]
+    # fmt: on
     for family, block in BLOCKS.items():
         for shape in shapes:
             yield "mvu", family, mvu_parameters(family, *shape), resources.mvu_core(*shape, block)
@@ -284,8 +297,11 @@ def plain_rows():
         yield "dwc_axi", "xc7", {"IBITS": i, "OBITS": o}, resources.width_converter(i, o)
     for length, repeats, bits in [(3, 9, 24), (9, 16, 64), (12, 4, 96), (36, 8, 32), (16, 8, 256)]:
         yield (
-            "replay_buffer", "xc7", {"LEN": length, "REP": repeats, "W": bits}, resources.replay(length, repeats, bits)
-        )  # fmt: skip
+            "replay_buffer",
+            "xc7",
+            {"LEN": length, "REP": repeats, "W": bits},
+            resources.replay(length, repeats, bits),
+        )
     for taps, pe, factor, i, o in [(9, 1, 3, 20, 23), (9, 3, 1, 20, 23), (3, 2, 8, 18, 20), (9, 1, 32, 19, 22)]:
         parameters = {"K": taps, "PE": pe, "CF": factor, "IW": i, "OW": o, "COLUMNS": 68}
         yield "tap_sum", "xc7", parameters, resources.tap_sum(pe, pe * factor, taps, i, o)

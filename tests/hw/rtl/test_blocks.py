@@ -53,9 +53,17 @@ def requant_case(
     x[0, 0, 0], x[0, 0, 1] = low, high
     y = golden.requant_shift(x, bias, shift, ow, out_signed)
     parameters = {
-        "PE": pe, "CF": cf, "IW": iw, "BW": bw, "SW": sw, "SMIN": smin, "OW": ow,
-        "IN_SIGNED": int(in_signed), "OUT_SIGNED": int(out_signed), "PARAMS": literal(channels * (sw + bw), params),
-    }  # fmt: skip
+        "PE": pe,
+        "CF": cf,
+        "IW": iw,
+        "BW": bw,
+        "SW": sw,
+        "SMIN": smin,
+        "OW": ow,
+        "IN_SIGNED": int(in_signed),
+        "OUT_SIGNED": int(out_signed),
+        "PARAMS": literal(channels * (sw + bw), params),
+    }
     return Case(
         "requant_shift",
         parameters,

@@ -153,10 +153,18 @@ def test_a_width_converter_takes_the_cycles_that_are_expected(tmp_path, lanes_in
 
     shape = [1, 4, 3, 24]
     node = helper.make_node(
-        "StreamingDataWidthConverter_rtl", ["x"], ["y"], name=f"width_{lanes_in}_{lanes_out}", inShape=shape,
-        domain="finn.custom_op.fpgadataflow.rtl", backend="fpgadataflow", outShape=shape, inWidth=8 * lanes_in,
-        outWidth=8 * lanes_out, dataType="UINT8",
-    )  # fmt: skip
+        "StreamingDataWidthConverter_rtl",
+        ["x"],
+        ["y"],
+        name=f"width_{lanes_in}_{lanes_out}",
+        inShape=shape,
+        domain="finn.custom_op.fpgadataflow.rtl",
+        backend="fpgadataflow",
+        outShape=shape,
+        inWidth=8 * lanes_in,
+        outWidth=8 * lanes_out,
+        dataType="UINT8",
+    )
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "xy"]
     model = ModelWrapper(helper.make_model(helper.make_graph([node], "width", ends[:1], ends[1:])))
     for name in "xy":
@@ -175,9 +183,14 @@ def test_a_width_converter_takes_the_cycles_that_are_expected(tmp_path, lanes_in
 def test_a_network_equals_the_reference(built, stall_in, stall_out):
     said: list[str] = []
     result = simulate(
-        built.folder, built.frames, stall_in=stall_in, stall_out=stall_out, seed=9, optimise=QUICK,
+        built.folder,
+        built.frames,
+        stall_in=stall_in,
+        stall_out=stall_out,
+        seed=9,
+        optimise=QUICK,
         progress=lambda step, share: said.append(f"{step} {share:.0%}"),
-    )  # fmt: skip
+    )
     assert simulation.compare(result, built.network, built.frames) == 0
     assert len(np.unique(result.frames)) > 50  # or equality would say little
     assert said[0] == "compile 0%" and said[-1] == "simulate 100%"

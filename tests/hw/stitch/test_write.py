@@ -33,10 +33,135 @@ class Chain:
         return np.concatenate([x[:, i : i + rows, j : j + columns] for i in reach for j in reach], -1) @ self.weight
 
 
+class _Nodes:
+    """Nodes of FINN's, one behind the other."""
+
+    def __init__(self, shape: list[int], datatype: str) -> None:
+        from onnx import helper
+
+        self.helper, self.nodes, self.at = helper, [], "in"
+        self.tensors = {"in": (shape, datatype)}
+
+    def add(self, kind: str, shape: list[int], datatype: str, *constants: str, **attributes: object) -> None:
+        """A node that reads what the last one made, and gives a frame of that shape."""
+        number = len(self.nodes)
+        self.nodes.append(
+            self.helper.make_node(
+                kind,
+                [self.at, *constants],
+                [f"t{number}"],
+                name=f"{kind}_{number}",
+                domain="finn.custom_op.fpgadataflow.rtl",
+                backend="fpgadataflow",
+                **attributes,
+            )
+        )
+        self.at = f"t{number}"
+        self.tensors[self.at] = shape, datatype
+
+    def fifo(self, depth: int | None, lanes: int) -> None:
+        """A FIFO, unless its depth is None."""
+        if depth is None:
+            return
+        shape, datatype = self.tensors[self.at]
+        self.add(
+            "StreamingFIFO_rtl",
+            shape,
+            datatype,
+            depth=depth,
+            folded_shape=[*shape[:-1], shape[-1] // lanes, lanes],
+            normal_shape=shape,
+            dataType=datatype,
+            ram_style="auto",
+        )
+
+    def window(self, kernel: int, simd: int, depth: int | None) -> None:
+        """Padding that keeps the frame's size, a FIFO of that depth, and the sliding window; uint8."""
+        _, height, width, channels = self.tensors[self.at][0]
+        pad = kernel // 2
+        padded = [height + 2 * pad, width + 2 * pad]
+        self.add(
+            "FMPadding_rtl",
+            [1, *padded, channels],
+            "UINT8",
+            ImgDim=[height, width],
+            Padding=[pad] * 4,
+            NumChannels=channels,
+            inputDataType="UINT8",
+            SIMD=simd,
+        )
+        self.fifo(depth, simd)
+        self.add(
+            "ConvolutionInputGenerator_rtl",
+            [1, height, width, kernel * kernel * channels],
+            "UINT8",
+            ConvKernelDim=[kernel, kernel],
+            IFMChannels=channels,
+            IFMDim=padded,
+            OFMDim=[height, width],
+            SIMD=simd,
+            Stride=[1, 1],
+            Dilation=[1, 1],
+            inputDataType="UINT8",
+            outputDataType="UINT8",
+            depthwise=0,
+        )
+
+    def product(self, weight: np.ndarray, bits: int, simd: int, pe: int) -> None:
+        """A matrix product of uint8 by int8 with sums of that many bits."""
+        _, height, width, elements = self.tensors[self.at][0]
+        sums = f"INT{bits}"
+        self.add(
+            "MVAU_rtl",
+            [1, height, width, weight.shape[1]],
+            sums,
+            "weight",
+            MW=elements,
+            MH=weight.shape[1],
+            SIMD=simd,
+            PE=pe,
+            inputDataType="UINT8",
+            weightDataType="INT8",
+            accDataType=sums,
+            outputDataType=sums,
+            noActivation=1,
+            ActVal=0,
+            numInputVectors=[1, height, width],
+            mem_mode="internal_decoupled",
+        )
+
+    def model(self, weight: np.ndarray) -> object:
+        """The graph as a qonnx model."""
+        from onnx import TensorProto
+        from qonnx.core.datatype import DataType
+        from qonnx.core.modelwrapper import ModelWrapper
+
+        def info(name: str) -> object:
+            return self.helper.make_tensor_value_info(name, TensorProto.FLOAT, self.tensors[name][0])
+
+        inner = [info(name) for name in self.tensors if name not in ("in", self.at)]
+        graph = self.helper.make_graph(self.nodes, "chain", [info("in")], [info(self.at)], value_info=inner)
+        model = ModelWrapper(self.helper.make_model(graph))
+        model.set_initializer("weight", weight.astype(np.float32))
+        model.set_tensor_datatype("weight", DataType["INT8"])
+        for name, (_, datatype) in self.tensors.items():
+            model.set_tensor_datatype(name, DataType[datatype])
+        return model
+
+
 def chain(
-    folder: Path, *, size: tuple[int, int] = (5, 4), channels: int = 4, outputs: int = 6, kernel: int = 3,
-    simd: int = 2, pe: int = 3, lanes: int = 2, depths: tuple[int, int, int, int] | None = (2, 40, 4, 2), seed: int = 0,
-) -> Chain:  # fmt: skip
+    folder: Path,
+    *,
+    size: tuple[int, int] = (5, 4),
+    channels: int = 4,
+    outputs: int = 6,
+    kernel: int = 3,
+    simd: int = 2,
+    pe: int = 3,
+    lanes: int = 2,
+    depths: tuple[int, int, int, int] | None = (2, 40, 4, 2),
+    seed: int = 0,
+) -> Chain:
     """A convolution of uint8 by int8 without requantisation: padding, window, product, width converter, FIFOs between.
 
     Without ``depths`` there are no FIFOs; with a kernel of 1 there is the product alone, and lanes are its own.
@@ -45,80 +170,30 @@ def chain(
 
     environment.prepare(folder, workers=1)
     from finn.transformation.fpgadataflow.prepare_ip import PrepareIP
-    from onnx import TensorProto, helper
-    from qonnx.core.datatype import DataType
-    from qonnx.core.modelwrapper import ModelWrapper
 
-    rng = np.random.default_rng(seed)
-    height, width = size
-    pad, elements = kernel // 2, kernel * kernel * channels
-    weight = rng.integers(-127, 128, (elements, outputs))
+    weight = np.random.default_rng(seed).integers(-127, 128, (kernel * kernel * channels, outputs))
     bits = int(np.abs(weight).sum(0).max() * 255).bit_length() + 1
-    sums = f"INT{bits}"
-    nodes: list[object] = []
-    tensors: dict[str, tuple[list[int], str]] = {"in": ([1, height, width, channels], "UINT8")}
-    at = "in"
-
-    def node(kind: str, inputs: list[str], shape: list[int], datatype: str, **attributes: object) -> None:
-        nonlocal at
-        at = f"t{len(nodes)}"
-        name = f"{kind}_{len(nodes)}"
-        domain = "finn.custom_op.fpgadataflow.rtl"
-        nodes.append(
-            helper.make_node(kind, inputs, [at], name=name, domain=domain, backend="fpgadataflow", **attributes)
+    first, padded, windows, last = depths or (None,) * 4
+    nodes = _Nodes([1, *size, channels], "UINT8")
+    nodes.fifo(first, simd)
+    if kernel > 1:
+        nodes.window(kernel, simd, padded)
+        nodes.fifo(windows, simd)
+    nodes.product(weight, bits, simd, pe)
+    if kernel > 1:
+        shape, sums = nodes.tensors[nodes.at]
+        nodes.add(
+            "StreamingDataWidthConverter_rtl",
+            shape,
+            sums,
+            inShape=shape,
+            outShape=shape,
+            inWidth=pe * bits,
+            outWidth=lanes * bits,
+            dataType=sums,
         )
-        tensors[at] = shape, datatype
-
-    def fifo(number: int, lanes: int) -> None:
-        if depths is None:
-            return
-        shape, datatype = tensors[at]
-        folded = [*shape[:-1], shape[-1] // lanes, lanes]
-        node(
-            "StreamingFIFO_rtl", [at], shape, datatype, depth=depths[number], folded_shape=folded, normal_shape=shape,
-            dataType=datatype, ram_style="auto",
-        )  # fmt: skip
-
-    fifo(0, simd)
-    if kernel > 1:
-        padded = [height + 2 * pad, width + 2 * pad]
-        node(
-            "FMPadding_rtl", [at], [1, *padded, channels], "UINT8", ImgDim=[height, width], Padding=[pad] * 4,
-            NumChannels=channels, inputDataType="UINT8", SIMD=simd,
-        )  # fmt: skip
-        fifo(1, simd)
-        node(
-            "ConvolutionInputGenerator_rtl", [at], [1, height, width, elements], "UINT8",
-            ConvKernelDim=[kernel, kernel], IFMChannels=channels, IFMDim=padded, OFMDim=[height, width],
-            SIMD=simd, Stride=[1, 1], Dilation=[1, 1],
-            inputDataType="UINT8", outputDataType="UINT8", depthwise=0,
-        )  # fmt: skip
-        fifo(2, simd)
-    result = [1, height, width, outputs]
-    node(
-        "MVAU_rtl", [at, "weight"], result, sums, MW=elements, MH=outputs, SIMD=simd, PE=pe, inputDataType="UINT8",
-        weightDataType="INT8", accDataType=sums, outputDataType=sums, noActivation=1, ActVal=0,
-        numInputVectors=[1, height, width], mem_mode="internal_decoupled",
-    )  # fmt: skip
-    if kernel > 1:
-        node(
-            "StreamingDataWidthConverter_rtl", [at], result, sums, inShape=result, outShape=result, inWidth=pe * bits,
-            outWidth=lanes * bits, dataType=sums,
-        )  # fmt: skip
-        fifo(3, lanes)
-
-    def info(name: str) -> object:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, tensors[name][0])
-
-    inner = [info(name) for name in tensors if name not in ("in", at)]
-    model = ModelWrapper(
-        helper.make_model(helper.make_graph(nodes, "chain", [info("in")], [info(at)], value_info=inner))
-    )
-    model.set_initializer("weight", weight.astype(np.float32))
-    model.set_tensor_datatype("weight", DataType["INT8"])
-    for name, (_, datatype) in tensors.items():
-        model.set_tensor_datatype(name, DataType[datatype])
-    return Chain(model.transform(PrepareIP(PART, 10.0)), weight, pad)
+        nodes.fifo(last, lanes)
+    return Chain(nodes.model(weight).transform(PrepareIP(PART, 10.0)), weight, kernel // 2)
 
 
 def copied(model: object) -> object:
