@@ -158,18 +158,24 @@ def paint(
     backend: Backend | str = "cpu",
     engine: str = "auto",
     threads: int = 0,
+    tone: float | None = None,
 ) -> np.ndarray:
     """Paint one frame: uint8 [H, W, 3] RGB, 16 x 16 to 64 megapixels, to the same shape.
+
+    ``tone``, 0 to 1, is how much of the frame's own brightness is brought back into the painting: by default half in
+    styles that even it out (:mod:`pleinair.films.tone`), nothing in others.
 
     Each call reads the style and checks the engine; for several frames :func:`open_painter` does that once, and
     explains the other arguments. Raises what it raises, and ImageError for a frame of another kind or size.
     """
+    from pleinair.films.tone import Tone, choose_tone
     from pleinair.painting.painter import checked_frame
 
     # Before the style is loaded: the caller's mistake is told at once.
     checked_frame(frame)
     with open_painter(style, bits=bits, backend=backend, engine=engine, threads=threads) as painter:
-        return painter.paint(frame)
+        toned = Tone(choose_tone(tone, adaptive=painter.adaptive))
+        return toned(painter.paint(frame), toned.of(frame))
 
 
 def film(
@@ -181,6 +187,9 @@ def film(
     steady: int = 4,
     deflicker: int = 0,
     timestamp: bool = False,
+    light: str | None = None,
+    light_every: int | None = None,
+    tone: float | None = None,
     every: float | None = None,
     frames: int | None = None,
     size: tuple[int, int] | None = None,
@@ -194,6 +203,11 @@ def film(
     ``steady`` holds the film still against camera noise of so many grey levels, ``deflicker`` evens out exposure over
     so many frames, and 0 switches either off; ``timestamp`` writes each frame's time on it.
 
+    ``light`` is the light that an adaptive style paints in: "frame" (the default), "scene" or "fixed". It is measured
+    on every ``light_every``-th frame: by default 12 for videos and synthetic days, else 1. ``tone``, 0 to 1, is how
+    much of the scene's own brightness is brought back: by default half in such styles, else nothing. See
+    :mod:`pleinair.films.lighting` and :mod:`pleinair.films.tone`.
+
     The first error is raised after the film of all frames before it is complete. Raises OptionError, CameraError,
     ImageError, OutputError.
     """
@@ -202,6 +216,7 @@ def film(
     from pleinair.cameras.opening import CameraSource, open_camera
     from pleinair.films.film import film as film_camera
 
+    source = None
     if isinstance(camera, (str, CameraSource)):
         source = CameraSource.parse(camera) if isinstance(camera, str) else camera
         if source.path is not None and os.path.exists(path) and os.path.samefile(source.path, path):
@@ -211,4 +226,17 @@ def film(
         for option, value in (("every", every), ("frames", frames), ("size", size)):
             if value is not None:
                 raise OptionError(f"{value}: the camera is open already; open it with that", option=option)
-    return film_camera(camera, painter, path, fps=fps, steady=steady, deflicker=deflicker, timestamp=timestamp)
+    return film_camera(
+        camera,
+        painter,
+        path,
+        fps=fps,
+        steady=steady,
+        deflicker=deflicker,
+        timestamp=timestamp,
+        light=light,
+        light_every=light_every,
+        tone=tone,
+        source=source,
+        every=every,
+    )

@@ -134,7 +134,7 @@ def _open_reference(model: Model, tile_pixels: int) -> NetworkPainter:
             partial(reference.run, network),
             tile_pixels // _REFERENCE_SHARE,
             model.grain,
-            lit_with=lambda *_: partial(meter.paint, network),
+            meter_with=lambda *_: meter.PlainMetering(network),
         )
     run: Runner
     if isinstance(network, IntegerNetwork):
@@ -156,7 +156,7 @@ def _open_exact(model: Model, engine: str, threads: int, tile_pixels: int) -> Ne
             tile_pixels,
             model.grain,
             threads=threads,
-            lit_with=partial(exact_meter, model.network),
+            meter_with=partial(exact_meter, model.network),
             run_with=run.with_threads,
         )
     return NetworkPainter(

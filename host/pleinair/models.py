@@ -64,6 +64,11 @@ class Model:
     card: dict[str, Any]
 
     @property
+    def adaptive(self) -> bool:
+        """Whether the network paints in the light that is measured on frames."""
+        return isinstance(self.network, IntegerNetwork) and self.network.adaptive
+
+    @property
     def sha256(self) -> str:
         """The SHA-256 of the network's file, as the card has it."""
         return _network_sha256(self.card, self.bits)

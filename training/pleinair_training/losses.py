@@ -118,13 +118,19 @@ class DistillationLoss(nn.Module):
 
 
 class GridLoss(nn.Module):
-    """How much of a painting is a screen: a pattern that repeats with the pixel grid every 2 or every 4 pixels.
+    """How much of a painting is a screen or a mosaic, with a period of 2 or 4 pixels.
 
-    A network that computes blocks of pixels at once can paint every block's corner lighter than its centre. For each
-    period p, the pixels that have the same place in their block make up one phase, so there are p * p phases. Each
-    phase is blurred over 4 x 4 of its own pixels. The loss is the mean square of what the phases differ from their
-    mean. It is next to nothing for a picture without a screen, whatever its texture: neighbouring pixels of a texture
-    differ, too, but not always in the same way.
+    A network that computes blocks of pixels at once shows its blocks in two ways, and both are summed here.
+
+    **A screen**: every block's corner is lighter than its centre. For each period p, the pixels that have the same place
+    in their block make up one phase, so there are p * p phases. Each phase is blurred over 4 x 4 of its own pixels. The
+    loss is the mean square of what the phases differ from their mean.
+
+    **A mosaic**: there are steps where two blocks meet. For each axis, the differences of neighbouring pixels that have
+    the same place in their block of 4 make up one phase. The loss is the variance of the four phases' root mean squares.
+
+    Either is next to nothing for a picture without blocks, whatever its texture: neighbouring pixels of a texture
+    differ, too, but not always in the same way, nor always in the same places.
     """
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -135,6 +141,11 @@ class GridLoss(nn.Module):
         for period in (2, 4):
             phases = F.avg_pool2d(F.pixel_unshuffle(pixels, period), 4, 2).view(n, c, period * period, -1)
             total = total + (phases - phases.mean(2, keepdim=True)).square().mean()
+        for axis in (2, 3):
+            squares = pixels.diff(dim=axis).square().transpose(axis, 3)
+            # 1 more, so that a picture without any differences has a slope.
+            steps = torch.stack([(squares[..., k::4].mean((2, 3)) + 1).sqrt() for k in range(4)])
+            total = total + (steps - steps.mean(0)).square().mean()
         return total
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,6 +19,8 @@ from pleinair.cli.types import DURATION, STYLE, OneOf, Whole
 from pleinair.cli.values import duration_text, read_config
 from pleinair.engines.exact import AUTO, ENGINES
 from pleinair.errors import OptionError
+from pleinair.films.lighting import LIGHTS, MAX_EVERY
+from pleinair.films.tone import DEFAULT_TONE
 from pleinair.network.floating import FLOAT_BITS
 from pleinair.network.integer import BITS
 
@@ -80,6 +83,36 @@ def _configure(context: click.Context, _: click.Parameter, path: Path | None) ->
     values = read_config(path, set(options), switches)
     context.default_map = {options[key].name or key: value for key, value in values.items()}
     context.meta[CONFIG] = path
+
+
+_light_options = (
+    click.option(
+        "--light",
+        type=OneOf(*LIGHTS),
+        show_default="frame",
+        help="Light to paint in: frame follows the frames, scene is that of the film's first frames, fixed an average.",
+    ),
+    click.option(
+        "--light-every",
+        type=Whole(1, MAX_EVERY),
+        show_default="12 for videos and synthetic days, else 1",
+        help="Measure the light of every N-th frame.",
+    ),
+)
+tone_option = click.option(
+    "--tone",
+    type=click.FloatRange(0, 1),
+    show_default=f"{DEFAULT_TONE} in adaptive styles, else 0",
+    metavar="0..1",
+    help="How much of the scene's own brightness to bring back into the painting.",
+)
+
+
+def film_light_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--light``, ``--light-every`` and ``--tone``."""
+    for option in reversed((*_light_options, tone_option)):
+        command = option(command)
+    return command
 
 
 config_option = click.option(

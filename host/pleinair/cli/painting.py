@@ -19,11 +19,13 @@ from pleinair.cli.options import (
     config_option,
     engine_option,
     every_option,
+    film_light_options,
     frames_for,
     refuse_same,
     stopped_by_signals,
     style_option,
     threads_option,
+    tone_option,
 )
 from pleinair.cli.rolls import Common, film_on_roll, refuse_without_roll, roll_options
 from pleinair.cli.types import DURATION, SIZE, OneOf, Whole
@@ -80,6 +82,7 @@ _SHOWN = 10
     show_default=f"{DEFAULT_FRAMES} for live cameras, else 0",
     help="Even out exposure over N frames; 0 is off.",
 )
+@film_light_options
 @threads_option
 @roll_options
 @config_option
@@ -100,6 +103,9 @@ def run(
     fps: int,
     steady: int,
     deflicker: int | None,
+    light: str | None,
+    light_every: int | None,
+    tone: float | None,
     threads: int,
     overlay: str | None,
     fallback: str | None,
@@ -130,6 +136,9 @@ def run(
         fps=fps,
         steady=steady,
         deflicker=deflicker,
+        light=light,
+        light_every=light_every,
+        tone=tone,
         threads=threads,
     )
     if roll_settings["roll"] is not None or source.live:
@@ -145,19 +154,23 @@ def _film_at_once(o: Common, out: Path) -> None:
     """From a stored camera straight into the film."""
     from pleinair.backends import open_painter
     from pleinair.cameras.opening import open_camera
+    from pleinair.films.lighting import choose_lighting, default_every
     from pleinair.films.pipeline import plural
     from pleinair.films.pipeline import run as run_pipeline
     from pleinair.films.recorder import FilmRecorder
+    from pleinair.films.tone import choose_tone
     from pleinair.models import load_model
 
     frames, fps = o.frames, o.fps
     if o.for_ is not None:
         frames = frames_for(o.for_, o.camera, o.every, frames)
     refuse_same(o.camera.path, out, "the video that it is made from")
+    model = load_model(o.style, o.bits)
+    default = default_every(o.camera, o.every)
+    lighting = choose_lighting(o.light, o.light_every, adaptive=model.adaptive, default=default)
     recorder = FilmRecorder(out, fps)
     if recorder.aside is not None:
         remark(f"an earlier run to this film was cut off; what it recorded is now {recorder.aside}")
-    model = load_model(o.style, o.bits)
     source = open_camera(o.camera, size=o.size, every=o.every, frames=frames, framing=o.framing)
     with (
         closing(open_painter(model, o.backend, o.threads, simulator=simulate_build)) as painter,
@@ -172,6 +185,8 @@ def _film_at_once(o: Common, out: Path) -> None:
                 steady=o.steady,
                 deflicker=o.deflicker or 0,
                 timestamp=o.timestamp,
+                lighting=lighting,
+                tone=choose_tone(o.tone, adaptive=model.adaptive),
                 report=bars.update,
                 stop=stop,
             )
@@ -203,6 +218,7 @@ def _film_at_once(o: Common, out: Path) -> None:
 @backend_option
 @engine_option
 @accelerator_options
+@tone_option
 @threads_option
 @config_option
 def paint(
@@ -214,6 +230,7 @@ def paint(
     engine: str,
     overlay: str | None,
     fallback: str | None,
+    tone: float | None,
     threads: int,
 ) -> None:
     """Paint a photo.
@@ -222,6 +239,7 @@ def paint(
     """
     from pleinair.backends import open_painter
     from pleinair.errors import ImageError
+    from pleinair.films.tone import Tone, choose_tone
     from pleinair.images import check_image_output, read_image, write_image
     from pleinair.models import load_model
     from pleinair.painting.tiles import MIN_SIDE
@@ -233,9 +251,11 @@ def paint(
     height, width = photo.shape[:2]
     if min(height, width) < MIN_SIDE:
         raise ImageError(f"image {image}: {width}x{height}, painted are {MIN_SIDE}x{MIN_SIDE} and larger")
-    with closing(open_painter(load_model(style, bits), chosen, threads, simulator=simulate_build)) as painter:
+    model = load_model(style, bits)
+    toned = Tone(choose_tone(tone, adaptive=model.adaptive))
+    with closing(open_painter(model, chosen, threads, simulator=simulate_build)) as painter:
         began = time.monotonic()
-        painting = painter.paint(photo)
+        painting = toned(painter.paint(photo), toned.of(photo))
         seconds = time.monotonic() - began
         write_image(out, painting)
         say(f"{click.format_filename(out)}: {width}x{height} in {seconds:.2f} s by {painter.name}")

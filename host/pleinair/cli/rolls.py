@@ -23,6 +23,7 @@ from pleinair.cli.options import (
     bits_option,
     config_option,
     engine_option,
+    film_light_options,
     frames_for,
     refuse_same,
     stopped_by_signals,
@@ -76,6 +77,9 @@ class Common:
     fps: int
     steady: int
     deflicker: int | None
+    light: str | None
+    light_every: int | None
+    tone: float | None
     threads: int
 
 
@@ -181,6 +185,9 @@ def film_on_roll(
         steady=o.steady,
         deflicker=o.deflicker,
         timestamp=o.timestamp,
+        light=o.light,
+        light_every=o.light_every,
+        tone=o.tone,
         keep=keep,
         keep_free=keep_free,
         spool=spool,
@@ -330,6 +337,7 @@ def finish(roll_folder: Path, out: Path, style: str | None, bits: int | None) ->
     type=Whole(0, MAX_FRAMES),
     help="Even out exposure over N frames; by default as the roll was filmed.",
 )
+@film_light_options
 @click.option("--out", type=PATH, help="Also write the film: .mp4, .mkv or .mov.")
 @threads_option
 @config_option
@@ -341,6 +349,9 @@ def repaint(
     engine: str,
     steady: int | None,
     deflicker: int | None,
+    light: str | None,
+    light_every: int | None,
+    tone: float | None,
     out: Path | None,
     threads: int,
 ) -> None:
@@ -360,6 +371,9 @@ def repaint(
             threads=threads,
             steady=steady,
             deflicker=deflicker,
+            light=light,
+            light_every=light_every,
+            tone=tone,
         )
         if out is not None:
             _join(roll, look, out)

@@ -7,7 +7,7 @@ with those that are already in their new light before the one that is metered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -55,6 +55,10 @@ class EngineMeter:
         """
         walk = self._walked(pixels, frame)
         return np.concatenate(list(self.run(walk.pending, walk.image, frame)))
+
+    def lit(self, light: Light) -> EngineRunner:
+        """What paints pieces of frames in a light."""
+        return EngineRunner(in_light(self.network, light), self._engine)
 
     def _walked(self, pixels: np.ndarray, frame: Window) -> _Walk:
         walk = _Walk(self, pixels, Meter(frame))
@@ -150,9 +154,26 @@ def sums_of_bytes(levels: np.ndarray) -> Sums:
     return Sums(len(flat), tuple(first.tolist()), tuple(second.tolist()))
 
 
-def exact_meter(
-    network: IntegerNetwork, run: Runner | WindowRunner, threads: int
-) -> Callable[[np.ndarray, Window], np.ndarray]:
+class _WideMetering:
+    """Meters in NumPy and paints with an engine: for networks of more than 8 bits."""
+
+    def __init__(self, network: IntegerNetwork, engine: Engine) -> None:
+        self._network, self._engine = network, engine
+
+    def sums(self, pixels: np.ndarray, frame: Window) -> tuple[Sums, ...]:
+        """What is metered in the window ``frame`` of the network's input."""
+        return meter.sums(self._network, pixels, frame)
+
+    def paint(self, pixels: np.ndarray, frame: Window) -> np.ndarray:
+        """The painting of that window in its own light."""
+        return self.lit(meter.measure(self._network, pixels, frame)).window(pixels, frame)
+
+    def lit(self, light: Light) -> EngineRunner:
+        """What paints pieces of frames in a light."""
+        return EngineRunner(in_light(self._network, light), self._engine)
+
+
+def exact_meter(network: IntegerNetwork, run: Runner | WindowRunner, threads: int) -> EngineMeter | _WideMetering:
     """What meters frames and paints them in their own light on this machine, equal to :func:`meter.paint`.
 
     ``run``: the network's exact runner of so many threads. Its engine is tried first, then ONNX Runtime, which
@@ -161,12 +182,7 @@ def exact_meter(
     assert isinstance(run, EngineRunner)
     first = run.engine
     if network.wide:
-
-        def paint(pixels: np.ndarray, frame: Window) -> np.ndarray:
-            lit = in_light(network, meter.measure(network, pixels, frame))
-            return EngineRunner(lit, first).window(pixels, frame)
-
-        return paint
+        return _WideMetering(network, first)
     side = 64
     pixels, frame = check_image(side), Window(side // 8, side // 8, side - 6, side - 9)
     wanted = meter.paint(network, pixels, frame)
@@ -176,5 +192,5 @@ def exact_meter(
     for engine in engines:
         metered = EngineMeter(network, engine)
         if np.array_equal(metered.paint(pixels, frame), wanted):
-            return metered.paint
+            return metered
     raise EngineError("no engine here meters a frame exactly; use the backend reference")

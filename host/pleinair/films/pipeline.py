@@ -25,6 +25,7 @@ import numpy as np
 
 from pleinair.cameras.camera import Camera, Frame
 from pleinair.errors import CameraError, PleinairError
+from pleinair.films.lighting import Lighting
 from pleinair.films.recorder import Recorder
 from pleinair.films.treatment import Treatment
 from pleinair.painting.painter import Painter
@@ -222,12 +223,14 @@ def run(
     steady: int = 0,
     deflicker: int = 0,
     timestamp: bool = False,
+    lighting: Lighting | None = None,
+    tone: float = 0.0,
     report: Callable[[Progress], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Outcome:
     """Film all of a camera's frames.
 
-    ``steady``, ``deflicker`` and ``timestamp`` are the film's :class:`~pleinair.films.treatment.Treatment`. ``report``
+    ``steady`` to ``tone`` are the film's :class:`~pleinair.films.treatment.Treatment`. ``report``
     is called in this thread once for each recorded frame. The stages do not wait for it, so the progress that it gets
     may be further already.
 
@@ -235,7 +238,7 @@ def run(
     no file is left behind. Setting ``stop``, or a KeyboardInterrupt, completes the film, and the outcome says
     ``interrupted``; where there is no frame yet, KeyboardInterrupt is raised.
     """
-    treatment = Treatment(steady=steady, deflicker=deflicker, timestamp=timestamp)
+    treatment = Treatment(steady=steady, deflicker=deflicker, timestamp=timestamp, lighting=lighting, tone=tone)
     with _one_opencv_thread():
         return _run(camera, painter, recorder, treatment, report, stop or threading.Event())
 
@@ -250,7 +253,7 @@ def _run(
 ) -> Outcome:
     progress, films = Progress(camera.count), list[Path]()
     frames = ReadAhead(_captured(camera, treatment, progress), stop=stop)
-    paintings = ReadAhead(_painted(frames, painter, progress), stop=stop)
+    paintings = ReadAhead(_painted(frames, painter.lit_by(treatment.light), progress), stop=stop)
     recording = ReadAhead(_recorded(paintings, recorder, treatment, progress, films), stop=stop)
     interrupted = False
     try:

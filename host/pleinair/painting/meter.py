@@ -7,13 +7,14 @@ the network. What is summed is said in :mod:`pleinair.network.light`; over which
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from pleinair.network import reference
 from pleinair.network.integer import Convolution, IntegerNetwork, Residual, metering
 from pleinair.network.light import LayerLight, Light, Sums, identity, in_light, layer_light, sums_of
-from pleinair.painting.tiles import Window
+from pleinair.painting.tiles import Runner, Window
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,25 @@ def paint(network: IntegerNetwork, pixels: np.ndarray, frame: Window) -> np.ndar
 def sums(network: IntegerNetwork, pixels: np.ndarray, frame: Window) -> tuple[Sums, ...]:
     """What :func:`measure` sums of each adaptive convolution."""
     return tuple(total for _, total in _walk(network, pixels, frame))
+
+
+class PlainMetering:
+    """See :class:`pleinair.painting.adaptive.Metering`: in int64 NumPy, plainly."""
+
+    def __init__(self, network: IntegerNetwork) -> None:
+        self._network = network
+
+    def sums(self, pixels: np.ndarray, frame: Window) -> tuple[Sums, ...]:
+        """What is metered in the window ``frame`` of the network's input."""
+        return sums(self._network, pixels, frame)
+
+    def paint(self, pixels: np.ndarray, frame: Window) -> np.ndarray:
+        """The painting of that window in its own light."""
+        return paint(self._network, pixels, frame)
+
+    def lit(self, light: Light) -> Runner:
+        """What paints pieces of frames in a light."""
+        return partial(reference.run, in_light(self._network, light))
 
 
 def _walk(network: IntegerNetwork, pixels: np.ndarray, frame: Window) -> list[tuple[LayerLight, Sums]]:

@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -63,6 +63,8 @@ class Painter(Protocol):
     """
 
     name: str
+    #: Whether the network paints in the light that is measured on frames.
+    adaptive: bool = False
     #: Grows with every frame that :meth:`paint_each` gives.
     spent: Spent = Spent()
 
@@ -87,6 +89,14 @@ class Painter(Protocol):
             painting = self.paint(frame)
             self.spent = self.spent.plus(time.monotonic() - began, time.thread_time() - computed)
             yield painting
+
+    def lit_by(self, light: Any) -> Painter:
+        """A painter of one film, whose frames are painted in the light that ``light`` gives them, in order.
+
+        ``light`` is a :class:`pleinair.painting.adaptive.FrameLight`, or None for each frame's own. Painters of
+        networks that are not adaptive paint in any light alike, and give themselves. Closing either closes both.
+        """
+        return self
 
     def close(self) -> None:
         """Give back what the painter holds; painting afterwards is an error."""

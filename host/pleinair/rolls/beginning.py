@@ -14,8 +14,10 @@ from pleinair.cameras.framing import Framing
 from pleinair.cameras.opening import DRIVERS, LIVE_EVERY, CameraSource, Driver, open_shooter
 from pleinair.errors import CameraError, OptionError, PleinairError
 from pleinair.films.deflicker import DEFAULT_FRAMES
+from pleinair.films.lighting import choose_lighting, default_every
 from pleinair.films.recorder import check_film
 from pleinair.films.steadiness import DEFAULT_STRENGTH
+from pleinair.films.tone import choose_tone
 from pleinair.models import DEFAULT_STYLE, absolute, load_model
 from pleinair.rolls.developer import OpenLook, open_look
 from pleinair.rolls.notify import parse_command
@@ -132,6 +134,9 @@ def begin_roll(
     steady: int = DEFAULT_STRENGTH,
     deflicker: int | None = None,
     timestamp: bool = False,
+    light: str | None = None,
+    light_every: int | None = None,
+    tone: float | None = None,
     keep: str = "originals",
     keep_free: int = 1_000_000_000,
     spool: str = "jpg",
@@ -150,7 +155,8 @@ def begin_roll(
     roll's own time end it; ``start`` and ``stop`` (``"06:30"``) and ``daylight`` (``"52.52,13.40"``) say when frames
     are taken. ``size`` is (width, height). ``keep`` says what may be deleted so that ``keep_free`` bytes of the disk
     stay free: see :data:`~pleinair.rolls.settings.KEEP`. ``out`` is noted for the film that is joined in the end.
-    ``deflicker`` is by default on for live cameras. ``drivers`` open live cameras; ``painter`` opens what paints, in
+    ``deflicker`` is by default on for live cameras. ``light``, ``light_every`` and ``tone`` are as in
+    :func:`pleinair.film`. ``drivers`` open live cameras; ``painter`` opens what paints, in
     the painting process.
 
     Nothing is written when this raises: OptionError, ModelError, CameraError, OutputError, RollError.
@@ -161,7 +167,18 @@ def begin_roll(
     times = _Times.of(source, every, frames=frames, seconds=seconds, start=start, stop=stop, daylight=daylight)
     schedule = times.schedule()
     deflicker = deflicker if deflicker is not None else DEFAULT_FRAMES if source.live else 0
-    look = _look(style, bits, fps=fps, steady=steady, deflicker=deflicker, timestamp=timestamp)
+    look = _look(
+        style,
+        bits,
+        light=light,
+        light_every=light_every,
+        tone=tone,
+        default_every=default_every(source, every or (LIVE_EVERY if source.live else None)),
+        fps=fps,
+        steady=steady,
+        deflicker=deflicker,
+        timestamp=timestamp,
+    )
     computed = {"backend": str(chosen.absolute()), "threads": threads}
     Roll.check_new(Path(folder))
     with _opened(source, times, size, framing or Framing(), drivers) as (shooter, pictures):
@@ -224,8 +241,13 @@ def begin_painting(
     threads: int = 0,
     steady: int | None = None,
     deflicker: int | None = None,
+    light: str | None = None,
+    light_every: int | None = None,
+    tone: float | None = None,
 ) -> Look:
     """Begin another painting of an open roll; what is None is as in the roll's own.
+
+    Light and tone that are None are as in a new roll of this style, filmed by the same camera.
 
     Where the roll has a painting in another style whose folder is called the same, this one's name tells the network,
     too: ``posters-1a2b3c4d-8bit``.
@@ -233,10 +255,15 @@ def begin_painting(
     RollError when the roll has a painting of that name that is made in another way.
     """
     chosen = Backend.parse(backend) if isinstance(backend, str) else backend
-    own = roll.settings.look
+    settings = roll.settings
+    own = settings.look
     look = _look(
         style,
         bits,
+        light=light,
+        light_every=light_every,
+        tone=tone,
+        default_every=default_every(CameraSource.parse(settings.camera), settings.step or settings.every),
         fps=own.fps,
         steady=own.steady if steady is None else steady,
         deflicker=own.deflicker if deflicker is None else deflicker,
@@ -246,16 +273,32 @@ def begin_painting(
     if same is not None and same.style != look.style and same.network != look.network:
         # Another folder of the same name.
         look = replace(look, alias=f"{look.called}-{look.network[:8]}")
-    roll.settings = replace(roll.settings, backend=str(chosen.absolute()), threads=threads)
+    roll.settings = replace(settings, backend=str(chosen.absolute()), threads=threads)
     roll.add_painting(look)
     return look
 
 
-def _look(style: str, bits: int, *, fps: int, steady: int, deflicker: int, timestamp: bool) -> Look:
-    """A look, its style found from any working folder. Raises ModelError."""
+def _look(
+    style: str,
+    bits: int,
+    *,
+    light: str | None,
+    light_every: int | None,
+    tone: float | None,
+    default_every: int,
+    **treatment: Any,
+) -> Look:
+    """A look, its style found from any working folder. Raises ModelError, OptionError."""
     model = load_model(style, bits)
+    lighting = choose_lighting(light, light_every, adaptive=model.adaptive, default=default_every)
     return Look(
-        absolute(style), bits, fps=fps, steady=steady, deflicker=deflicker, timestamp=timestamp, network=model.sha256
+        absolute(style),
+        bits,
+        light=lighting.light,
+        light_every=lighting.every,
+        tone=choose_tone(tone, adaptive=model.adaptive),
+        network=model.sha256,
+        **treatment,
     )
 
 

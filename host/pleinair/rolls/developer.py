@@ -114,6 +114,7 @@ class Developer:
         self._originals, self._suffix, self._folder = place.originals, place.suffix, place.folder
         self._look, self._piece, self._painter = place.look, place.piece, painter
         self._treatment = self._look.treatment()
+        self._lit = painter.lit_by(self._treatment.light)
         self._recorder: SegmentRecorder | None = None
         self._next = -1
         self._shown = self._recorded = 0.0
@@ -164,6 +165,7 @@ class Developer:
         self._discard()
         self._next = seq
         self._treatment = self._look.treatment()
+        self._lit = self._painter.lit_by(self._treatment.light)
         try:
             with np.load(self._filters_path(seq), allow_pickle=False) as state:
                 self._treatment.restore(state)
@@ -172,7 +174,7 @@ class Developer:
                 with contextlib.suppress(ImageError):
                     record, image = load_original(original_path(self._originals, before, self._suffix))
                     if "suspect" not in record:
-                        self._treatment.after(self._painter.paint(self._treatment.before(image)))
+                        self._treatment.after(self._lit.paint(self._treatment.before(image)))
 
     def _filters_path(self, seq: int) -> Path:
         return self._folder / f"filters-{seq:08d}.npz"
@@ -191,7 +193,7 @@ class Developer:
                     yield self._treatment.before(image)
 
         try:
-            paintings = self._paint_alone(images()) if alone else self._painter.paint_each(images())
+            paintings = self._paint_alone(images()) if alone else self._lit.paint_each(images())
             with contextlib.closing(paintings):
                 for painting in paintings:
                     yield from self._without_painting(read)
@@ -205,7 +207,7 @@ class Developer:
 
     def _paint_alone(self, images: Iterable[np.ndarray]) -> Generator[np.ndarray, None, None]:
         for image in images:
-            yield self._painter.paint(image)
+            yield self._lit.paint(image)
 
     def _read(self, seq: int) -> tuple[_Read, np.ndarray | None]:
         """A frame, and its pixels where it is to be painted."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from pleinair import durable
 from pleinair.errors import RollError
+from pleinair.films.lighting import Lighting
 from pleinair.films.treatment import Treatment
 from pleinair.rolls.ledger import Ledger
 from pleinair.rolls.originals import SUFFIXES
@@ -32,6 +33,10 @@ class Look:
     steady: int = 0
     deflicker: int = 0
     timestamp: bool = False
+    #: How the light of an adaptive network is found (:class:`~pleinair.films.lighting.Lighting`).
+    light: str = "fixed"
+    light_every: int = 1
+    tone: float = 0.0
     #: SHA-256 of the network, so that a roll is not continued with another one.
     network: str = ""
     #: What the style is called on a roll that has a painting in another style of that name; "" is the style's own name.
@@ -53,7 +58,13 @@ class Look:
 
     def treatment(self) -> Treatment:
         """What is done to each frame besides painting it, from the film's beginning."""
-        return Treatment(steady=self.steady, deflicker=self.deflicker, timestamp=self.timestamp)
+        return Treatment(
+            steady=self.steady,
+            deflicker=self.deflicker,
+            timestamp=self.timestamp,
+            lighting=Lighting(self.light, self.light_every),
+            tone=self.tone,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As plain values; what stands in ``alias`` only where there is one."""

@@ -16,6 +16,7 @@ from pleinair.films.pipeline import run
 from pleinair.films.recorder import FilmRecorder
 from pleinair.films.stamp import stamp
 from pleinair.films.steadiness import Steady
+from pleinair.films.tone import Tone
 from pleinair.films.treatment import Treatment
 from pleinair.painting.painter import Painter
 from pleinair.rolls.finish import finish
@@ -24,7 +25,7 @@ from pleinair.rolls.settings import Look, Settings
 from tests.films import read_video
 
 WIDTH, HEIGHT, FRAMES = 96, 64, 30
-STEADY, DEFLICKER = 4, 8
+STEADY, DEFLICKER, TONE = 4, 8, 0.5
 
 
 def flickering_frames() -> list[np.ndarray]:
@@ -90,10 +91,10 @@ def one_core(monkeypatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
 
 
-ALL = {"steady": STEADY, "deflicker": DEFLICKER, "timestamp": True}
+ALL = {"steady": STEADY, "deflicker": DEFLICKER, "timestamp": True, "tone": TONE}
 
 
-@pytest.mark.parametrize("treatment", [{}, {"steady": STEADY}, {"deflicker": DEFLICKER}, {"timestamp": True}, ALL])
+@pytest.mark.parametrize("treatment", [{}, *({name: value} for name, value in ALL.items()), ALL])
 def test_a_rolls_film_and_a_direct_film_of_the_same_frames_are_equal(tmp_path, treatment):
     direct, from_roll = direct_film(tmp_path / "direct.mp4", **treatment), roll_film(tmp_path / "roll", **treatment)
     assert len(direct) == len(from_roll) == FRAMES
@@ -104,38 +105,47 @@ class SteadyFirst(Treatment):
     """Steadies before it evens out the light."""
 
     def before(self, frame: np.ndarray) -> np.ndarray:
-        return self._deflicker(self._frames(frame))
+        treated = self._deflicker(self._frames(frame))
+        self._scenes.append(self._tone.of(treated))
+        return treated
 
 
 class StampFirst(Treatment):
     """Steadies the painting with its time already on it."""
 
     def after(self, painting: np.ndarray, caption: str = "") -> np.ndarray:
-        return self._paintings(stamp(painting, caption))
+        return self._paintings(stamp(self._tone(painting, self._scenes.popleft()), caption))
 
 
 class PaintingsUnsteadied(Treatment):
     """Forgets the second steadying."""
 
     def after(self, painting: np.ndarray, caption: str = "") -> np.ndarray:
-        return stamp(painting, caption)
+        return stamp(self._tone(painting, self._scenes.popleft()), caption)
 
 
-@pytest.mark.parametrize("other", [SteadyFirst, StampFirst, PaintingsUnsteadied])
+class ToneLast(Treatment):
+    """Brings the brightness back only when the painting is steadied."""
+
+    def after(self, painting: np.ndarray, caption: str = "") -> np.ndarray:
+        return stamp(self._tone(self._paintings(painting), self._scenes.popleft()), caption)
+
+
+@pytest.mark.parametrize("other", [SteadyFirst, StampFirst, PaintingsUnsteadied, ToneLast])
 def test_another_order_in_one_of_them_would_be_noticed(tmp_path, monkeypatch, other):
     from_roll = roll_film(tmp_path / "roll", **ALL)
     monkeypatch.setattr(pipeline, "Treatment", other)
     assert not np.array_equal(direct_film(tmp_path / "direct.mp4", **ALL), from_roll)
 
 
-def test_the_order_is_deflicker_steady_paint_steady_stamp():
+def test_the_order_is_deflicker_steady_paint_tone_steady_stamp():
     treatment = Treatment(**ALL)
-    even_light, frames, paintings = Deflicker(DEFLICKER), Steady(STEADY), Steady(STEADY)
+    even_light, frames, paintings, tone = Deflicker(DEFLICKER), Steady(STEADY), Steady(STEADY), Tone(TONE)
     for number, frame in enumerate(flickering_frames()):
         prepared = treatment.before(frame)
         np.testing.assert_array_equal(prepared, frames(even_light(frame)))
         painting = 255 - prepared // 30 * 30
-        wanted = stamp(paintings(painting), f"no {number}")
+        wanted = stamp(paintings(tone(painting, tone.of(prepared))), f"no {number}")
         np.testing.assert_array_equal(treatment.after(painting, f"no {number}"), wanted)
 
 
@@ -165,6 +175,6 @@ def test_what_is_no_memory_changes_nothing():
 
 
 def test_values_out_of_range_are_refused():
-    for wrong in ({"steady": -1}, {"steady": 17}, {"deflicker": -1}, {"deflicker": 241}):
+    for wrong in ({"steady": -1}, {"steady": 17}, {"deflicker": -1}, {"deflicker": 241}, {"tone": -0.1}, {"tone": 1.1}):
         with pytest.raises(ValueError):
             Treatment(**wrong)
