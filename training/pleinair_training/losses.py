@@ -122,12 +122,13 @@ class GridLoss(nn.Module):
 
     A network that computes blocks of pixels at once shows its blocks in two ways, and both are summed here.
 
-    **A screen**: every block's corner is lighter than its centre. For each period p, the pixels that have the same place
-    in their block make up one phase, so there are p * p phases. Each phase is blurred over 4 x 4 of its own pixels. The
-    loss is the mean square of what the phases differ from their mean.
+    **A screen**: every block's corner is lighter than its centre. For each period p, the pixels that have the same
+    place in their block make up one phase, so there are p * p phases. Each phase is blurred over 4 x 4 of its own
+    pixels. The loss is the mean square of what the phases differ from their mean.
 
-    **A mosaic**: there are steps where two blocks meet. For each axis, the differences of neighbouring pixels that have
-    the same place in their block of 4 make up one phase. The loss is the variance of the four phases' root mean squares.
+    **A mosaic**: there are steps where two blocks meet. For each axis, the differences of neighbouring pixels that
+    have the same place in their block of 4 make up one phase. The loss is the variance of the four phases' root mean
+    squares.
 
     Either is next to nothing for a picture without blocks, whatever its texture: neighbouring pixels of a texture
     differ, too, but not always in the same way, nor always in the same places.
