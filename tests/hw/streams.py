@@ -148,3 +148,18 @@ def intervals(cases: Sequence[Case], result: Result) -> list[float]:
         ends = cycles[len(cycles) // case.frames - 1 :: len(cycles) // case.frames].astype(float)
         measured.append((ends[-1] - ends[0]) / (case.frames - 1))
     return measured
+
+
+def half(shift: np.ndarray) -> np.ndarray:
+    """What rounds a shift: half of what it drops."""
+    return np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
+
+
+def tie_values(
+    rng: np.random.Generator, shape: tuple[int, ...], bias: np.ndarray, shift: np.ndarray, low: int, high: int
+) -> np.ndarray:
+    """Inputs that make ``x + bias`` a tie, or one beside a tie, where the input's range allows; else uniform ones."""
+    result = rng.integers(low, high, shape, endpoint=True)
+    ties = (rng.integers(-300, 300, shape) << shift) + half(shift) - bias + rng.integers(-1, 2, shape)
+    use = (ties >= low) & (ties <= high) & (rng.random(shape) < 0.7)
+    return np.where(use, ties, result)

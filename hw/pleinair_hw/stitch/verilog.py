@@ -1,8 +1,10 @@
 """The header of a Verilog module: its ports and their widths.
 
-A header is read with regular expressions, and a width is evaluated as a small constant expression. Yosys, which is
-pinned, could elaborate a module and give both; that has not been tried. The subset read here is what FINN's templates
-and our own blocks use, and everything outside it is refused with its text, so that a width is never guessed.
+A header is read with regular expressions, and a width is evaluated as a small constant expression. The subset read here
+is what FINN's templates and our own blocks use, and everything outside it is refused with its text, so that a width is
+never guessed. Yosys elaborates the same ports and widths for all 139 modules of an accelerator, as the tests check, but
+builds do not wait for it: 0.4 s of processor time take the place of 0.3 s, and on a machine where it has not run yet it
+first compiles itself for 82 s.
 """
 
 from __future__ import annotations

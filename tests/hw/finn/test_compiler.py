@@ -12,7 +12,6 @@ from pleinair.models import load_model
 from pleinair.network import reference
 from pleinair_hw.finn.compiler import CompileError, compile_plan, run_graph
 from pleinair_hw.plan.boards import BOARDS
-from pleinair_hw.plan.dataflow import build_dataflow
 from pleinair_hw.plan.search import plan_for_cycles
 from tests.hw.finn.test_environment import needs_finn
 from tests.hw.plan.test_dataflow import all_forms, synthetic_frames
@@ -88,11 +87,3 @@ def test_a_plan_that_finn_sees_otherwise_is_refused(tmp_path):
     stages = tuple(replace(s, cycles=s.cycles + 1) if s.name == "enter.product" else s for s in plan.stages)
     with pytest.raises(CompileError, match=r"stage enter\.product: FINN expects \d+ cycles a frame, planned are"):
         compile_plan(replace(plan, stages=stages), tmp_path)
-
-
-def test_the_graph_names_every_operator():
-    from pleinair_hw.finn.graph import tensor_name, write_graph
-
-    dataflow = build_dataflow(random_network(1, width=4, blocks=1), 16, 16)
-    names = {node.name for node in write_graph(dataflow).graph.node}
-    assert names == {tensor_name(o.name) for o in dataflow.operators}

@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pleinair_hw.finn import golden
-from tests.hw.streams import Case, Stream, compile_cases, intervals, literal, needs_verilator, run_cases
+from tests.hw.streams import (
+    Case,
+    Stream,
+    compile_cases,
+    half,
+    intervals,
+    literal,
+    needs_verilator,
+    run_cases,
+    tie_values,
+)
 
 FRAMES = 3
 Rng = np.random.Generator
 STALLS = [(0, 0), (30, 30), (70, 0), (0, 70), (70, 70)]
 
 
-def _half(shift: np.ndarray) -> np.ndarray:
-    return np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
-
-
 def _signed_bits(values: np.ndarray) -> int:
     """Bits that hold all of ``values`` in two's complement, 2 at least."""
     return max(2, *(int(v if v >= 0 else ~v).bit_length() + 1 for v in (values.min(), values.max())))
-
-
-def _tie_values(
-    rng: Rng, shape: tuple[int, ...], bias: np.ndarray, shift: np.ndarray, low: int, high: int
-) -> np.ndarray:
-    """Inputs that make ``x + bias`` a tie, or one beside a tie, where the input's range allows; else uniform ones."""
-    result = rng.integers(low, high, shape, endpoint=True)
-    ties = (rng.integers(-300, 300, shape) << shift) + _half(shift) - bias + rng.integers(-1, 2, shape)
-    use = (ties >= low) & (ties <= high) & (rng.random(shape) < 0.7)
-    return np.where(use, ties, result)
 
 
 def requant_case(
@@ -43,13 +38,13 @@ def requant_case(
     channels = pe * cf
     shift = smin + rng.integers(0, min(1 << sw, 48 - smin), channels)
     bias = rng.integers(-(1 << (iw - 2)), 1 << (iw - 2), channels, endpoint=True)
-    offset = bias + _half(shift)
+    offset = bias + half(shift)
     bw = _signed_bits(offset) + spare
     params = 0
     for c in range(channels):
         params |= ((int(shift[c]) - smin) << bw | int(offset[c]) % (1 << bw)) << (c * (sw + bw))
     low, high = (-(1 << (iw - 1)), (1 << (iw - 1)) - 1) if in_signed else (0, (1 << iw) - 1)
-    x = _tie_values(rng, (FRAMES, 3, 3, channels), bias, shift, low, high)
+    x = tie_values(rng, (FRAMES, 3, 3, channels), bias, shift, low, high)
     x[0, 0, 0], x[0, 0, 1] = low, high
     y = golden.requant_shift(x, bias, shift, ow, out_signed)
     parameters = {
@@ -261,56 +256,3 @@ def test_upsampling_goes_on_while_the_next_row_comes(tmp_path: Path) -> None:
 
 def test_there_are_two_hundred_configurations() -> None:
     assert sum(count for _, count in BLOCKS) >= 200
-
-
-def test_golden_requantisation_equals_fractions() -> None:
-    seed = 7
-    print(f"seed {seed}")
-    rng = np.random.default_rng(seed)
-    ties = 0
-    for bits, signed in ((4, False), (8, False), (8, True), (16, False), (16, True)):
-        shift = rng.integers(0, 24, 16)
-        bias = rng.integers(-(1 << 20), 1 << 20, 16)
-        x = _tie_values(rng, (40, 16), bias, shift, -(1 << 40), 1 << 40)
-        low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
-        got = golden.requant_shift(x, bias, shift, bits, signed)
-        for pixel in range(len(x)):
-            for c in range(16):
-                exact = Fraction(int(x[pixel, c]) + int(bias[c]), 1 << int(shift[c]))
-                ties += exact.denominator == 2
-                assert got[pixel, c] == min(max(round(exact), low), high)  # Python rounds halves to even
-    assert ties > 200
-
-
-def test_golden_tap_sum_is_a_convolution() -> None:
-    seed = 8
-    print(f"seed {seed}")
-    rng = np.random.default_rng(seed)
-    for taps in (3, 5, 9):
-        width, channels, outputs, reach = 11, 4, 3, taps // 2
-        image = rng.integers(0, 256, (width, channels))
-        weight = rng.integers(-127, 128, (outputs, taps, channels))
-        partial = np.zeros((1, width + reach, outputs * taps), np.int64)
-        partial[0, :width] = np.einsum("wc,otc->wot", image, weight).reshape(width, -1)
-        want = np.zeros((width, outputs), np.int64)
-        for x in range(width):
-            for t in range(taps):
-                if 0 <= x + t - reach < width:
-                    want[x] += weight[:, t] @ image[x + t - reach]
-        assert np.array_equal(golden.tap_sum(partial, taps, reach)[0], want)
-
-
-def test_golden_pixel_shuffle_is_its_formula() -> None:
-    seed = 9
-    print(f"seed {seed}")
-    rng = np.random.default_rng(seed)
-    height, width, outputs = 3, 5, 2
-    x = rng.integers(0, 1000, (height + 1, width + 1, 4 * outputs))
-    got = golden.pixel_shuffle(x)
-    seen = 0
-    for i, j, a, b in np.ndindex(height + 1, width + 1, 2, 2):
-        row, column = 2 * i - 1 + a, 2 * j - 1 + b
-        if 0 <= row < 2 * height and 0 <= column < 2 * width:
-            seen += 1
-            assert np.array_equal(got[row, column], x[i, j, (2 * a + b) * outputs : (2 * a + b + 1) * outputs])
-    assert seen == got.shape[0] * got.shape[1]
