@@ -305,6 +305,7 @@ def test_flicker_is_measured_alone_and_in_the_film(made, still_camera):
     own, turned = judge._flickers(None), judge._flickers(lambda image: (255 - image).astype(np.float32))
     assert own["flicker_ratio"] == 1 and own["flicker"] == pytest.approx(80 / 27, rel=0.02)
     assert turned["flicker"] == pytest.approx(own["flicker"]) and turned["flicker_ratio"] == pytest.approx(1)
+    assert own["moving_ratio"] in (1, None) and turned["moving_ratio"] == own["moving_ratio"]
     assert turned["film_ratio"] < own["film_ratio"] < 0.5  # steadied before and after, and before alone
 
 

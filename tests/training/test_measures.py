@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from pleinair_training.measures import border_line, feature_distance, flicker, kept_light, similarity, static_pixels
+from pleinair_training.measures import (
+    border_line,
+    changes,
+    feature_distance,
+    flicker,
+    kept_light,
+    similarity,
+    static_pixels,
+)
 
 
 def grey(level: float, height: int = 256, width: int = 384) -> np.ndarray:
@@ -112,6 +120,12 @@ def test_flicker_counts_static_pixels_only():
     static[:4] = True
     frames[1][4:] = 255
     assert flicker(iter(frames), static) == pytest.approx((3 + 4) / 2)
+    still, moving = changes(iter(frames), static)
+    assert still == pytest.approx((3 + 4) / 2)
+    # All pixels' change is both parts' by their numbers of pixels.
+    everything = np.abs(np.diff(np.array(frames, np.int16), axis=0)).mean()
+    assert (still * static.sum() + moving * (~static).sum()) / static.size == pytest.approx(everything)
+    assert np.isnan(changes(iter(frames), np.ones_like(static))[1])
     assert flicker([grey(0, 8, 8), grey(255, 8, 8)], static) == 255  # no wrap of uint8
 
 

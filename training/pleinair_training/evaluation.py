@@ -45,6 +45,7 @@ from pleinair_training.losses import ContentLoss, Features, StyleLoss
 from pleinair_training.measures import (
     KeptLight,
     border_line,
+    changes,
     feature_distance,
     flicker,
     kept_light,
@@ -125,6 +126,7 @@ class Score:
     ``ssim`` and ``distance``: likeness to the float network's paintings (:mod:`pleinair_training.measures`).
     ``flicker``: grey levels between successive frames of static pixels, each frame painted by itself;
     ``film_flicker``: frames and paintings steadied as in a film; both also as multiples of the sequence's own.
+    ``moving_ratio``: the change of all other pixels, each frame painted by itself, as a multiple of the sequence's own.
     ``l_correlation_4`` to ``chroma_correlation_16``: the photo's light that the paintings keep
     (:class:`pleinair_training.measures.KeptLight`); ``parent_ssim``: likeness to the paintings of the float parent with
     instance norm. ``border``: grey levels of a line along the frame's edge. ``bytes``: the network file's, where there
@@ -145,6 +147,7 @@ class Score:
     flicker_ratio: float | None = None
     film_flicker: float | None = None
     film_ratio: float | None = None
+    moving_ratio: float | None = None
     bytes: int | None = None
     macs_per_pixel: float | None = None
     width: int | None = None
@@ -519,7 +522,7 @@ class _Judge:
         return scores
 
     def _flickers(self, paint: Paint | None) -> dict[str, Any]:
-        """The four flicker figures of a network, or of the sequence itself."""
+        """How a network's paintings of the sequence change, or the sequence itself."""
         if self._footage is None:
             return {}
 
@@ -532,14 +535,16 @@ class _Judge:
                     self._done()
                 yield frame
 
-        own = flicker(footage.frames, footage.static) or np.nan  # NaN for a sequence without any change
-        alone = flicker(painted(footage.frames, lambda picture: picture), footage.static)
+        # NaN for a sequence without any change.
+        own, own_moving = (change or np.nan for change in changes(footage.frames, footage.static))
+        alone, moving = changes(painted(footage.frames, lambda picture: picture), footage.static)
         film = flicker(painted(footage.steadied, steady), footage.static)
         return {
             "flicker": alone,
             "flicker_ratio": _known(alone / own),
             "film_flicker": film,
             "film_ratio": _known(film / own),
+            "moving_ratio": _known(moving / own_moving),
         }
 
     def pictures(self, networks: list[Network], scores: list[Score], originals: list[np.ndarray]) -> Pictures:

@@ -108,13 +108,23 @@ def flicker(frames: Iterable[np.ndarray], static: np.ndarray) -> float:
 
     Two frames or more are needed, and one static pixel or more.
     """
+    return changes(frames, static)[0]
+
+
+def changes(frames: Iterable[np.ndarray], static: np.ndarray) -> tuple[float, float]:
+    """Mean absolute difference of successive frames on ``static`` pixels and on all others, in grey levels.
+
+    ``static`` is bool [H, W]. Two frames or more are needed. NaN stands for a part that has no pixels.
+    """
     differences, before = [], None
     for frame in frames:
-        now = frame[static].astype(np.int16)
+        now = frame.astype(np.int16)
         if before is not None:
-            differences.append(float(np.abs(now - before).mean()))
+            change = np.abs(now - before)
+            differences.append([float(change[part].mean()) if part.any() else np.nan for part in (static, ~static)])
         before = now
-    return float(np.mean(differences))
+    still, moving = np.mean(differences, axis=0)
+    return float(still), float(moving)
 
 
 def _edge_differences(picture: np.ndarray, shift: int) -> np.ndarray:

@@ -110,6 +110,11 @@ COLUMNS = (
     Column("to input", "that as a multiple of the sequence's own", _figure("flicker_ratio", ".2f"), console="flick"),
     Column("film", "flicker with the host's steadying", _figure("film_flicker", ".2f")),
     Column("film to input", "that as a multiple of the sequence's own", _figure("film_ratio", ".2f"), console="film"),
+    Column(
+        "moving",
+        "change between successive frames where something moves, as a multiple of the sequence's own",
+        _figure("moving_ratio", ".2f"),
+    ),
     Column("border", "how much more the edge stands out than the interior, grey levels", _border, console="edge"),
     Column("bytes", "size of the network's file", _figure("bytes", ",d")),
     Column("MAC/px", "multiply-accumulates per pixel", _figure("macs_per_pixel", ",.0f")),
