@@ -288,12 +288,7 @@ def build(
         harness=_read(_HARNESS),
         optimise=optimise,
     )
-    folder = cache or cache_folder()
-    entry = folder / recipe.digest()
-    cached = _is_complete(entry)
-    if not cached:
-        with _building(folder, entry) as work:
-            recipe.make(work, _runtime(recipe.tool, folder), jobs or len(os.sched_getaffinity(0)))
+    entry, cached = _compiled(recipe, cache or cache_folder(), jobs or len(os.sched_getaffinity(0)))
     return Simulator(
         executable=entry / recipe.program,
         inputs=tuple(inputs),
@@ -303,6 +298,16 @@ def build(
         build_seconds=time.perf_counter() - started,
         cached=cached,
     )
+
+
+def _compiled(recipe: _Recipe, folder: Path, jobs: int) -> tuple[Path, bool]:
+    """The entry of the cache ``folder`` that holds a module, compiled if it has to be, and whether it was there."""
+    entry = folder / recipe.digest()
+    cached = _is_complete(entry)
+    if not cached:
+        with _building(folder, entry) as work:
+            recipe.make(work, _runtime(recipe.tool, folder), jobs)
+    return entry, cached
 
 
 def _check_names(names: Sequence[str]) -> None:
