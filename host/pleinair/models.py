@@ -1,10 +1,10 @@
 """Model folders: ``models/STYLE/`` with a card and, for each width, the network in its forms.
 
 ``card.json`` (``"format": "pleinair-model-card"``) names style and painting, licence, margin, grain, and under
-``networks`` for each number of bits the files with their SHA-256, the architecture, how it was trained and
-the losses it reached. Files: ``network-8bit.npz`` (what painters read), ``qonnx-8bit.onnx.gz`` (what hardware
-is compiled from), ``cpu-8bit.onnx`` (for ONNX Runtime alone, without pleinair; up to 8 bits). The float network is
-there for comparison and has a ``network-32bit.npz`` alone. ``parent.npz`` is what a scene is tuned from.
+``networks`` for each number of bits the files with their SHA-256, the architecture, how it was trained and the losses
+it reached. Files: ``network-8bit.npz`` (what painters read), ``qonnx-8bit.onnx.gz`` (QONNX, what hardware is compiled
+from and other tools read), ``cpu-8bit.onnx`` (for ONNX Runtime alone, without pleinair; up to 8 bits). The float
+network is there for comparison and has a ``network-32bit.npz`` alone. ``parent.npz`` is what a scene is tuned from.
 """
 
 from __future__ import annotations

@@ -18,9 +18,6 @@ import onnxruntime as ort
 import pytest
 import torch
 from onnx import helper, numpy_helper
-from qonnx.core.modelwrapper import ModelWrapper
-from qonnx.core.onnx_exec import execute_onnx
-from qonnx.transformation.infer_shapes import InferShapes
 
 from pleinair.cameras.synthetic import SyntheticCamera
 from pleinair.cli.main import main
@@ -35,6 +32,7 @@ from pleinair.network import reference
 from pleinair.network.integer import MAX_FILE_BYTES, IntegerNetwork, dump
 from pleinair.network.light import in_light
 from pleinair.network.qonnx import read_qonnx
+from pleinair.network.qonnx_writer import light_inputs
 from pleinair.painting import meter
 from pleinair.painting.grain import Grain
 from pleinair.painting.tiles import Runner, Window, add_margin
@@ -45,6 +43,7 @@ from pleinair_training.transform_net import TransformNet
 from tests.house import SHARED
 from tests.models import write_model
 from tests.networks import random_network
+from tests.qonnx import qonnx_painting, runtime_painting
 
 
 def random_float(width: int, blocks: int, seed: int = 0) -> tuple[TransformNet, list[torch.Tensor]]:
@@ -66,19 +65,6 @@ def random_quantised(width: int, blocks: int, bits: int, seed: int = 0) -> Quant
         for conv in q.convolutions.values():
             conv.bias += 0.2 * torch.randn_like(conv.bias)
     return q.eval()
-
-
-def qonnx_painting(data: bytes, image: np.ndarray) -> np.ndarray:
-    """qonnx's own execution of the file on uint8 [H, W, 3], its shapes inferred anew for the image's size."""
-    proto = onnx.load_model_from_string(data)
-    del proto.graph.value_info[:]
-    for value in (*proto.graph.input, *proto.graph.output):
-        for dimension, size in zip(value.type.tensor_type.shape.dim[2:], image.shape[:2], strict=True):
-            dimension.dim_value = size
-    model = ModelWrapper(proto).transform(InferShapes())
-    x = image.transpose(2, 0, 1)[None].astype(np.float32) / 256
-    y = next(iter(execute_onnx(model, {model.graph.input[0].name: x}).values()))
-    return np.rint(y[0] * 256).astype(np.int64).transpose(1, 2, 0)
 
 
 def real_frames(count: int, size: tuple[int, int]) -> list[np.ndarray]:
@@ -120,7 +106,7 @@ def test_chain_on_random_networks(width, blocks, bits):
         for run in runners:
             np.testing.assert_array_equal(run(image), wanted)
         if bits <= 8:  # qonnx executes in float32, which cannot hold 16-bit accumulators
-            np.testing.assert_array_equal(qonnx_painting(data, image), wanted)
+            np.testing.assert_array_equal(qonnx_painting(data, image, unit=1 / 256), wanted)
     assert len(np.unique(wanted)) > 10
 
 
@@ -174,9 +160,11 @@ TRAINED, ADAPTIVE = (
 
 @pytest.mark.parametrize(("style", "bits"), ADAPTIVE)
 def test_chain_on_shipped_adaptive_networks(style, bits):
-    """Metered and painted by every engine = the reference, number for number, in the light of several frames."""
+    """Metered and painted by every engine, painted by qonnx = the reference, in the light of several frames."""
     model = load_model(style, bits)
     network, margin = model.network, model.margin
+    qonnx = read_file(model.folder, model.card, bits, "qonnx")
+    assert dump(read_qonnx(qonnx, style)) == dump(network)
     day = [f.image for f in SyntheticCamera((96, 64), 4, every=6 * 3600).frames()]
     pictures = [*real_frames(3, (96, 64)), *day]
     frame, lights = Window(margin, margin, margin + 64, margin + 96), set()
@@ -189,6 +177,9 @@ def test_chain_on_shipped_adaptive_networks(style, bits):
         assert wanted.std() > 10
         for run in engine_runners(lit):
             np.testing.assert_array_equal(run(pixels), wanted)
+        if bits <= 8:
+            for execute in (qonnx_painting, runtime_painting):
+                np.testing.assert_array_equal(execute(qonnx, pixels, light_inputs(network, light)), wanted)
         metered = EngineMeter(network, exact_runner(network).engine)
         assert metered.measure(pixels, frame) == light
         np.testing.assert_array_equal(metered.paint(pixels, frame), frame.of(wanted))
@@ -219,7 +210,7 @@ def test_chain_on_shipped_networks(style, bits):
         for run in runners:
             np.testing.assert_array_equal(run(image), wanted)
         if bits <= 8:
-            np.testing.assert_array_equal(qonnx_painting(qonnx, image), wanted)
+            np.testing.assert_array_equal(qonnx_painting(qonnx, image, unit=1 / 256), wanted)
         values += wanted.size
     assert values >= 9 * 64 * 96 * 3
 

@@ -14,7 +14,9 @@ import torch
 from pleinair.cli.main import main
 from pleinair.errors import OptionError, TrainingError
 from pleinair.images import read_image
-from pleinair.models import CARD, load_model, read_card
+from pleinair.models import CARD, load_model, read_card, read_file
+from pleinair.network.integer import dump
+from pleinair.network.qonnx import read_qonnx
 from pleinair_training import trainer
 from pleinair_training.architecture import Architecture
 from pleinair_training.export import export_run
@@ -211,6 +213,8 @@ def test_export_rounds_to_the_bits_it_is_told(made):
     for bits in (4, 8):
         network = load_model(str(made / "model"), bits).network
         assert network.bits == bits and network.adaptive
+        qonnx = read_file(made / "model", card, bits, "qonnx")
+        assert dump(read_qonnx(qonnx, "exported")) == dump(network)
 
 
 def test_the_command_trains_and_says_what_is_next(tmp_path, workshop, capsys):

@@ -2,7 +2,8 @@
 
 The Brevitas network is exported by Brevitas's own exporter and cleaned up by qonnx; the integer network is
 read from that file, not from the network in memory, and the CPU model is built from the integer network. The
-run's float network goes with them where it is asked for, to compare with.
+run's float network goes with them where it is asked for, to compare with. An adaptive network is rounded first;
+its QONNX file is written from the integers and read back.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +34,10 @@ from pleinair.models import CARD, CARD_FORMAT, FILES, PARENT
 from pleinair.network import floating as float_network
 from pleinair.network.floating import FloatConvolution, FloatLayer, FloatNetwork, FloatResidual
 from pleinair.network.integer import BITS, IntegerNetwork, Upsample, dump
-from pleinair.network.light import in_light
+from pleinair.network.light import Light, in_light
 from pleinair.network.onnx import build_onnx
 from pleinair.network.qonnx import read_qonnx
+from pleinair.network.qonnx_writer import PIXELS, light_inputs, write_qonnx
 from pleinair.painting.grain import Grain
 from pleinair.painting.meter import measure
 from pleinair.painting.tiles import Window, add_margin, round_up
@@ -324,11 +327,37 @@ def _add_rounded(folder: _ModelFolder, run: Path, settings: Settings, bits: Sequ
         integers = round_network(parent, width, seen, margin=_CALIBRATION_MARGIN)
         _check_lights(integers, seen, _CALIBRATION_MARGIN)
         cpu = {} if integers.wide else {"cpu": build_onnx(integers)}
-        folder.add(integers, {"network": dump(integers), **cpu}, load_checkpoint(path))
+        qonnx = gzip.compress(adaptive_qonnx(integers), mtime=0)
+        folder.add(integers, {"network": dump(integers), "qonnx": qonnx, **cpu}, load_checkpoint(path))
+
+
+def adaptive_qonnx(network: IntegerNetwork) -> bytes:
+    """The QONNX file of an adaptive network, which reads as the same network."""
+    data = write_qonnx(network)
+    if dump(read_qonnx(data, "as written")) != dump(network):
+        raise RuntimeError("the QONNX file holds another network")
+    return data
+
+
+def _qonnx_painting(network: IntegerNetwork, light: Light, image: np.ndarray) -> np.ndarray:
+    """The QONNX file in a light, on uint8 [H, W, 3], executed by ONNX Runtime."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # it warns of every input that has a default
+    data = write_qonnx(network, image.shape[:2])
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    pixels = image.transpose(2, 0, 1)[None].astype(np.float32)
+    (painted,) = session.run(None, {PIXELS: pixels, **light_inputs(network, light)})
+    values: np.ndarray = painted[0].transpose(1, 2, 0).astype(np.uint8)
+    return values
 
 
 def _check_lights(network: IntegerNetwork, photos: Sequence[np.ndarray], margin: int) -> None:
-    """Raise EngineError unless the engine meters and paints three photos as the reference does, each in its light."""
+    """Raise EngineError unless three photos, each in its own light, are painted as the reference paints them.
+
+    By the engine, which must meter the reference's light too, and by the QONNX file, which is given the light.
+    """
     runner = exact_runner(network)
     for photo in photos[:3]:
         piece = np.ascontiguousarray(photo[: 2 * margin + 64, : 2 * margin + 64])
@@ -339,3 +368,8 @@ def _check_lights(network: IntegerNetwork, photos: Sequence[np.ndarray], margin:
         lit = in_light(network, light)
         if wrong := differing(lit, EngineRunner(lit, runner.engine), piece):
             raise EngineError(f"in a frame's own light the engine paints {wrong} of {piece.size} values differently")
+        # ONNX Runtime has no convolution for the file's doubles.
+        if not network.wide and (wrong := differing(lit, partial(_qonnx_painting, network, light), piece)):
+            raise EngineError(
+                f"in a frame's own light the QONNX file paints {wrong} of {piece.size} values differently"
+            )

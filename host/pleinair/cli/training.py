@@ -256,8 +256,7 @@ def export(
 ) -> None:
     """Turn a training RUN into a model folder.
 
-    It holds the networks as integers and for ONNX Runtime, those of shape johnson as QONNX as well, and a card that
-    describes them.
+    It holds the networks as integers, as QONNX and for ONNX Runtime, and a card that describes them.
     """
     with extra("train", "export"):
         from pleinair_training.export import export_run

@@ -27,7 +27,12 @@ _REMEDIES = {
     "Sigmoid": "is a float function: let the last convolution end in an 8-bit quantiser",
     "Upsample": "is the retired form of Resize: export with opset 13 or later",
 }
-_KNOWN = {"Quant", "Conv", "Relu", "Add", "Resize"}
+#: They pass quantised values on.
+_MOVING = {"Resize", "Cast", "SpaceToDepth", "DepthToSpace"}
+#: They may stand between a convolution or a sum and the quantiser behind it.
+_BETWEEN = {"Relu", "Add", "Mul", "Div"}
+_KNOWN = {"Quant", "Conv"} | _MOVING | _BETWEEN
+_NUMBERS = {"Add": "sum", "Mul": "product", "Div": "quotient"}
 _MOST_NAMED = 12
 
 
@@ -44,21 +49,22 @@ class Source:
 
 def unfit_nodes(graph: Any) -> list[str]:
     """A line for every node of an ONNX graph that cannot be hardware: its name, the reason, the remedy."""
-    quantised = {output for node in graph.node if node.op_type == "Quant" for output in node.output}
-    # Relu and Resize pass quantised values on; a sum or an accumulator is quantised by the node behind it.
+    quantised: set[str] = set()
     for node in graph.node:
-        if node.op_type == "Resize" and node.input[0] in quantised:
+        if node.op_type == "Quant" or (node.op_type in _MOVING and quantised.issuperset(node.input[:1])):
             quantised.update(node.output)
-    consumers: dict[str, list[Any]] = {}
-    for node in graph.node:
-        for name in node.input:
-            consumers.setdefault(name, []).append(node)
-    lines = []
+    # From the last node to the first: the tensors that nothing takes as they are, only through a quantiser.
+    taken: dict[str, bool] = {}
 
     def requantised(node: Any) -> bool:
-        after = consumers.get(node.output[0], [])
-        return bool(after) and all(n.op_type == "Quant" or (n.op_type == "Relu" and requantised(n)) for n in after)
+        return all(taken.get(name, False) for name in node.output)
 
+    for node in reversed(graph.node):
+        kept = node.op_type in _BETWEEN and requantised(node)
+        for name in node.input:
+            taken[name] = taken.get(name, True) and (node.op_type == "Quant" or kept)
+
+    lines = []
     for node in graph.node:
         name, kind = node.name or node.op_type, node.op_type
         if kind in _REMEDIES:
@@ -72,8 +78,8 @@ def unfit_nodes(graph: Any) -> list[str]:
                 lines.append(f"{name}: a convolution of float activations: put a quantiser before it")
             elif not requantised(node):
                 lines.append(f"{name}: its sums are not quantised: put a quantiser behind it")
-        elif kind == "Add" and not requantised(node):
-            lines.append(f"{name}: a sum that is not quantised: put a quantiser behind it")
+        elif kind in ("Add", "Mul", "Div") and not requantised(node):
+            lines.append(f"{name}: a {_NUMBERS[kind]} that is not quantised: put a quantiser behind it")
     return lines
 
 
@@ -108,6 +114,8 @@ def read_source(model: str, bits: int | None, margin: int | None) -> Source:
                 f"is needed for {path.name}, which has no card; at least the network's halo", option="margin"
             )
         network = read_graph(path.read_bytes(), path.name)
+        if network.adaptive:
+            raise ModelError(f"{path.name}: its network is adaptive, which hardware is not yet")
         if bits is not None and bits != network.bits:
             raise OptionError(f"{bits}: {path.name} is a network of {network.bits} bits", option="bits")
         if margin < network.halo:

@@ -39,6 +39,18 @@ def test_a_qonnx_file_needs_a_margin(tmp_path):
         read_source(str(file), 4, 40)
 
 
+def test_an_adaptive_network_is_read_and_is_no_hardware_yet(tmp_path):
+    folder = find_style("san-giorgio")
+    data = read_file(folder, read_card(folder), 8, "qonnx")
+    assert dump(read_graph(data, "theirs.onnx")) == dump(load_model("san-giorgio", 8).network)
+    file = tmp_path / "mine.onnx"
+    file.write_bytes(data)
+    with pytest.raises(ModelError, match=r"^mine\.onnx: its network is adaptive, which hardware is not yet$"):
+        read_source(str(file), None, 40)
+    with pytest.raises(OptionError, match="san-giorgio: its networks are adaptive"):
+        read_source("san-giorgio", 8, None)
+
+
 def test_what_the_folder_cannot_give_is_refused(tmp_path):
     with pytest.raises(OptionError, match="bits are needed"):
         read_source("starry-night", None, None)
@@ -83,6 +95,19 @@ def test_everything_that_cannot_be_hardware_is_named_at_once():
     ):
         assert expected in message
     assert "\n" not in message
+
+
+def test_numbers_that_no_quantiser_takes_are_named():
+    node = helper.make_node
+    data = _graph(
+        node("Mul", ["in", "w1"], ["m"], name="gain"),
+        node("Div", ["m", "w1"], ["d"], name="share"),
+        node("Add", ["d", "in"], ["s"], name="sum"),
+        node("Quant", ["m", "a", "b", "c"], ["out"], name="quant"),
+        weights=("w1",),
+    )
+    with pytest.raises(ModelError, match="gain: a product that is not quantised.*share: a quotient.*sum: a sum"):
+        read_graph(data, "theirs.onnx")
 
 
 def test_unknown_operators_and_endless_lists_are_cut_short():
