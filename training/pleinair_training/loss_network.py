@@ -1,7 +1,7 @@
 """VGG feature extractors for perceptual losses, read from a weight file.
 
 Simonyan and Zisserman, *Very Deep Convolutional Networks for Large-Scale Image Recognition* (2015).
-Only the convolutions are defined. Two published forms of weights are read, neither by unpickling freely:
+Only the convolutions are defined. Two published forms of weights are read, neither in a way that runs code in the file:
 
 * torchvision's state files (``vgg16-*.pth``, ``vgg19-*.pth``: ``features.N.weight``), whose input is
   RGB in 0..1, normalised by ImageNet's mean and deviation;
@@ -40,7 +40,6 @@ STYLE_LAYERS: dict[str, tuple[str, ...]] = {
 }
 _MAX_FILE = 1 << 30
 
-#: torchvision's published files; a name ends in the first digits of the file's SHA-256.
 #: What NumPy and torch raise for a file that is not what it seems.
 _UNREADABLE = (
     OSError,
@@ -53,6 +52,7 @@ _UNREADABLE = (
     EOFError,
     pickle.UnpicklingError,
 )
+#: torchvision's published files; a name ends in the first digits of the file's SHA-256.
 PUBLISHED = {
     "vgg16": "https://download.pytorch.org/models/vgg16-397923af.pth",
     "vgg19": "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",

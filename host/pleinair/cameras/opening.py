@@ -1,7 +1,8 @@
 """Opening a camera by its name: ``synthetic:3``, ``frames:garden``, ``video:clip.mp4``, ``pi:0``, ``v4l2:1``.
 
 A name is parsed once, to a :class:`CameraSource`; everything below asks that. To add a live camera, write a class with
-:class:`~pleinair.cameras.camera.Shooter`'s methods and give it to :func:`open_shooter` as a driver.
+:class:`~pleinair.cameras.camera.Shooter`'s methods, enter its kind of name in ``_LIVE``, ``_NUMBER`` and ``ALL_KINDS``,
+and give it to :func:`open_shooter` as a driver; CONTRIBUTING.md has all the steps.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def bench(
     """Check and time painting on this machine.
 
     On the processor, every engine is compared with the reference, pixel by pixel, and with the machine's int8 peak.
-    The fastest one that paints the right pixels is the engine auto from now on. With --backend fpga the stages and
+    From now on, --engine auto takes the fastest one that paints the right pixels. With --backend fpga, the stages and
     the power of an accelerator are measured.
     """
     from pleinair.images import check_writable

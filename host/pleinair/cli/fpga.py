@@ -20,11 +20,9 @@ from pleinair.fpga.overlay import Overlay
 _overlay = click.option(
     "--overlay",
     metavar="DEPLOY",
-    help="Accelerator of the backend fpga: a deployment folder, emulated:FOLDER or simulated:BUILD (docs/fpga.md).",
+    help="Accelerator for --backend fpga: a deployment folder, emulated:FOLDER or simulated:BUILD (docs/fpga.md).",
 )
-_fallback = click.option(
-    "--fallback", type=OneOf(*FALLBACKS), help="Backend that paints while the accelerator does not."
-)
+_fallback = click.option("--fallback", type=OneOf(*FALLBACKS), help="Backend that paints while the accelerator fails.")
 
 
 def accelerator_options(command: Callable[..., Any]) -> Callable[..., Any]:

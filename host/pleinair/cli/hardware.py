@@ -169,8 +169,8 @@ def _plan(row: Row) -> dict[str, Any]:
 def simulate(folder: Path, images: tuple[Path, ...], out: Path | None, stalls: int, seed: int) -> None:
     """Paint photos with the simulated accelerator.
 
-    Its paintings are compared with those of the integer reference. The RTL is simulated cycle by cycle. BUILD is a
-    folder that `pleinair build` wrote. Exit status 1 if one byte differs.
+    BUILD is a folder that `pleinair build` wrote. Its RTL is simulated cycle by cycle, and the paintings are compared
+    with those of the integer reference. Exit status 1 if one byte differs.
     """
     from pleinair.images import check_image_output, read_image, write_image
     from pleinair_hw.simulate.proof import prove

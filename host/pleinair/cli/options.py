@@ -90,7 +90,8 @@ _light_options = (
         "--light",
         type=OneOf(*LIGHTS),
         show_default="frame",
-        help="Light to paint in: frame follows the frames, scene is that of the film's first frames, fixed an average.",
+        help="Light to paint in: frame follows the frames, scene stays that of the film's first ones, fixed is that of "
+        "an average photo.",
     ),
     click.option(
         "--light-every",

@@ -325,7 +325,13 @@ def finish(roll_folder: Path, out: Path, style: str | None, bits: int | None) ->
 @roll_argument
 @style_option
 @bits_option
-@click.option("--backend", type=OneOf(*FALLBACKS), default="cpu", show_default=True, help="What paints.")
+@click.option(
+    "--backend",
+    type=OneOf(*FALLBACKS),
+    default="cpu",
+    show_default=True,
+    help="What paints: the processor or the slow NumPy reference.",
+)
 @engine_option
 @click.option(
     "--steady",

@@ -64,7 +64,11 @@ _LOSS_NETWORK = "vgg16:FILE or vgg19:FILE, weights as .pth or .npz"
 @click.option(
     "--style-crop", default="", metavar="WIDTHxHEIGHT+LEFT+TOP", help="Part of the painting to learn; all by default."
 )
-@click.option("--content-layer", default="", help="Loss network's layer for content; relu3_3 or relu4_2 by default.")
+@click.option(
+    "--content-layer",
+    default="",
+    help="Loss network's layer for content; by default relu3_3 of vgg16, relu4_2 of vgg19.",
+)
 @click.option("--style-layers", default="", help="Loss network's layers for style, such as relu1_2,relu2_2.")
 @click.option("--content-weight", type=Weight(), default=1.0, show_default=True, help="Weight of the content loss.")
 @click.option("--style-weight", type=Weight(), default=1.5, show_default=True, help="Weight of the style loss.")
@@ -102,7 +106,7 @@ _LOSS_NETWORK = "vgg16:FILE or vgg19:FILE, weights as .pth or .npz"
     "--plain-steps",
     type=Whole(1),
     show_default="johnson: 1500",
-    help="Steps of the float network without it.",
+    help="Steps of the float network without instance norm.",
 )
 @click.option(
     "--quantised-steps",
@@ -165,7 +169,9 @@ def train(style: Path, content: Path, loss_network: str, out: Path, bits: int, d
 @click.command()
 @click.argument("subjects", metavar="[SUBJECT]...", nargs=-1)
 @click.option("--paintings", type=PATH, help="Folder of the paintings, where a run does not know the place of its own.")
-@click.option("--content", type=PATH, required=True, help="Folder of the photos that training kept apart.")
+@click.option(
+    "--content", type=PATH, required=True, help="Folder of photos, such as training's; only those it kept apart count."
+)
 @click.option("--loss-network", required=True, help=f"Network that judges the paintings: {_LOSS_NETWORK}.")
 @click.option("--sequence", type=PATH, help="Video of a camera that stands still, to measure flicker on.")
 @click.option("--photos", type=Whole(1), help="Number of photos; all by default.")

@@ -3,7 +3,8 @@
 A convolutional network paints a perfectly flat area (a blown-out sky, a black night) perfectly flat: there is
 nothing that could tell one pixel from the next. Grain gives it something to hold on to, as canvas does, and
 since it stays where it is from frame to frame, so do the strokes. The pattern is an integer hash of the
-pixel's place: the same on every machine, at every time, and added before the network by whoever paints.
+pixel's place: the same on every machine, at every time. Each painter (``pleinair.painting.painter``, ``.adaptive``,
+``pleinair.fpga.painter``) adds it to a frame before the margin and the network.
 """
 
 from __future__ import annotations

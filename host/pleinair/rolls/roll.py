@@ -10,7 +10,7 @@
     ROLL/paintings/STYLE-8bit/         one painting of the roll; ``pleinair repaint`` adds others
         painting.json                  how it is painted (:class:`~pleinair.rolls.settings.Look`)
         00000120-00000239.mkv          its film in closed pieces (``pleinair.rolls.segments``)
-        filters-00000240.npz           what steadying and deflicker remember before frame 240
+        filters-00000240.npz           what the film's filters and its light remember before frame 240
         segment.part                   the piece being recorded; painted again after a kill
         latest.jpg                     the last painted frame, for the preview
 
