@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -38,13 +38,33 @@ _KEPT = 4
 
 
 class Engine(Protocol):
-    """A library that runs programs. ``least_outputs`` as :func:`pleinair.engines.lowering.lower` takes it."""
+    """A library that runs programs on ``threads`` threads.
+
+    ``least_outputs`` as :func:`pleinair.engines.lowering.lower` takes it.
+    """
 
     name: str
     least_outputs: int
+    threads: int
 
     def compile(self, program: Program) -> Callable[[np.ndarray], np.ndarray]:
         """uint8 [h, w, 3] of what the program reads to a new array, uint8 [h, w, 3], of what it paints."""
+
+
+#: uint8 [h, w, C] of what a program reads, and a contiguous array of its result's shape, which is written.
+Fill = Callable[[np.ndarray, np.ndarray], None]
+
+
+@runtime_checkable
+class Relighting(Protocol):
+    """An engine whose programs soon run in another light."""
+
+    def relightable(self, program: Program, *, alone: bool) -> Callable[[Program], Fill]:
+        """What makes of the same program in any light what runs it.
+
+        The program may read any number of channels, and give any; a signed result is given plus 128. ``alone``: it
+        runs on the thread that calls, and several may call at a time.
+        """
 
 
 _Compiled = OrderedDict[tuple[int, int, Window], tuple[Program, Callable[[np.ndarray], np.ndarray]]]
@@ -189,7 +209,16 @@ def worst_case(network: IntegerNetwork) -> IntegerNetwork:
         # The longest multipliers, odd ones, at the same gain as without.
         multiplier = MOST_GAIN - 2 * (np.arange(c.outputs, dtype=np.int64) % 8)
         shift = np.minimum(shift + 4, c.longest_shift(network.bits))
-        return replace(c, weight=weight, bias=(middle << shift) // multiplier, multiplier=multiplier, shift=shift)
+        bias = (middle << shift) // multiplier
+        # Metered likewise, as unsigned numbers of 8 bits.
+        meter_shift = np.minimum(max(1, round(np.log2(4 * spread / 256))) + 4, np.full(c.outputs, 16))
+        norm = replace(
+            c.norm,
+            meter_bias=(np.int64(128) << meter_shift) // multiplier,
+            meter_multiplier=multiplier,
+            meter_shift=meter_shift,
+        )
+        return replace(c, weight=weight, bias=bias, multiplier=multiplier, shift=shift, norm=norm)
 
     layers: list[Layer] = []
     high, first = (1 << network.bits) - 1, next(network.convolutions())

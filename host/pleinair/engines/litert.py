@@ -49,7 +49,7 @@ class LitertEngine:
                 "litert needs ai-edge-litert: pip install '.[litert]' in a checkout of pleinair", option="engine"
             ) from error
         self.name = f"LiteRT {ai_edge_litert.__version__}"
-        self._threads = threads or cores()
+        self.threads = threads or cores()
 
     def compile(self, program: Program) -> Callable[[np.ndarray], np.ndarray]:
         """See :class:`pleinair.engines.exact.Engine`. Raises EngineError for more than 8 bits."""
@@ -57,7 +57,7 @@ class LitertEngine:
 
         model = build(program)
         with _quiet():
-            interpreter = Interpreter(model_content=model, num_threads=self._threads)
+            interpreter = Interpreter(model_content=model, num_threads=self.threads)
             interpreter.allocate_tensors()
         (source,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
         # Each call gives a NumPy view of the interpreter's own memory. Nobody may hold one while it runs.

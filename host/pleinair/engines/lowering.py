@@ -21,7 +21,7 @@ convolutional layer?", arXiv:1609.07009, read backwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -168,6 +168,23 @@ class Program:
     def macs(self) -> int:
         """Multiply-accumulates of one run, including those with zeros."""
         return sum(c.macs for c in self.convolutions())
+
+
+def in_numbers_of(program: Program, convolutions: Iterable[Convolution]) -> Program:
+    """The program with bias, multiplier and shift of these convolutions, which have the program's names and weights.
+
+    They may not be those before a depth to space, whose outputs a program sorts.
+    """
+    given = {c.name: c for c in convolutions}
+
+    def changed(o: Operation) -> Operation:
+        if not isinstance(o, Convolve) or o.name not in given:
+            return o
+        c = given[o.name]
+        repeat = len(o.weight) // c.outputs
+        return replace(o, bias=np.tile(c.bias, repeat), gain=np.tile(c.gain, repeat), shift=np.tile(c.shift, repeat))
+
+    return replace(program, operations=tuple(map(changed, program.operations)))
 
 
 # -- one axis: which pixels each layer gives

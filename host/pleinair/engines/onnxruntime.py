@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from pleinair.engines import onnxruntime_wide as ort_wide
-from pleinair.engines.lowering import LEAST_OUTPUTS, Convolve, Double, Input, Join, Program, Unblock, View
+from pleinair.engines.exact import Fill
+from pleinair.engines.lowering import LEAST_OUTPUTS, Convolve, Double, Input, Join, Program, Shape, Unblock, View
 from pleinair.errors import EngineError
 from pleinair.machine import cores
 from pleinair.network.floating import FloatNetwork
@@ -46,7 +48,7 @@ class OrtEngine:
     def __init__(self, threads: int = 0, variant: Variant = VARIANTS[0]) -> None:
         """Raises EngineError where onnxruntime or onnx is not installed."""
         self.name = f"{version()} ({variant.name})"
-        self.variant, self._threads = variant, threads
+        self.variant, self.threads = variant, threads or cores()
 
     def graph(self, program: Program) -> bytes:
         """The serialised ONNX model: ``x`` uint8 [1, h, w, 3] to ``y`` uint8 [1, h, w, 3]."""
@@ -54,13 +56,45 @@ class OrtEngine:
 
     def compile(self, program: Program) -> Callable[[np.ndarray], np.ndarray]:
         """See :class:`pleinair.engines.exact.Engine`."""
-        session = open_session(self.graph(program), self._threads)
+        session = open_session(self.graph(program), self.threads)
 
         def run(pixels: np.ndarray) -> np.ndarray:
             painted: np.ndarray = session.run(None, {"x": np.ascontiguousarray(pixels)[None]})[0][0]
             return painted
 
         return run
+
+    def relightable(self, program: Program, *, alone: bool) -> Callable[[Program], Fill]:
+        """See :class:`pleinair.engines.exact.Relighting`. A session is made for each light, of a graph made before."""
+        import onnx
+
+        model = onnx.load_model_from_string(self.graph(program))
+        arrays = {array.name: array for array in model.graph.initializer}
+        nodes = [node for node in model.graph.node if node.op_type == "QLinearConv"]
+        held = [(arrays[node.input[4]], arrays[node.input[8]]) for node in nodes]
+        lock = Lock()
+
+        def lit(program: Program) -> Fill:
+            with lock:
+                for (scale, bias), o in zip(held, program.convolutions(), strict=True):
+                    scale.raw_data = o.scale.astype("<f4").tobytes()
+                    bias.raw_data = o.bias.astype("<i4").tobytes()
+                data = model.SerializeToString()
+            return _fills(open_session(data, 1 if alone else self.threads, optimise=False))
+
+        return lit
+
+
+def _fills(session: Any) -> Fill:
+    """What runs a session, which writes where it is told to."""
+
+    def run(pixels: np.ndarray, painted: np.ndarray) -> None:
+        pixels, binding = np.ascontiguousarray(pixels), session.io_binding()
+        binding.bind_input("x", "cpu", 0, np.uint8, (1, *pixels.shape), pixels.ctypes.data)
+        binding.bind_output("y", "cpu", 0, np.uint8, (1, *painted.shape), painted.ctypes.data)
+        session.run_with_iobinding(binding)
+
+    return run
 
 
 def version() -> str:
@@ -103,8 +137,6 @@ def open_session(
 
 def build(program: Program, variant: Variant = VARIANTS[0]) -> bytes:
     """The serialised ONNX model: ``x`` uint8 [1, h, w, 3] to ``y`` uint8 [1, h, w, 3]."""
-    from onnx import TensorProto, helper
-
     graph = Graph(variant.signed)
     values: list[str] = []
     for o in program.operations:
@@ -122,18 +154,7 @@ def build(program: Program, variant: Variant = VARIANTS[0]) -> bytes:
             y = graph.join(values[o.trunk], values[o.branch], o)
         values.append(y)
     graph.add_named("Identity", [values[-1]], "y")
-    ends = [
-        helper.make_tensor_value_info(name, TensorProto.UINT8, [1, *shape])
-        for name, shape in (("x", program.source), ("y", program.result))
-    ]
-    model = helper.make_model(
-        helper.make_graph(graph.nodes, "pleinair", ends[:1], ends[1:], graph.initializers),
-        opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid(_MICROSOFT, 1)],
-        ir_version=9,
-        producer_name="pleinair",
-    )
-    data: bytes = model.SerializeToString(deterministic=True)
-    return data
+    return graph.model({"x": program.source}, {"y": program.result})
 
 
 class Graph:
@@ -158,6 +179,22 @@ class Graph:
     def add_named(self, operator: str, inputs: list[str], output: str, domain: str = "", **attributes: Any) -> str:
         self.nodes.append(self._helper.make_node(operator, inputs, [output], name=output, domain=domain, **attributes))
         return output
+
+    def model(self, inputs: dict[str, Shape], outputs: dict[str, Shape]) -> bytes:
+        """The serialised model of all nodes so far; inputs and outputs are uint8 [1, ...] of these shapes."""
+        from onnx import TensorProto
+
+        ends = [
+            [self._helper.make_tensor_value_info(name, TensorProto.UINT8, [1, *shape]) for name, shape in named.items()]
+            for named in (inputs, outputs)
+        ]
+        data: bytes = self._helper.make_model(
+            self._helper.make_graph(self.nodes, "pleinair", *ends, self.initializers),
+            opset_imports=[self._helper.make_opsetid("", 17), self._helper.make_opsetid(_MICROSOFT, 1)],
+            ir_version=9,
+            producer_name="pleinair",
+        ).SerializeToString(deterministic=True)
+        return data
 
     def reshape(self, x: str, shape: tuple[int, ...]) -> str:
         return self.add("Reshape", [x, self.constant(np.array([1, *shape]))])

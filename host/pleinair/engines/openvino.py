@@ -60,13 +60,13 @@ class OpenVinoEngine:
                 f"openvino needs {error.name}: pip install '.[openvino]' in a checkout of pleinair", option="engine"
             ) from error
         self.name = f"OpenVINO {openvino.__version__.split('-')[0]} ({variant.name})"
-        self._threads, self._variant = threads or cores(), variant
+        self.threads, self._variant = threads or cores(), variant
 
     def compile(self, program: Program) -> Callable[[np.ndarray], np.ndarray]:
         """See :class:`pleinair.engines.exact.Engine`. Raises EngineError above 8 bits, or where OpenVINO gives up."""
         model = build(program, self._variant)
         try:
-            request = compiled(model, self._threads).create_infer_request()
+            request = compiled(model, self.threads).create_infer_request()
         except RuntimeError as error:  # it has no kernels for this processor, or the package lacks its CPU plugin
             reason = str(error).strip().splitlines()[-1]
             raise EngineError(f"openvino: {self.name} cannot run here ({reason})", option="engine") from error

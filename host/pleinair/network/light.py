@@ -87,8 +87,10 @@ def requantiser(
     def multiplier(shift: int) -> int:
         return (isqrt((power << 2 * shift) // squares) + 1) // 2
 
-    shift = longest
-    while shift > 0 and multiplier(shift) > MOST_GAIN:
+    # m(s) is at most 31 where the square root is at most 62, so where power << 2 s is below 63^2 times the squares.
+    most = (2 * MOST_GAIN + 1) ** 2 * squares
+    shift = min(longest, max(0, (most.bit_length() - power.bit_length() + 1) // 2)) if power else longest
+    while shift > 0 and power << 2 * shift >= most:
         shift -= 1
     gain = min(max(multiplier(shift), 1), MOST_GAIN)
     target = (beta << shift) * count * meter_gain - (256 * gain * first << meter_shift)
