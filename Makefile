@@ -85,7 +85,7 @@ finn-image:
 		{ echo 'make finn-image: $(DOCKER) was not found; it is only needed for the image, "make setup" installs the same here' >&2; exit 1; }
 	$(DOCKER) build --file Dockerfile.finn --tag $(FINN_IMAGE) --build-arg TORCH --build-arg PIP_EXTRA_INDEX_URL .
 
-# make finn ARGS="models/starry-night --bits 8 --board zcu104 --size 640x480 --out build/zcu104"
+# make finn ARGS="models/starry-night-board --bits 8 --board zcu104 --size 640x480 --out build/zcu104"
 finn:
 	@command -v $(DOCKER) >/dev/null || \
 		{ echo 'make finn: $(DOCKER) was not found; "make setup" installs the same here: $(VENV)/bin/pleinair build ...' >&2; exit 1; }

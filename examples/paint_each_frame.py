@@ -5,7 +5,7 @@ import time
 import pleinair
 
 camera = pleinair.open_camera("synthetic:7", size=(320, 180), every=3600, frames=12)
-with pleinair.open_painter("udnie") as painter:
+with pleinair.open_painter("great-wave") as painter:
     began = time.monotonic()
     frames = (frame.image for frame in camera.frames())
     for number, painting in enumerate(painter.paint_each(frames)):

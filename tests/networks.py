@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from pleinair.network import floating
+from pleinair.network.floating import FloatConvolution, FloatNetwork, FloatResidual
 from pleinair.network.integer import (
     Convolution,
     DepthToSpace,
@@ -150,3 +152,23 @@ def adaptive_network(seed: int, width: int = 8, blocks: int = 1, bits: int = 8, 
     add(random_convolution(rng, x, "leave", 12, exit_kernel, 1, ends, top, 8))
     add(DepthToSpace(2))
     return validate(IntegerNetwork(bits, tuple(layers)))
+
+
+def floats_like(integers: IntegerNetwork, seed: int = 0) -> FloatNetwork:
+    """A float network of an integer one's shape: random weights that keep values lively to the last layer."""
+    rng = np.random.default_rng(seed)
+
+    def convolution(c: Convolution, relu: bool) -> FloatConvolution:
+        weight = rng.normal(0, (2 / c.weight[0].size) ** 0.5, c.weight.shape)
+        bias = rng.normal(0.3, 0.1, c.outputs)
+        return FloatConvolution(c.name, weight.astype(np.float32), bias.astype(np.float32), c.stride, relu)
+
+    layers = []
+    for layer in integers.layers:
+        if isinstance(layer, Upsample):
+            layers.append(layer)
+        elif isinstance(layer, Residual):
+            layers.append(FloatResidual(tuple(convolution(c, c is not layer.body[-1]) for c in layer.body)))
+        else:
+            layers.append(convolution(layer, layer is not integers.layers[-1]))
+    return floating.validate(FloatNetwork(tuple(layers)))

@@ -54,7 +54,7 @@ def test_an_example_does_what_it_says(name: str, tmp_path: Path):
     if "film.mp4" in arguments:
         assert len(read_video(tmp_path / "film.mp4")) == {"film_pictures": 3, "film_day": 24, "own_camera": 10}[name]
     if name == "compare_bits":
-        # The fewer bits, the farther from the float network.
+        # The fewer bits, the farther from 16.
         lines = run(name, cwd=tmp_path).splitlines()
         assert (levels := [float(line.split()[2]) for line in lines]) == sorted(levels)
 

@@ -2,9 +2,9 @@
 
     import pleinair
 
-    painting = pleinair.paint(frame, style="udnie")  # NumPy, uint8 [H, W, 3], RGB
+    painting = pleinair.paint(frame, style="great-wave")  # NumPy, uint8 [H, W, 3], RGB
 
-    with pleinair.open_painter("great-wave") as painter:
+    with pleinair.open_painter("water-lilies") as painter:
         for painting in painter.paint_each(frames):
             ...
         pleinair.film("frames:garden", painter, "garden.mp4", fps=24)

@@ -4,7 +4,8 @@
 ``networks`` for each number of bits the files with their SHA-256, the architecture, how it was trained and the losses
 it reached. Files: ``network-8bit.npz`` (what painters read), ``qonnx-8bit.onnx.gz`` (QONNX, what hardware is compiled
 from and other tools read), ``cpu-8bit.onnx`` (for ONNX Runtime alone, without pleinair; up to 8 bits). The float
-network is there for comparison and has a ``network-32bit.npz`` alone. ``parent.npz`` is what a scene is tuned from.
+network is there for comparison and has a ``network-32bit.npz`` alone. ``parent.npz`` is the float network with
+instance norm that they came from.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ CARD = "card.json"
 CARD_FORMAT = "pleinair-model-card"
 #: Role in the folder and file name for a width.
 FILES = {"network": "network-{bits}bit.npz", "qonnx": "qonnx-{bits}bit.onnx.gz", "cpu": "cpu-{bits}bit.onnx"}
-#: The float network with instance norm that a style came from, for ``pleinair tune``; see pleinair_training.parent.
+#: The float network with instance norm that a style came from; see pleinair_training.parent.
 PARENT = "parent.npz"
 #: Grey levels of grain that new models get: enough for strokes to hold on to, too little to see.
 DEFAULT_GRAIN = 2
@@ -139,7 +140,7 @@ def read_file(folder: Path, card: dict[str, Any], bits: int, role: str) -> bytes
 def read_parent(folder: Path, card: dict[str, Any]) -> bytes:
     """The file of a model's parent, its hash checked against the card's. Raises ModelError, also for none."""
     if "parent" not in card:
-        raise ModelError(f"style {folder.resolve().name}: has no parent to tune from")
+        raise ModelError(f"style {folder.resolve().name}: has no float parent")
     return _verified(folder / PARENT, card["parent"], "sha256")
 
 

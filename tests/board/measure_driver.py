@@ -31,13 +31,13 @@ class Unchecked(AcceleratorPainter):
 def main() -> None:
     """Print milliseconds a frame, three times, for films and for frames one by one."""
     cv2.setNumThreads(1)
-    model = load_model("starry-night", 8)
+    model = load_model("starry-night-board", 8)
     rng = np.random.default_rng(0)
     frames = [rng.integers(0, 256, (480, 640, 3), dtype=np.uint8) for _ in range(4)]
     with tempfile.TemporaryDirectory() as name:
         size = {"height": 480 + 2 * model.margin, "width": 640 + 2 * model.margin}
         deployment = stand_in(
-            Path(name) / "deploy", find_style("starry-night"), 8, board="zcu104", clock_mhz=300, **size
+            Path(name) / "deploy", find_style("starry-night-board"), 8, board="zcu104", clock_mhz=300, **size
         )
         painter = Unchecked(model, Accelerator(deployment, EmulatedDevice(deployment, lambda data: data)))
         for way in ("film", "one by one") * 3:

@@ -199,7 +199,10 @@ def test_bench_divides_the_time_and_says_that_it_is_emulated(board):
         (["--backend", "fpga", "--overlay", "nowhere"], "nowhere/hashes.json: No such file"),
         (["--backend", "fpga", "--overlay", "imagined:x"], "imagined:x/hashes.json: No such file"),
         (["--backend", "fpga", "--overlay", "emulated:GOOD", "--fallback", "fpga"], "--fallback 'fpga': choose from"),
-        (["--backend", "fpga", "--overlay", "emulated:GOOD", "--style", "the-scream"], "paints model at 8 bits"),
+        (
+            ["--backend", "fpga", "--overlay", "emulated:GOOD", "--style", "starry-night-small"],
+            "paints model at 8 bits",
+        ),
         (["--backend", "fpga", "--overlay", "emulated:GOOD", "--bits", "4"], "--bits 4: style model has 8"),
         (["--backend", "fpga", "--overlay", "GOOD"], "pynq finds no board here"),
         (["--backend", "fpga", "--overlay", "simulated:GOOD"], "not a build's folder"),

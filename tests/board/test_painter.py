@@ -18,7 +18,7 @@ from pleinair.models import load_model
 from pleinair.network import reference
 from tests.board.boards import FAMILIES, PATIENCE
 from tests.models import write_model
-from tests.networks import random_network
+from tests.networks import floats_like, random_network
 
 
 @pytest.fixture(autouse=True)
@@ -182,10 +182,11 @@ def test_an_overlay_is_opened_by_its_name(board, tmp_path):
         open_painter(b.model, f"fpga:emulated:{b.deployment.folder}")
 
 
-def test_a_float_network_has_no_accelerator(board):
+def test_a_float_network_has_no_accelerator(board, tmp_path):
     b = board()
+    floats = write_model(tmp_path / "floats", floats_like(random_network(5, 4, 0)))
     with pytest.raises((OptionError, ModelError)):
-        open_painter(load_model("starry-night", 32), f"fpga:emulated:{b.deployment.folder}")
+        open_painter(load_model(str(floats), 32), f"fpga:emulated:{b.deployment.folder}")
 
 
 # -- faults

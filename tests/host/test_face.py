@@ -33,25 +33,27 @@ def by_hand(frame: np.ndarray, style: str, bits: int = 8) -> np.ndarray:
     return reference.run(model.network, padded)[margin : margin + height, margin : margin + width]
 
 
-@pytest.mark.parametrize(("style", "bits"), [("starry-night", 8), ("udnie", 8), ("starry-night-small", 4)])
+@pytest.mark.parametrize(
+    ("style", "bits"), [("starry-night-board", 8), ("starry-night-board", 16), ("starry-night-small", 4)]
+)
 def test_paint_gives_the_references_pixels(style: str, bits: int):
     np.testing.assert_array_equal(pleinair.paint(FRAME, style=style, bits=bits), by_hand(FRAME, style, bits))
 
 
 def test_a_painter_paints_one_frame_and_each_frame_alike():
     frames = [FRAME, FRAME[::-1], 255 - FRAME]
-    with pleinair.open_painter("udnie", bits=8, threads=1) as painter:
+    with pleinair.open_painter("starry-night-board", bits=8, threads=1) as painter:
         paintings = list(painter.paint_each(frames))
         for frame, painting in zip(frames, paintings, strict=True):
             np.testing.assert_array_equal(painter.paint(frame), painting)
         assert "8-bit network" in repr(painter) and "closed" not in repr(painter)
-    np.testing.assert_array_equal(paintings[0], by_hand(FRAME, "udnie"))
+    np.testing.assert_array_equal(paintings[0], by_hand(FRAME, "starry-night-board"))
     assert "closed" in repr(painter)
 
 
 def test_a_style_may_be_a_name_a_folder_or_a_model():
-    painted = pleinair.paint(FRAME, style="udnie")
-    for style in (pleinair.styles()["udnie"], pleinair.load_style("udnie")):
+    painted = pleinair.paint(FRAME, style="starry-night-board")
+    for style in (pleinair.styles()["starry-night-board"], pleinair.load_style("starry-night-board")):
         np.testing.assert_array_equal(pleinair.paint(FRAME, style=style), painted)
 
 
@@ -92,7 +94,7 @@ def test_a_frame_of_a_wrong_kind_gets_one_sentence(frame, says: str):
         (lambda: pleinair.open_painter(backend="reference", engine="openvino"), pleinair.OptionError, "engine"),
         (lambda: pleinair.open_camera("fax:1"), pleinair.OptionError, "camera"),
         (lambda: pleinair.begin_roll("r", "synthetic", style="nope"), pleinair.ModelError, "style"),
-        (lambda: pleinair.load_style("udnie", bits=16), pleinair.ModelError, "bits"),
+        (lambda: pleinair.load_style("starry-night-small", bits=16), pleinair.ModelError, "bits"),
     ],
 )
 def test_errors_name_the_argument_and_no_flag(call, error, option: str, tmp_path: Path, monkeypatch):

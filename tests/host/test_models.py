@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pleinair.errors import ModelError
-from pleinair.models import CARD, Style, absolute, find_style, load_model, read_card, resolve_style, styles
+from pleinair.models import CARD, Style, absolute, find_style, load_model, read_card, read_parent, resolve_style, styles
 from tests.models import write_model
 from tests.networks import random_network
 
@@ -119,3 +119,9 @@ def test_a_card_without_a_hash_resolves_and_does_not_load(place):
     assert resolve_style("harbour", 8).sha256 == ""
     with pytest.raises(ModelError, match="damaged or exchanged"):
         load_model("harbour", 8)
+
+
+def test_a_style_without_its_float_parent_says_so(place):
+    folder = place / "models" / "harbour"
+    with pytest.raises(ModelError, match="^style harbour: has no float parent$"):
+        read_parent(folder, read_card(folder))

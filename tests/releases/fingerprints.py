@@ -4,7 +4,7 @@ The command paints, films, builds and exports in a temporary folder. What it mad
 ``fingerprints.json``, which an earlier version wrote. Only the command line is used, so modules may move freely::
 
     python tests/releases/fingerprints.py --check                      # make test-release
-    python tests/releases/fingerprints.py --check --only painting/udnie
+    python tests/releases/fingerprints.py --check --only painting/starry-night-board
     python tests/releases/fingerprints.py --check --same-machine       # floats and whole files, too
     python tests/releases/fingerprints.py --write                      # after a change that is wanted
 

@@ -1,4 +1,4 @@
-"""What users get wrong with `pleinair train` and `tune`: one line, exit status 2, nothing lost."""
+"""What users get wrong with `pleinair train`: one line, exit status 2, nothing lost."""
 
 from __future__ import annotations
 
@@ -107,13 +107,3 @@ def test_checkpoints_of_another_architecture(workshop, tmp_path, capsys):
         refused(capsys, status, "a network of {'width': 4, 'blocks': 1, 'kernel': 9}, not {'width': 8")
     torch.save({"stage": "8bit", "architecture": {"width": 4}, "network": {}}, tmp_path / "odd.pt")
     refused(capsys, train(workshop, tmp_path / "odd", "--from", tmp_path / "odd.pt"), "odd.pt: not a 8-bit network")
-
-
-def test_tune_refuses_in_one_line(tmp_path, capsys):
-    out = ["--out", str(tmp_path / "roof")]
-    small = ["--camera", "synthetic", "--frames", "1", "--size", "64x64"]
-    refused(capsys, main(["tune", *small, "--style", "nobody", *out]), "--style 'nobody': unknown")
-    refused(capsys, main(["tune", *small, "--bits", "32", *out]), "--bits 32: choose from 4, 8, 16")
-    refused(capsys, main(["tune", *small, "--out", str(tmp_path / "no/roof")]), "does not exist")
-    refused(capsys, main(["tune", "--camera", f"frames:{tmp_path}", *out]), str(tmp_path))
-    assert not (tmp_path / "roof").exists()

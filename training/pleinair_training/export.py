@@ -169,7 +169,6 @@ def export_run(
     margin: int | None,
     grain: int,
     with_float: bool = False,
-    tuned: dict[str, Any] | None = None,
     bits: Sequence[int] = (),
 ) -> list[str]:
     """Write a run's networks and its parent to a model folder; return a line about each network.
@@ -182,7 +181,6 @@ def export_run(
             measure like the interior.
         grain: grey levels of grain that is added before painting.
         with_float: also write the float network that the quantised ones were made from.
-        tuned: what a tuned style tells of itself on the card.
         bits: widths to which the parent of an adaptive run is rounded, 8 when there are none; such a run has no
             quantised stage.
 
@@ -211,7 +209,6 @@ def export_run(
         "architecture": settings.architecture.as_record(),
         "training": _training(settings, record),
         **folder.parent,
-        **({"tuned": tuned} if tuned else {}),
         "networks": folder.networks,
     }
     folder.write(card)

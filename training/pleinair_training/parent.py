@@ -1,4 +1,4 @@
-"""The instance-norm parent as a file of the model folder, small enough to ship: what a scene is tuned from.
+"""The instance-norm parent as a file of the model folder, small enough to ship: what other styles start from.
 
 An npz without pickled objects: ``NAME.weight`` [O, I, k, k] and ``NAME.bias`` float16 by convolution, and for
 all but the last ``NAME.scale`` and ``NAME.offset`` float32, the norm's.

@@ -1,4 +1,4 @@
-"""The subcommands that make styles: train, evaluate, export, tune. They need the extra ``train``."""
+"""The subcommands that make styles: train, evaluate, export. They need the extra ``train``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pleinair.cli.console import Bars, print_table, say, say_json
-from pleinair.cli.options import PATH, config_option, every_option, extra, style_option
-from pleinair.cli.types import SIZE, OneOf, Weight, Whole
-from pleinair.errors import OutputError
+from pleinair.cli.options import PATH, config_option, extra
+from pleinair.cli.types import OneOf, Weight, Whole
 from pleinair.models import DEFAULT_GRAIN
 from pleinair.network.floating import FLOAT_BITS
 from pleinair.network.integer import BITS
@@ -281,58 +280,7 @@ def export(
         say(line)
 
 
-@click.command()
-@click.option("--camera", required=True, help="Frames of the scene: frames:DIR, video:FILE or synthetic[:SEED].")
-@style_option
-@click.option(
-    "--bits", type=OneOf(*BITS), default=8, show_default=True, help="Bits of the network's weights and activations."
-)
-@click.option("--out", type=PATH, required=True, help="Model folder to write: models/NAME.")
-@click.option(
-    "--frames",
-    type=Whole(1, 64),
-    default=12,
-    show_default=True,
-    help="Number of frames to look at, the first that come.",
-)
-@every_option
-@click.option("--size", type=SIZE, help="Size of the frames in pixels.")
-@click.option("--steps", type=Whole(0, 10_000), default=150, show_default=True, help="Steps of fine-tuning.")
-@config_option
-def tune(
-    camera: str,
-    style: str,
-    bits: int,
-    out: Path,
-    frames: int,
-    every: float | None,
-    size: tuple[int, int] | None,
-    steps: int,
-) -> None:
-    """Fit a style to one scene.
-
-    The new style paints these frames as the style's float parent with instance norm would.
-    """
-    with extra("train", "tune"):
-        from pleinair_training.tuning import tune_style
-    from pleinair.cameras.opening import open_camera
-
-    if not out.parent.is_dir():
-        raise OutputError(f"{out}: the folder {out.parent} does not exist", option="out")
-    source = open_camera(camera, size=size, every=every, frames=frames)
-    pictures = [frame.image for frame in source.frames()]
-    with Bars() as bars:
-
-        def report(stage: str, step: int, steps: int, distance: float) -> None:
-            bars.show(stage, step, steps, f"{distance:.1f} grey levels off")
-
-        distances = tune_style(style, pictures, bits, steps, out, report)
-    for name, distance in distances.items():
-        say(f"{name:>10}: {distance:5.2f} grey levels from the parent's paintings of {len(pictures)} frames")
-    say(f"{click.format_filename(out)}: style {out.name}, {bits} bits")
-
-
 def register(app: click.Group) -> None:
     """Add the subcommands to the command line."""
-    for command in (train, evaluate, export, tune):
+    for command in (train, evaluate, export):
         app.add_command(command)

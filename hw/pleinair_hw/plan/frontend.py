@@ -130,7 +130,9 @@ def read_source(model: str, bits: int | None, margin: int | None) -> Source:
     if not isinstance(loaded.network, IntegerNetwork):
         raise OptionError(f"{bits}: a float network cannot be hardware; 4, 8 or 16", option="bits")
     if loaded.network.adaptive:
-        raise OptionError(f"{folder.name}: its networks are adaptive, which hardware is not yet")
+        raise OptionError(
+            f"{folder.name}: its networks are adaptive, which hardware is not yet; starry-night-board is made for it"
+        )
     network = read_graph(read_file(folder, card, bits, "qonnx"), name)
     if dump(network) != dump(loaded.network):
         raise ModelError(f"{folder}: {name} holds another network than {FILES['network'].format(bits=bits)}")

@@ -449,9 +449,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("page", type=Path, help="Markdown file to write, docs/boards.md")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args(arguments)
-    # The default style stands for its kind.
-    names = sorted(find_styles(), key=lambda name: (name != "starry-night", name))
-    holds_for = representatives(names, BITS)
+    holds_for = representatives(sorted(find_styles()), BITS)
     rows: list[Row] = []
     for number, (style, bits) in enumerate(holds_for, 1):
 

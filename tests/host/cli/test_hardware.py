@@ -72,5 +72,7 @@ def test_the_command_writes_the_flag_of_the_argument_that_is_refused(tmp_path, m
 
     monkeypatch.setattr("pleinair_hw.build.build", refuse)
     out = str(tmp_path / "x")
-    assert main(["build", "udnie", "--bits", "8", "--board", "zcu104", "--size", "64x64", "--out", out]) == 2
+    assert (
+        main(["build", "starry-night-board", "--bits", "8", "--board", "zcu104", "--size", "64x64", "--out", out]) == 2
+    )
     assert capsys.readouterr().err == f"pleinair: {flag} is refused\n"

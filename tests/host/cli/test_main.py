@@ -103,7 +103,7 @@ def place(tmp_path, monkeypatch):
 def test_styles_boards_rolls_and_engines_are_completed(place, monkeypatch):
     assert completed("run", "--style", "in") == ["inks", "integers"]
     assert completed("paint", "a.png", "b.png", "--engine", "") == ["auto", *ENGINES]
-    assert completed("build", "starry-night", "--board", "z") == ["zcu104"]
+    assert completed("build", "starry-night-board", "--board", "z") == ["zcu104"]
     assert set(completed("compare", "--boards", "")) == {*BOARDS, "none"}
     assert completed("status", "rolls/roo") == ["rolls/roof", "rolls/rooftop"]
     monkeypatch.chdir(place / "rolls")
@@ -135,16 +135,16 @@ def test_a_shell_gets_its_script_and_its_words(place):
 
 
 def test_only_a_package_of_the_extra_is_called_missing(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "pleinair_training.tuning", None)
-    arguments = ["tune", "--camera", "synthetic", "--out", "x"]
-    with pytest.raises(ImportError, match=r"pleinair_training\.tuning"):
+    monkeypatch.setitem(sys.modules, "pleinair_training.export", None)
+    arguments = ["export", "run", "--out", "x"]
+    with pytest.raises(ImportError, match=r"pleinair_training\.export"):
         main(arguments)
-    monkeypatch.delitem(sys.modules, "pleinair_training.tuning")
+    monkeypatch.delitem(sys.modules, "pleinair_training.export")
     for name in [name for name in sys.modules if name.startswith("pleinair_training")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)
     assert main(arguments) == 2
-    assert capsys.readouterr().err == "pleinair: tune needs torch: pip install '.[train]' in a checkout of pleinair\n"
+    assert capsys.readouterr().err == "pleinair: export needs torch: pip install '.[train]' in a checkout of pleinair\n"
 
 
 @pytest.mark.parametrize(

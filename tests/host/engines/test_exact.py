@@ -36,7 +36,8 @@ from pleinair.network.integer import Convolution, IntegerNetwork, Residual, vali
 from pleinair.painting.tiles import Window
 from tests import children
 from tests.house import PATHS
-from tests.networks import random_network
+from tests.models import write_model
+from tests.networks import floats_like, random_network
 
 INSTALLED = [
     pytest.param(
@@ -79,7 +80,7 @@ def test_engines_equal_the_reference(engine, bits, width, blocks, kernel):
 @pytest.mark.parametrize("bits", [4, 8, 16])
 @pytest.mark.parametrize("engine", INSTALLED)
 def test_engines_equal_the_reference_in_windows_of_shipped_networks(engine, bits):
-    network = load_model("starry-night", bits).network
+    network = load_model("starry-night-board", bits).network
     run = runner(network, engine)
     picture = np.random.default_rng(bits).integers(0, 256, (104, 120, 3), dtype=np.uint8)
     wanted = reference.run(network, picture)
@@ -256,9 +257,10 @@ def test_openvino_is_for_x86_alone(monkeypatch):
         exact_runner(random_network(3, 4, 0), 1, "openvino")
 
 
-def test_an_engine_belongs_to_the_cpu():
+def test_an_engine_belongs_to_the_cpu(tmp_path):
+    floats = write_model(tmp_path / "floats", floats_like(random_network(3, 4, 0)))
     with pytest.raises(OptionError, match="engine litert: the float network is painted by onnxruntime"):
-        open_painter(load_model("starry-night", 32), "cpu:litert")
+        open_painter(load_model(str(floats), 32), "cpu:litert")
     model = load_model("starry-night-small", 8)
     with pytest.raises(OptionError, match="reference:onnxruntime"):
         open_painter(model, "reference:onnxruntime")
@@ -286,7 +288,8 @@ def test_threads_may_paint_at_once(engine):
 
 _HASWELL = """
 import sys; sys.path[:0] = {paths!r}
-from tests.networks import random_network
+from tests.models import write_model
+from tests.networks import floats_like, random_network
 from pleinair.engines.exact import *
 from pleinair.engines.onnxruntime import *
 n = random_network(11, 16, 1, {bits})
@@ -327,7 +330,7 @@ def test_engines_agree_on_whole_frames(bits, size):
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", INSTALLED)
 def test_a_whole_frame_is_the_references(engine):
-    model = load_model("starry-night", 8)
+    model = load_model("starry-night-board", 8)
     frame = np.random.default_rng(5).integers(0, 256, (480, 640, 3), dtype=np.uint8)
     wanted = open_painter(model, "reference").paint(frame)
     np.testing.assert_array_equal(open_painter(model, f"cpu:{engine}", 2).paint(frame), wanted)

@@ -50,7 +50,7 @@ def test_random_networks_equal_the_reference(width, blocks, kernel, bits):
 
 @pytest.mark.parametrize("bits", [4, 8])
 def test_shipped_networks_equal_the_reference_in_a_window(bits):
-    network = load_model("starry-night", bits).network
+    network = load_model("starry-night-board", bits).network
     window = Window(40, 40, 57, 69)
     program = lower(network, 96, 112, window)
     # All kinds of operations are among those of one or the other, and padded convolutions, too.

@@ -75,7 +75,7 @@ def test_any_window_of_any_network(width, blocks, kernel, bits):
 
 
 @pytest.mark.parametrize("bits", [4, 8])
-@pytest.mark.parametrize("style", ["starry-night", "starry-night-small"])
+@pytest.mark.parametrize("style", ["starry-night-board", "starry-night-small"])
 def test_the_shipped_networks_interior(style, bits):
     network = load_model(style, bits).network
     window = Window(40, 40, 72, 80)

@@ -70,7 +70,7 @@ def test_random_networks_equal_the_reference(width, blocks, kernel, bits, varian
 @pytest.mark.parametrize("variant", EXACT_HERE)
 @pytest.mark.parametrize("bits", [4, 8])
 def test_shipped_networks_equal_the_reference_in_a_window(bits, variant):
-    network = load_model("starry-night", bits).network
+    network = load_model("starry-night-board", bits).network
     window = Window(40, 40, 57, 69)
     # All kinds of operations are among those of one or the other.
     assert operations(network, (96, 112), window) >= {View, Join, Unblock} | ({Double} if bits == 8 else set())

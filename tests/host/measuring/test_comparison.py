@@ -84,7 +84,7 @@ def bench_file(folder: Path, file: str = "bench.json", **changes: Any) -> Path:
     bench: dict[str, Any] = {
         "format": "pleinair-bench",
         "version": 1,
-        "style": "starry-night",
+        "style": "starry-night-board",
         "bits": 8,
         "size": [640, 480],
         "macs_per_pixel": 33120.0,
@@ -148,7 +148,7 @@ def test_another_machines_processor_is_not_a_board(tmp_path) -> None:
 def test_what_bench_writes_is_read(tmp_path) -> None:
     """The file of pleinair.measuring.bench itself, for its names and types."""
     bench = pytest.importorskip("pleinair.measuring.bench", reason="needs pleinair.measuring.bench and ONNX Runtime")
-    made = bench.Bench(this_machine(), "great-wave", 4, (320, 240), 33_120.0)
+    made = bench.Bench(this_machine(), "starry-night-board", 4, (320, 240), 33_120.0)
     made.measurements.append(
         bench.Measurement(
             backend="cpu",
@@ -169,7 +169,7 @@ def test_what_bench_writes_is_read(tmp_path) -> None:
     )
     made.write(tmp_path / "bench.json")
     (row,) = read_bench(tmp_path / "bench.json", TITLES)
-    assert (row.style, row.bits, row.size, row.fps, row.low_ms) == ("great-wave", 4, (320, 240), 200, 4)
+    assert (row.style, row.bits, row.size, row.fps, row.low_ms) == ("starry-night-board", 4, (320, 240), 200, 4)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def build_folder(folder: Path, measured: Any = None) -> Path:
     report = {
         "format": "pleinair-build-report",
         "version": 1,
-        "title": "starry-night",
+        "title": "starry-night-board",
         "clock_mhz": 300.0,
         "asked": {"bits": 8, "size": [64, 64]},
         "board": {"name": "kv260", "title": "AMD Kria KV260"},
@@ -508,7 +508,7 @@ def example(tmp_path: Path) -> Comparison:
         Row(
             BASE,
             "cpu",
-            "starry-night",
+            "starry-night-board",
             bits,
             MEASURED,
             here.processor,
@@ -528,7 +528,9 @@ def example(tmp_path: Path) -> Comparison:
         for threads in (1, 2)
     ]
     rows += [replace(rows[0], backend=name, bits=32, fps=1.0) for name in (JOHNSON, OUR_TORCH)]
-    rows.append(Row("TUL PYNQ-Z2", "board", "starry-night", 8, PLANNED, "TUL PYNQ-Z2", size, None, note="does not fit"))
+    rows.append(
+        Row("TUL PYNQ-Z2", "board", "starry-night-board", 8, PLANNED, "TUL PYNQ-Z2", size, None, note="does not fit")
+    )
     rows += [row for path in benches for row in read_bench(path, TITLES)]
     prices = {
         4: BitPrice(31.0, 8.0, 150_000, 540, 73_000, 6_000_000, 192e3),
@@ -536,7 +538,7 @@ def example(tmp_path: Path) -> Comparison:
     }
     quality = {4: Quality(192e3, 120e3, 72e3, 1.017), 8: Quality(188e3, 130e3, 58e3, 0.991)}
     return Comparison(
-        "starry-night", size, 7, here, rows, quality, Price("zcu104", 40.7, prices), ["LiteRT: " + HOSTILE]
+        "starry-night-board", size, 7, here, rows, quality, Price("zcu104", 40.7, prices), ["LiteRT: " + HOSTILE]
     )
 
 

@@ -19,31 +19,10 @@ from pleinair.errors import ContractError, ModelError
 from pleinair.models import CARD, load_model
 from pleinair.network import floating as float_network
 from pleinair.network.floating import FloatConvolution, FloatNetwork, FloatResidual, dump, parse, validate
-from pleinair.network.integer import Convolution, IntegerNetwork, Residual, Upsample
+from pleinair.network.integer import Upsample
 from pleinair.painting.painter import NetworkPainter
 from tests.models import write_model
-from tests.networks import random_network
-
-
-def floats_like(integers: IntegerNetwork, seed: int = 0) -> FloatNetwork:
-    """A float network of an integer one's shape: random weights that keep values lively to the last layer."""
-    rng = np.random.default_rng(seed)
-
-    def convolution(c: Convolution, relu: bool) -> FloatConvolution:
-        weight = rng.normal(0, (2 / c.weight[0].size) ** 0.5, c.weight.shape)
-        bias = rng.normal(0.3, 0.1, c.outputs)
-        return FloatConvolution(c.name, weight.astype(np.float32), bias.astype(np.float32), c.stride, relu)
-
-    layers = []
-    for layer in integers.layers:
-        if isinstance(layer, Upsample):
-            layers.append(layer)
-        elif isinstance(layer, Residual):
-            layers.append(FloatResidual(tuple(convolution(c, c is not layer.body[-1]) for c in layer.body)))
-        else:
-            layers.append(convolution(layer, layer is not integers.layers[-1]))
-    return validate(FloatNetwork(tuple(layers)))
-
+from tests.networks import floats_like, random_network
 
 INTEGERS = random_network(3, width=4, blocks=1, kernel=5)
 N = floats_like(INTEGERS)

@@ -36,7 +36,7 @@ def test_graphs_are_standard_operators_alone_but_for_the_join():
 
 @pytest.mark.parametrize("bits", [4, 8])
 def test_the_shipped_file_is_the_networks_graph(bits):
-    model = load_model("starry-night", bits)
+    model = load_model("starry-night-board", bits)
     file = model.folder / FILES["cpu"].format(bits=bits)
     shipped = onnx.load(file)
     assert shipped == onnx.load_from_string(build_onnx(model.network))

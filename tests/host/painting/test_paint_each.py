@@ -19,7 +19,7 @@ from pleinair.models import load_model
 from pleinair.painting.painter import NetworkPainter, Painter
 from pleinair.painting.side_by_side import Task, paint_side_by_side
 from tests.models import write_model
-from tests.networks import random_network
+from tests.networks import floats_like, random_network
 
 #: Seconds after which a test gives up.
 DEADLINE = 60.0
@@ -79,8 +79,9 @@ def test_the_pixels_are_those_of_painting_one_by_one(backend, tmp_path):
     within_deadline(compare)
 
 
-def test_the_float_network_too():
-    model, frames = load_model("starry-night", 32), frames_of((40, 50), (40, 50), (40, 50))
+def test_the_float_network_too(tmp_path):
+    model = load_model(str(write_model(tmp_path / "floats", floats_like(NETWORK), 16)), 32)
+    frames = frames_of((40, 50), (40, 50), (40, 50))
     with open_painter(model, Backend("cpu"), 2) as painter:
         for frame, painting in zip(frames, painter.paint_each(frames), strict=True):
             np.testing.assert_array_equal(painting, painter.paint(frame))

@@ -38,7 +38,7 @@ def test_painter_takes_any_size_and_equals_the_reference(bits):
 
 def test_a_flat_area_is_painted_with_strokes():
     """What grain is for: without it the shipped network, like any, paints a white sky flat."""
-    model = load_model("starry-night", 8)
+    model = load_model("starry-night-board", 8)
     sky = np.full((96, 128, 3), 255, np.uint8)
     flat = open_painter(replace(model, grain=0), threads=1).paint(sky)
     painted = open_painter(model, threads=1).paint(sky)

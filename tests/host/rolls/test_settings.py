@@ -10,16 +10,16 @@ from pleinair.errors import RollError
 from pleinair.rolls.ledger import Ledger
 from pleinair.rolls.settings import Look, Settings, read_settings, write_settings
 
-LOOK = Look("/styles/great-wave", 4, fps=30, steady=3, deflicker=8, timestamp=True, network="ab" * 32)
+LOOK = Look("/styles/starry-night-board", 4, fps=30, steady=3, deflicker=8, timestamp=True, network="ab" * 32)
 SETTINGS = Settings(
     camera="v4l2:0", size=(64, 48), look=LOOK, every=2.5, crop=(60, 40, 1, 2), ask=(80, 60), spool="png", keep="none"
 )
 
 
 def test_a_looks_names():
-    assert LOOK.name == "great-wave-4bit"
-    assert LOOK.file("latest.jpg") == "paintings/great-wave-4bit/latest.jpg"
-    assert LOOK.file() == "paintings/great-wave-4bit/"
+    assert LOOK.name == "starry-night-board-4bit"
+    assert LOOK.file("latest.jpg") == "paintings/starry-night-board-4bit/latest.jpg"
+    assert LOOK.file() == "paintings/starry-night-board-4bit/"
 
 
 def test_settings_come_back_as_they_were_written(tmp_path):
@@ -27,7 +27,7 @@ def test_settings_come_back_as_they_were_written(tmp_path):
     assert read_settings(tmp_path, Ledger()) == SETTINGS
     written = json.loads((tmp_path / "roll.json").read_text())
     assert (written["format"], written["version"]) == ("pleinair-roll", 1)
-    assert written["settings"]["look"]["style"] == "/styles/great-wave"
+    assert written["settings"]["look"]["style"] == "/styles/starry-night-board"
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_random_networks_after_every_step(bits, form, tmp_path):
     check(network, frame, plan, tmp_path, exact_from=1 if bits == 16 else 0)
 
 
-@pytest.mark.parametrize(("style", "bits"), [("starry-night-small", 8), ("starry-night", 4)])
+@pytest.mark.parametrize(("style", "bits"), [("starry-night-small", 8), ("starry-night-board", 4)])
 def test_shipped_networks_after_every_step(style, bits, tmp_path):
     network = load_model(style, bits).network
     frame = next(iter(synthetic_frames(1, 48, 64)))

@@ -12,13 +12,16 @@ from pleinair.errors import ModelError, OptionError
 from pleinair.models import find_style, load_model, read_card, read_file
 from pleinair.network.integer import dump
 from pleinair_hw.plan.frontend import read_graph, read_source
+from tests.models import write_model
+from tests.networks import adaptive_network, floats_like, random_network
 
 onnx = pytest.importorskip("onnx")
 helper = onnx.helper
 
 
-@pytest.mark.parametrize(("style", "bits"), [("starry-night", 4), ("great-wave", 8), ("starry-night", 16)])
-def test_a_shipped_model_is_read_from_its_qonnx_file(style, bits):
+@pytest.mark.parametrize("bits", [4, 8, 16])
+def test_a_shipped_model_is_read_from_its_qonnx_file(bits):
+    style = "starry-night-board"
     source = read_source(style, bits, None)
     model = load_model(style, bits)
     assert dump(source.network) == dump(model.network)
@@ -52,12 +55,16 @@ def test_an_adaptive_network_is_read_and_is_no_hardware_yet(tmp_path):
 
 
 def test_what_the_folder_cannot_give_is_refused(tmp_path):
+    floats = write_model(tmp_path / "floats", floats_like(random_network(3, 4, 0)))
     with pytest.raises(OptionError, match="bits are needed"):
-        read_source("starry-night", None, None)
+        read_source("starry-night-board", None, None)
     with pytest.raises(OptionError, match="bits 32: a float network"):
-        read_source("starry-night", 32, None)
-    with pytest.raises(OptionError, match="margin 12: the card of starry-night says 40"):
-        read_source("starry-night", 8, 12)
+        read_source(str(floats), 32, None)
+    with pytest.raises(OptionError, match="margin 12: the card of starry-night-board says 40"):
+        read_source("starry-night-board", 8, 12)
+    adaptive = write_model(tmp_path / "adaptive", adaptive_network(1, 4))
+    with pytest.raises(OptionError, match="adaptive: its networks are adaptive.* starry-night-board is made for it"):
+        read_source(str(adaptive), 8, None)
     folder = tmp_path / "two"
     shutil.copytree(find_style("starry-night-small"), folder)
     (folder / "qonnx-8bit.onnx.gz").write_bytes(gzip.compress(b"something else"))

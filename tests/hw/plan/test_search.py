@@ -30,7 +30,7 @@ def network():
 
 @pytest.mark.parametrize(
     ("style", "board", "fps"),
-    [("starry-night", "zcu104", 60), ("starry-night", "kv260", 30), ("starry-night-small", "pynq-z2", 10)],
+    [("starry-night-board", "zcu104", 60), ("starry-night-board", "kv260", 30), ("starry-night-small", "pynq-z2", 10)],
 )
 def test_640x480_at_8_bits_reaches_its_rate_with_busy_lanes(style, board, fps):
     plan = plan_for_rate(load_model(style, 8).network, *SIZE, BOARDS[board], fps)
@@ -60,7 +60,7 @@ def test_a_rate_beyond_the_board_is_refused_with_the_best_there_is(network):
 
 
 def test_a_network_that_never_fits_says_what_binds():
-    network = load_model("starry-night", 16).network
+    network = load_model("starry-night-board", 16).network
     with pytest.raises(DoesNotFitError, match="pynq-z2: .*block RAM"):
         fastest_plan(network, 720 + 80, 1280 + 80, BOARDS["pynq-z2"])
 

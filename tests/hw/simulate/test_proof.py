@@ -139,7 +139,9 @@ def test_fitting_keeps_the_middle_and_the_shape():
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize(("style", "bits"), [("starry-night-small", 8), ("starry-night", 8), ("great-wave", 4)])
+@pytest.mark.parametrize(
+    ("style", "bits"), [("starry-night-small", 8), ("starry-night-board", 8), ("starry-night-board", 4)]
+)
 def test_a_shipped_network_at_64x64_on_real_photos(style, bits, tmp_path):
     made = build(Request(style, "zcu104", (64, 64), tmp_path, bits, 600.0 if "small" in style else 300.0))
     frames = photos(3)
@@ -162,9 +164,9 @@ def test_a_16_bit_network_at_32x32(tmp_path, monkeypatch):
 @pytest.mark.rtl
 def test_the_folding_of_a_real_board_on_a_small_image(tmp_path):
     """SIMD and PE of the zcu104's 60 frames a second at 640x480, on 16x16."""
-    wide = build(Request("starry-night", "zcu104", (640, 480), tmp_path / "wide", 8, 60.0))
-    made = build(Request("starry-night", "zcu104", (16, 16), tmp_path / "b", 8, folding=tmp_path / "wide" / PLAN))
+    wide = build(Request("starry-night-board", "zcu104", (640, 480), tmp_path / "wide", 8, 60.0))
+    made = build(Request("starry-night-board", "zcu104", (16, 16), tmp_path / "b", 8, folding=tmp_path / "wide" / PLAN))
     assert made.plan.lanes == wide.plan.lanes > 2000
-    assert load_model("starry-night", 8).network.bits == 8
+    assert load_model("starry-night-board", 8).network.bits == 8
     assert prove(tmp_path / "b", photos(2)).differing == 0
     assert prove(tmp_path / "b", photos(2), stalls=20, seed=3).differing == 0
