@@ -25,6 +25,7 @@ from pleinair.films.steadiness import DEFAULT_STRENGTH
 from pleinair.images import read_image
 from pleinair.machine import cores
 from pleinair.painting.painter import Painter
+from pleinair.rolls.records import Captured
 from pleinair.rolls.originals import encode
 
 #: Frames that are rendered, and of which the painter alone paints each once or more.
@@ -116,7 +117,7 @@ def _prepare(folder: Path, size: tuple[int, int], frames: int, distinct: int, st
     # From noon on: half of the day is night, in which little moves.
     for frame in SyntheticCamera(size, distinct, every=_STEP, start=12 * 3600.0).frames():
         shots.append(folder / f"{frame.index}.jpg")
-        shots[-1].write_bytes(encode(frame.image, {}, "jpg")[0])
+        shots[-1].write_bytes(encode(frame.image, Captured(seq=frame.index, t=frame.seconds, wall=0.0), "jpg")[0])
         step()
     (folder / "frames").mkdir()
     there_and_back = itertools.cycle([*shots, *shots[-2:0:-1]])

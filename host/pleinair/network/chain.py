@@ -53,7 +53,7 @@ class ChainLayer(ABC):
         """Output channels for an input of ``channels``. Raises ContractError where it does not fit."""
 
     @abstractmethod
-    def header(self) -> dict[str, Any]:
+    def header(self) -> dict[str, object]:
         """How the layer stands in a file's header; plain JSON with ``kind``."""
 
     def convolutions(self) -> tuple[ConvolutionShape, ...]:
@@ -120,7 +120,7 @@ class ConvolutionShape(ChainLayer):
             raise refuse(f"stride {self.stride}, allowed are 1 and 2")
         return self.outputs
 
-    def header(self) -> dict[str, Any]:
+    def header(self) -> dict[str, object]:
         """Kind, name and stride; a subclass adds what else it needs."""
         return {"kind": self.kind, "name": self.name, "stride": self.stride}
 
@@ -152,7 +152,7 @@ class Upsample(ChainLayer):
         """It fits any channels and keeps them."""
         return channels
 
-    def header(self) -> dict[str, Any]:
+    def header(self) -> dict[str, object]:
         """Its kind says all."""
         return {"kind": self.kind}
 
@@ -183,7 +183,7 @@ class SpaceToDepth(ChainLayer):
             raise ContractError(f"space to depth in blocks of {self.block}, allowed are 2 and 4")
         return channels * self.block**2
 
-    def header(self) -> dict[str, Any]:
+    def header(self) -> dict[str, object]:
         """Kind and block."""
         return {"kind": self.kind, "block": self.block}
 
@@ -215,7 +215,7 @@ class DepthToSpace(ChainLayer):
             raise ContractError(f"depth to space of {channels} channels, need a multiple of {self.block**2}")
         return channels // self.block**2
 
-    def header(self) -> dict[str, Any]:
+    def header(self) -> dict[str, object]:
         """Kind and block."""
         return {"kind": self.kind, "block": self.block}
 
@@ -245,7 +245,7 @@ class ResidualShape(ChainLayer):
             raise ContractError(f"layer {body[-1].name}: {inner} channels added to {channels}")
         return channels
 
-    def header(self) -> dict[str, Any]:
+    def header(self) -> dict[str, object]:
         """Kind, and the convolutions of the body."""
         return {"kind": self.kind, "body": [c.header() for c in self.convolutions()]}
 

@@ -39,7 +39,7 @@ class FloatConvolution(ConvolutionShape):
     stride: int
     relu: bool
 
-    def header(self) -> dict[str, Any]:
+    def header(self) -> dict[str, object]:
         """Kind, name, stride and whether a ReLU follows."""
         return {**super().header(), "relu": self.relu}
 

@@ -153,7 +153,7 @@ class Convolution(ConvolutionShape):
         bound: np.ndarray = magnitude + np.abs(self.bias) + half
         return bound
 
-    def header(self) -> dict[str, Any]:
+    def header(self) -> dict[str, object]:
         """Kind, name, stride and both widths; whether it is adaptive."""
         header = {**super().header(), "weight_bits": self.weight_bits, "out_bits": self.out_bits}
         return header if self.norm is None else {**header, "adaptive": True}

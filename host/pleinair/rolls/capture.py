@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import threading
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from pleinair.cameras.camera import Frame, Shooter
 from pleinair.cameras.framing import Framing
 from pleinair.errors import CameraError, DiskFullError
 from pleinair.rolls.defects import defect
+from pleinair.rolls.records import Captured, ClockSet, Ended, Recovered, Skipped, Troubled
 from pleinair.rolls.retention import Retention
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.schedule import Clock, Schedule, WallWatch, wall_is_set
@@ -76,7 +77,7 @@ class Capture:
                 if tick.missed:
                     self._skip(tick.missed, "late")
                 if (by := watch.jumped()) is not None:
-                    roll.write({"event": "clock", "by": round(by, 1), "wall": self._clock.wall()})
+                    roll.write(ClockSet(by=round(by, 1), wall=self._clock.wall()))
                 self._retention.make_room(self._need())
                 if not self._take(tick.due):
                     self.state = "complete"
@@ -104,9 +105,8 @@ class Capture:
         self._on_trouble("disk", reason)
 
     def _end(self) -> None:
-        record = {"event": "end", "state": self.state, "message": self.reason, "t": self.seconds}
         try:
-            self.roll.write({**record, "wall": self._clock.wall()})
+            self.roll.write(Ended(state=self.state, message=self.reason, t=self.seconds, wall=self._clock.wall()))
         except OSError:
             # No room even for this line: whoever opens the roll finds it as after a power cut.
             self.roll.ledger.state, self.roll.ledger.reason = self.state, self.reason
@@ -137,20 +137,17 @@ class Capture:
         if frame is None:
             return False
         if self.failures:
-            self.roll.write({"event": "recovered", "what": "camera", "after": self.failures, "wall": wall})
+            self.roll.write(Recovered(what="camera", after=self.failures, wall=wall))
             self.failures = 0
-        record: dict[str, Any] = {"t": round(seconds, 4), "wall": round(wall, 3)}
-        if self.schedule.every is not None:
-            record["late"] = round(late, 5)
+        timed = self.schedule.every is not None
+        record = Captured(t=round(seconds, 4), wall=round(wall, 3), late=round(late, 5) if timed else None)
         self._keep(frame, suspect, record)
         return True
 
-    def _keep(self, frame: Frame, suspect: str | None, record: dict[str, Any]) -> None:
+    def _keep(self, frame: Frame, suspect: str | None, record: Captured) -> None:
         settings = self.roll.settings
         if self.shooter.live:
-            record["live"] = True
-            if not wall_is_set(record["wall"]):
-                record["clock"] = False
+            record = replace(record, live=True, clock=None if wall_is_set(record.wall) else False)
             suspect = self._judge(suspect)
             shape = frame.image.shape
             if self._last_size and shape != self._last_size:
@@ -158,19 +155,14 @@ class Capture:
                 self._trouble("camera", f"its pictures were {old} and are {new} now; fitted")
             self._last_size = shape
         else:
-            record["position"] = frame.position
-        if frame.name:
-            record["name"] = frame.name
-        if frame.metadata:
-            record["metadata"] = dict(frame.metadata)
-        if suspect:
-            record["suspect"] = suspect
-        else:
+            record = replace(record, position=frame.position)
+        record = replace(record, name=frame.name or None, metadata=dict(frame.metadata) or None, suspect=suspect)
+        if not suspect:
             self._mean = float(frame.image.mean())
         image = self._framing(frame.image, settings.size)
         full = self.roll.keep(np.ascontiguousarray(image), record)
         if suspect:
-            self._trouble("camera", f"frame {full['seq']} is {suspect}; it is kept, and left out of the film")
+            self._trouble("camera", f"frame {full.seq} is {suspect}; it is kept, and left out of the film")
 
     def _judge(self, suspect: str | None) -> str | None:
         """After five suspect frames in a row, believe the camera."""
@@ -186,7 +178,7 @@ class Capture:
             self._trouble("camera", message + again)
 
     def _skip(self, ticks: int, reason: str) -> None:
-        self.roll.write({"event": "skipped", "ticks": ticks, "reason": reason, "wall": self._clock.wall()}, sync=False)
+        self.roll.write(Skipped(ticks=ticks, reason=reason, wall=self._clock.wall()), sync=False)
 
     def _tell_skipped(self) -> None:
         """Frames of a stored camera that cannot be used."""
@@ -195,5 +187,5 @@ class Capture:
             self._trouble("camera", skipped.pop(0))
 
     def _trouble(self, what: str, message: str) -> None:
-        self.roll.write({"event": "trouble", "what": what, "message": message, "wall": self._clock.wall()})
+        self.roll.write(Troubled(what=what, message=message, wall=self._clock.wall()))
         self._on_trouble(what, message)

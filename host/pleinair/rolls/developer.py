@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -29,8 +28,8 @@ from pleinair.emulator.fabric import Simulator
 from pleinair.errors import ImageError, ModelError
 from pleinair.models import load_model
 from pleinair.painting.painter import NetworkPainter, Painter
-from pleinair.rolls.ledger import Sealed
 from pleinair.rolls.originals import load_original, original_path
+from pleinair.rolls.records import Captured, Sealed
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.segments import SegmentRecorder, find_segments, uncovered
 from pleinair.rolls.settings import Look
@@ -173,7 +172,7 @@ class Developer:
             for before in range(max(0, seq - _WARM_UP), seq):
                 with contextlib.suppress(ImageError):
                     record, image = load_original(original_path(self._originals, before, self._suffix))
-                    if "suspect" not in record:
+                    if record.suspect is None:
                         self._treatment.after(self._lit.paint(self._treatment.before(image)))
 
     def _filters_path(self, seq: int) -> Path:
@@ -221,7 +220,7 @@ class Developer:
             record, image = load_original(path)
         except ImageError as error:
             return _Read(seq, began, Event("lost", seq, message=str(error))), None
-        if "suspect" in record:
+        if record.suspect is not None:
             return _Read(seq, began, Event("left out", seq)), None
         return _Read(seq, began, caption=caption(record)), image
 
@@ -262,8 +261,14 @@ class Developer:
                 old.unlink()
         if sealed is not None:
             segment, digest = sealed
-            file = self._look.file(segment.path.name)
-            yield Event("sealed", segment.first, piece=Sealed(file, segment.first, segment.last, frames, digest))
+            piece = Sealed(
+                file=self._look.file(segment.path.name),
+                first=segment.first,
+                last=segment.last,
+                frames=frames,
+                sha256=digest,
+            )
+            yield Event("sealed", segment.first, piece=piece)
 
     def _keep_filters(self) -> None:
         buffer = io.BytesIO()
@@ -283,12 +288,12 @@ class Developer:
             self._lock = -1
 
 
-def caption(record: dict[str, Any]) -> str:
+def caption(record: Captured) -> str:
     """The time of a frame as people read it: the wall clock's, the scene's, or the frame's number."""
-    if record.get("live"):
-        local = time.strftime("%Y-%m-%d %H:%M", time.localtime(record["wall"]))
-        return local if record.get("clock", True) else f"{record['seq']:06d}"
-    return str(record.get("name") or f"{record['seq']:06d}")
+    if record.live:
+        local = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.wall))
+        return local if record.clock is not False else f"{record.seq:06d}"
+    return record.name or f"{record.seq:06d}"
 
 
 def open_look(look: Look, backend: str, threads: int, simulator: Simulator | None = None) -> NetworkPainter:

@@ -64,7 +64,7 @@ def paint_all(roll: Roll, look: Look, *, report: Report = _silent, painter: Open
                     if event.kind == "lost":
                         roll.lose(event.seq)
                     elif event.piece is not None:
-                        roll.write(event.piece.to_record())
+                        roll.write(event.piece)
                     elif event.kind == "painted":
                         report(event.seq + 1 - first, last + 1 - first)
         finally:

@@ -12,12 +12,15 @@ import os
 import re
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pleinair import durable
 from pleinair.errors import RollError
+
+#: A line as it was parsed; :func:`pleinair.rolls.records.read_record` makes a record of it.
+Line = dict[str, Any]
 
 _LINE = re.compile(rb'(\{.*),"crc":"([0-9a-f]{8})"\}', re.DOTALL)
 #: No line of ours is longer; what is has lost its end.
@@ -25,13 +28,13 @@ _LONGEST = 1 << 16
 _TAIL = 256
 
 
-def format_line(record: dict[str, Any]) -> bytes:
+def format_line(record: Mapping[str, object]) -> bytes:
     """A record as one line with its checksum, the newline included."""
     body = json.dumps(record, separators=(",", ":")).encode()
     return body[:-1] + b',"crc":"%08x"}\n' % zlib.crc32(body)
 
 
-def parse_line(line: bytes) -> dict[str, Any] | None:
+def parse_line(line: bytes) -> Line | None:
     """The record of a line, without the checksum; None when the line is not whole."""
     match = _LINE.fullmatch(line.rstrip(b"\n"))
     if match is None or zlib.crc32(match[1] + b"}") != int(match[2], 16):
@@ -47,7 +50,7 @@ class Reading:
     def __init__(self, path: Path) -> None:
         self.path, self.damaged, self.end = path, 0, 0
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
+    def __iter__(self) -> Iterator[Line]:
         """Raises RollError when the file cannot be read; a missing one is empty."""
         passed, position = 0, 0
         try:
@@ -67,7 +70,7 @@ class Reading:
             raise RollError(f"journal {self.path}: {error.strerror}") from error
 
 
-def tail(path: Path, count: int) -> list[dict[str, Any]]:
+def tail(path: Path, count: int) -> list[Line]:
     """The last ``count`` whole records, oldest first, without reading the rest."""
     try:
         with path.open("rb") as file:
@@ -98,7 +101,7 @@ class Journal:
         except OSError as error:
             raise RollError(f"journal {path}: {error.strerror}") from error
 
-    def append(self, record: dict[str, Any], sync: bool = True) -> None:
+    def append(self, record: Mapping[str, object], sync: bool = True) -> None:
         """Add a record whole or not at all; with ``sync`` it is on the disk when this returns. Raises OSError."""
         with self._lock:
             before = os.fstat(self._handle).st_size

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pleinair.errors import RollError
 from pleinair.rolls.journal import Reading
+from pleinair.rolls.records import (
+    Begun,
+    Captured,
+    Deleted,
+    Ended,
+    Lost,
+    PaintingBegun,
+    Record,
+    Sealed,
+    Skipped,
+    Troubled,
+    Unsealed,
+    read_record,
+)
 
 #: Upper bounds of the histogram of how late frames are, in seconds.
 LATENESS = (0.001, 0.002, 0.005, 0.01, 0.05, 0.5, float("inf"))
-
-
-@dataclass(frozen=True)
-class Sealed:
-    """A closed piece of a painting's film, as the journal has it.
-
-    ``file`` is its path within the roll, ``first`` and ``last`` are numbers of originals, ``frames`` how many of those
-    are in it, ``sha256`` is the file's.
-    """
-
-    file: str
-    first: int
-    last: int
-    frames: int
-    sha256: str
-
-    def to_record(self) -> dict[str, Any]:
-        """The journal's record."""
-        return {"event": "sealed", **asdict(self)}
-
-    @classmethod
-    def from_record(cls, record: dict[str, Any]) -> Sealed:
-        """From the journal's record. Raises KeyError for one that lacks a part."""
-        return cls(**{name: record[name] for name in cls.__dataclass_fields__})
 
 
 @dataclass
@@ -58,57 +50,59 @@ class Ledger:
     damaged: int = 0
     end: int = 0
     runs: list[tuple[int, int]] = field(default_factory=list)  # numbers that the journal knows
-    settings: dict[str, Any] | None = None
-    paintings: dict[str, dict[str, Any]] = field(default_factory=dict)  # looks by name
+    settings: Mapping[str, Any] | None = None
+    paintings: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # looks by name
     last_trouble: str = ""
     lateness: list[int] = field(default_factory=lambda: [0] * len(LATENESS))  # a histogram
 
-    def add(self, record: dict[str, Any]) -> None:
-        """Take one record into account; unknown events change nothing."""
-        event = record["event"]
-        if event == "frame":
+    def add(self, record: Record) -> None:
+        """Take one record into account; some change nothing."""
+        if isinstance(record, Captured):
             self._add_frame(record)
-        elif event == "skipped":
-            reason = record["reason"]
-            self.skipped[reason] = self.skipped.get(reason, 0) + record["ticks"]
-            self.position = max(self.position, record.get("position", -1) + 1)
-        elif event == "trouble":
+        elif isinstance(record, Skipped):
+            self.skipped[record.reason] = self.skipped.get(record.reason, 0) + record.ticks
+            self._move_to(record.position)
+        elif isinstance(record, Troubled):
             self.troubles += 1
-            self.last_trouble = f"{record['what']}: {record['message']}"
-        elif event == "begin":
+            self.last_trouble = f"{record.what}: {record.message}"
+        elif isinstance(record, Begun):
             self.sessions += 1
             self.state, self.reason = "running", ""
-            self.begun = self.begun or record["wall"]
-            self.settings = record["settings"]
-        elif event == "sealed":
-            piece = Sealed.from_record(record)
-            self.sealed[piece.file] = piece
-        elif event == "unsealed":
-            self.sealed.pop(record["file"], None)
-        elif event == "deleted":
-            self.deleted = max(self.deleted, record["below"])
-        elif event == "lost":
-            self.lost.add(record["seq"])
-        elif event == "painting":
-            self.paintings[record["name"]] = record["look"]
-        elif event == "end":
-            self.state, self.reason = record["state"], record.get("message", "")
-            self.seconds = max(self.seconds, record.get("t", 0.0))
+            self.begun = self.begun or record.wall
+            self.settings = record.settings
+        elif isinstance(record, Sealed):
+            self.sealed[record.file] = record
+        elif isinstance(record, Unsealed):
+            self.sealed.pop(record.file, None)
+        elif isinstance(record, Deleted):
+            self.deleted = max(self.deleted, record.below)
+        elif isinstance(record, Lost):
+            self.lost.add(record.seq)
+        elif isinstance(record, PaintingBegun):
+            self.paintings[record.name] = record.look
+        elif isinstance(record, Ended):
+            self.state, self.reason = record.state, record.message
+            self.seconds = max(self.seconds, record.t)
 
-    def _add_frame(self, record: dict[str, Any]) -> None:
-        seq = record["seq"]
+    def _move_to(self, position: int | None) -> None:
+        """A stored camera goes on behind this position."""
+        if position is not None:
+            self.position = max(self.position, position + 1)
+
+    def _add_frame(self, record: Captured) -> None:
         self.frames += 1
-        self.suspects += "suspect" in record
-        self.last = max(self.last, seq)
-        self.position = max(self.position, record.get("position", -1) + 1)
-        self.seconds, self.wall = max(self.seconds, record["t"]), record["wall"]
-        if "late" in record:
-            place = next(i for i, bound in enumerate(LATENESS) if record["late"] < bound)
+        self.suspects += record.suspect is not None
+        self.last = max(self.last, record.seq)
+        self._move_to(record.position)
+        self.seconds, self.wall = max(self.seconds, record.t), record.wall
+        if record.late is not None:
+            late = record.late
+            place = next(i for i, bound in enumerate(LATENESS) if late < bound)
             self.lateness[place] += 1
-        if self.runs and self.runs[-1][1] == seq - 1:
-            self.runs[-1] = (self.runs[-1][0], seq)
+        if self.runs and self.runs[-1][1] == record.seq - 1:
+            self.runs[-1] = (self.runs[-1][0], record.seq)
         else:
-            self.runs.append((seq, seq))
+            self.runs.append((record.seq, record.seq))
 
     def knows(self, seq: int) -> bool:
         """Whether the journal holds that frame."""
@@ -122,11 +116,14 @@ class Ledger:
 def read_ledger(folder: Path) -> Ledger:
     """What a roll's journal adds up to. Raises RollError when it cannot be read."""
     ledger, reading = Ledger(), Reading(folder / "journal.jsonl")
-    for record in reading:
+    for line in reading:
         try:
-            ledger.add(record)
-        except (KeyError, TypeError, ValueError):
+            record = read_record(line)
+        except RollError:
             ledger.damaged += 1
+        else:
+            if record is not None:
+                ledger.add(record)
     ledger.damaged += reading.damaged
     ledger.end = reading.end
     return ledger

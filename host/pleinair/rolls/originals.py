@@ -11,16 +11,17 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from pleinair import durable
-from pleinair.errors import ImageError
+from pleinair.errors import ImageError, RollError
 from pleinair.images import decode_image
 from pleinair.rolls.journal import format_line, parse_line
+from pleinair.rolls.records import Captured, read_record
 
 SUFFIXES = ("jpg", "png")
 QUALITY = 95
@@ -34,15 +35,15 @@ def original_path(originals: Path, seq: int, suffix: str) -> Path:
     return originals / f"{seq // _FOLDER:06d}" / f"{seq:08d}.{suffix}"
 
 
-def encode(image: np.ndarray, record: dict[str, Any], suffix: str) -> tuple[bytes, dict[str, Any]]:
+def encode(image: np.ndarray, record: Captured, suffix: str) -> tuple[bytes, Captured]:
     """A frame, uint8 [H, W, 3] RGB, as a file's bytes, and the record that they carry, with its ``sha256``."""
     quality = [cv2.IMWRITE_JPEG_QUALITY, QUALITY] if suffix == "jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 1]
     done, encoded = cv2.imencode(f".{suffix}", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), quality)
     if not done:
         raise ImageError(f"{suffix}: does not hold a frame of {image.shape[1]}x{image.shape[0]}", option="spool")
     bare = encoded.tobytes()
-    record = {**record, "sha256": hashlib.sha256(bare).hexdigest()}
-    comment = _MARK + format_line(record)
+    record = replace(record, sha256=hashlib.sha256(bare).hexdigest())
+    comment = _MARK + format_line(record.line())
     at = _place(bare)
     if suffix == "jpg":  # COM, ITU-T T.81, B.2.4.5
         part = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
@@ -59,7 +60,7 @@ def _place(data: bytes) -> int:
     return 33
 
 
-def split(data: bytes) -> tuple[dict[str, Any] | None, bytes]:
+def split(data: bytes) -> tuple[Captured | None, bytes]:
     """An original's record, None where there is none, and the image file without it."""
     at = _place(data)
     if data[at : at + 2] == b"\xff\xfe":
@@ -70,11 +71,15 @@ def split(data: bytes) -> tuple[dict[str, Any] | None, bytes]:
         comment = data[at + 8 + len(_TEXT) : end - 4]
     else:
         return None, data
-    record = parse_line(comment[len(_MARK) :]) if comment.startswith(_MARK) else None
-    return record, data[:at] + data[end:]
+    line = parse_line(comment[len(_MARK) :]) if comment.startswith(_MARK) else None
+    try:
+        record = None if line is None else read_record(line)
+    except RollError:
+        record = None
+    return record if isinstance(record, Captured) else None, data[:at] + data[end:]
 
 
-def read_original(path: Path) -> tuple[dict[str, Any], bytes]:
+def read_original(path: Path) -> tuple[Captured, bytes]:
     """An original's record and its image file's bytes, whole. Raises ImageError for a torn, changed or foreign one."""
     try:
         data = path.read_bytes()
@@ -83,12 +88,12 @@ def read_original(path: Path) -> tuple[dict[str, Any], bytes]:
     record, bare = split(data)
     if record is None:
         raise ImageError(f"original {path}: damaged, or not one of this roll: it carries no record")
-    if hashlib.sha256(bare).hexdigest() != record.get("sha256"):
+    if hashlib.sha256(bare).hexdigest() != record.sha256:
         raise ImageError(f"original {path}: damaged: not the bytes that were written")
     return record, bare
 
 
-def load_original(path: Path) -> tuple[dict[str, Any], np.ndarray]:
+def load_original(path: Path) -> tuple[Captured, np.ndarray]:
     """An original's record and picture, uint8 [H, W, 3] RGB. Raises ImageError."""
     record, bare = read_original(path)
     return record, decode_image(bare, str(path))

@@ -18,7 +18,7 @@ import cv2
 
 from pleinair.errors import ImageError, OptionError
 from pleinair.images import read_image
-from pleinair.rolls.journal import tail
+from pleinair.rolls.journal import Line, tail
 from pleinair.rolls.status import Status
 
 #: Longer side of the pictures shown, in pixels.
@@ -107,7 +107,7 @@ class Preview:
         except OSError:
             request.close_connection = True  # the browser has gone
 
-    def _journal(self) -> list[dict[str, Any]]:
+    def _journal(self) -> list[Line]:
         records = tail(self._roll / "journal.jsonl", _LINES)
         return [{k: v for k, v in record.items() if k not in ("settings", "sha256")} for record in records]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from pleinair.durable import free_bytes
 from pleinair.errors import DiskFullError
 from pleinair.rolls.originals import original_path
+from pleinair.rolls.records import Deleted
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.segments import find_segments
 
@@ -73,4 +74,4 @@ class Retention:
         if below > self.roll.oldest:
             self.roll.oldest = below
             with contextlib.suppress(OSError):  # on a disk that is full to the last byte, deleting comes first
-                self.roll.write({"event": "deleted", "below": below, "wall": time.time()})
+                self.roll.write(Deleted(below=below, wall=time.time()))

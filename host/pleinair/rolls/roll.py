@@ -27,15 +27,18 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from pleinair import durable
 from pleinair.errors import ImageError, OptionError, PleinairError, RollError
 from pleinair.rolls.journal import Journal
-from pleinair.rolls.ledger import Ledger, Sealed, read_ledger
+from pleinair.rolls.ledger import Ledger, read_ledger
 from pleinair.rolls.lock import lock_roll
 from pleinair.rolls.originals import encode, find_originals, keep_original, original_path, read_original
+from pleinair.rolls.records import Begun, Captured, Lost, PaintingBegun, Record, Sealed, Unsealed
 from pleinair.rolls.schedule import wall_is_set
 from pleinair.rolls.segments import Segment, count_frames, find_segments, salvage
 from pleinair.rolls.settings import Look, Settings, check_there, read_settings, write_settings
@@ -175,7 +178,7 @@ class Roll:
                 continue
             if not known:
                 found += 1
-                self.write({**record, "recovered": True})
+                self.write(replace(record, recovered=True))
         if found:
             self.mended.append(f"{found} originals were not in the journal; they are now")
         if torn:
@@ -190,7 +193,7 @@ class Roll:
         with contextlib.suppress(FileNotFoundError):
             os.replace(path, path.with_suffix(".damaged"))
         if seq not in self.ledger.lost:
-            self.write({"event": "lost", "seq": seq})
+            self.write(Lost(seq=seq))
 
     def _find_segments(self, look: Look) -> None:
         """Journal closed pieces that it does not know, and look whether the last of the known ones are whole."""
@@ -198,7 +201,7 @@ class Roll:
         there = {look.file(segment.path.name) for segment in segments}
         for piece in self.ledger.pieces(look.file()):
             if piece.file not in there:
-                self.write({"event": "unsealed", "file": piece.file})
+                self.write(Unsealed(file=piece.file))
         for segment in segments:
             if look.file(segment.path.name) not in self.ledger.sealed:
                 self._adopt(segment, look)
@@ -253,18 +256,23 @@ class Roll:
             raise RollError(f"roll {self.folder}: painting {look.name} exists with other settings; remove {folder}")
         durable.make_folder(folder)
         durable.write_file(folder / "painting.json", json.dumps(look.to_json(), indent=1).encode())
-        self.write({"event": "painting", "name": look.name, "look": look.to_json()})
+        self.write(PaintingBegun(name=look.name, look=look.to_json()))
         return folder
 
     def _seal(self, segment: Segment, look: Look, frames: int) -> None:
-        piece = Sealed(
-            look.file(segment.path.name), segment.first, segment.last, frames, sha256=durable.file_sha256(segment.path)
+        self.write(
+            Sealed(
+                file=look.file(segment.path.name),
+                first=segment.first,
+                last=segment.last,
+                frames=frames,
+                sha256=durable.file_sha256(segment.path),
+            )
         )
-        self.write(piece.to_record())
 
     def forget(self, segment: Segment, look: Look) -> None:
         """Journal that a piece is gone. Raises OSError."""
-        self.write({"event": "unsealed", "file": look.file(segment.path.name)})
+        self.write(Unsealed(file=look.file(segment.path.name)))
 
     def check_segment(self, segment: Segment, look: Look) -> bool:
         """Whether a piece holds the bytes that were written. Raises OSError.
@@ -296,16 +304,16 @@ class Roll:
 
     # -- writing
 
-    def write(self, record: dict[str, Any], sync: bool = True) -> None:
+    def write(self, record: Record, sync: bool = True) -> None:
         """Journal a record, from any thread. Raises OSError."""
         with self._writing:
-            self.journal.append(record, sync)
+            self.journal.append(record.line(), sync)
             self.ledger.add(record)
 
-    def keep(self, image: Any, record: dict[str, Any]) -> dict[str, Any]:
-        """Keep a frame, original first, then journal; its record, with number. Raises OSError."""
+    def keep(self, image: np.ndarray, record: Captured) -> Captured:
+        """Keep a frame, original first, then journal; its record, with its number. Raises OSError."""
         seq = self.ledger.last + 1
-        data, full = encode(image, {"event": "frame", "seq": seq, **record}, self.settings.spool)
+        data, full = encode(image, replace(record, seq=seq), self.settings.spool)
         self.largest = max(self.largest, len(data))
         path = keep_original(self.originals, seq, self.settings.spool, data)
         try:
@@ -320,15 +328,14 @@ class Roll:
     def begin(self, wall: float, seconds: float) -> None:
         """Journal that filming begins or goes on. Raises OSError."""
         self.write(
-            {
-                "event": "begin",
-                "wall": wall,
-                "t": seconds,
-                "host": socket.gethostname(),
-                "boot": _boot(),
-                "pid": os.getpid(),
-                "settings": self.settings.to_json(),
-            }
+            Begun(
+                wall=wall,
+                t=seconds,
+                host=socket.gethostname(),
+                boot=_boot(),
+                pid=os.getpid(),
+                settings=self.settings.to_json(),
+            )
         )
 
     def resumed_seconds(self, wall: float) -> float:

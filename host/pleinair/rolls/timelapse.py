@@ -16,7 +16,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from pleinair import durable
 from pleinair.cameras.camera import Shooter
@@ -25,6 +24,7 @@ from pleinair.rolls.capture import Capture
 from pleinair.rolls.darkroom import Darkroom
 from pleinair.rolls.developer import Event, OpenLook, Place, open_look
 from pleinair.rolls.notify import Notifier
+from pleinair.rolls.records import Sealed, Troubled
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.schedule import Schedule
 from pleinair.rolls.status import Status, Trouble, status_of
@@ -98,10 +98,10 @@ class Timelapse:
     def _notify_failed(self, message: str) -> None:
         self.errors.append(Trouble(time.time(), "notify", message))
 
-    def _journal(self, record: dict[str, Any]) -> None:
+    def _journal(self, record: Sealed | Troubled) -> None:
         # If the journal does not take a closed piece, the piece is found when the roll is opened next.
         with contextlib.suppress(OSError):
-            self.roll.write({**record, "wall": time.time()})
+            self.roll.write(replace(record, wall=time.time()))
 
     def _developed(self, event: Event) -> None:
         if event.kind == "ready":
@@ -112,7 +112,7 @@ class Timelapse:
             self._durations.append(event.seconds)
         elif event.piece is not None:
             self._painted_open = 0
-            self._journal(event.piece.to_record())
+            self._journal(event.piece)
         elif event.kind == "lost":
             self._reached = event.seq
             with contextlib.suppress(OSError):
@@ -128,7 +128,7 @@ class Timelapse:
                 self._report("painting", event.message)
 
     def _report(self, what: str, message: str) -> None:
-        self._journal({"event": "trouble", "what": what, "message": message})
+        self._journal(Troubled(what=what, message=message))
         self._trouble(what, message)
 
     # -- running

@@ -20,6 +20,7 @@ from pleinair.films.tone import Tone
 from pleinair.films.treatment import Treatment
 from pleinair.painting.painter import Painter
 from pleinair.rolls.finish import finish
+from pleinair.rolls.records import Captured
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.settings import Look, Settings
 from tests.films import read_video
@@ -79,8 +80,7 @@ def roll_film(folder: Path, **treatment) -> list[np.ndarray]:
     settings = Settings(camera="frames", size=(WIDTH, HEIGHT), look=look, spool="png", piece=FRAMES, keep_free=0)
     with Roll.create(folder, settings) as roll:
         for frame in Camera().frames():
-            record = {"t": frame.seconds, "wall": 0.0, "position": frame.position, "name": frame.name}
-            roll.keep(frame.image, record)
+            roll.keep(frame.image, Captured(t=frame.seconds, wall=0.0, position=frame.position, name=frame.name))
         finish(roll, look, folder.with_suffix(".mp4"), painter=lambda *_: Posters())
     return read_video(folder.with_suffix(".mp4"))
 

@@ -15,6 +15,7 @@ from pleinair.painting.painter import Painter
 from pleinair.painting.side_by_side import Task, paint_side_by_side
 from pleinair.rolls.developer import Developer, Event, Place, caption
 from pleinair.rolls.originals import original_path
+from pleinair.rolls.records import Captured
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.settings import Look
 from tests.rolls import Plain, Still, capture_only, film_codes, new_roll, read_code
@@ -215,10 +216,10 @@ def test_frames_to_avoid_are_left_out(roll):
 
 
 def test_captions():
-    assert caption({"live": False, "seq": 7, "name": "noon.jpg"}) == "noon.jpg"
-    assert caption({"live": False, "seq": 7}) == "000007"
-    assert caption({"live": True, "seq": 7, "wall": 0.0, "clock": False}) == "000007"
-    assert len(caption({"live": True, "seq": 7, "wall": 1.8e9})) == len("2027-01-15 08:00")
+    assert caption(Captured(seq=7, t=0.0, wall=0.0, name="noon.jpg")) == "noon.jpg"
+    assert caption(Captured(seq=7, t=0.0, wall=0.0)) == "000007"
+    assert caption(Captured(seq=7, t=0.0, wall=0.0, live=True, clock=False)) == "000007"
+    assert len(caption(Captured(seq=7, t=0.0, wall=1.8e9, live=True))) == len("2027-01-15 08:00")
 
 
 def test_the_places_of_a_roll_are_absolute(tmp_path, monkeypatch):

@@ -1,40 +1,24 @@
-"""The ledger: what a journal's lines add up to, and a closed piece's record."""
+"""The ledger: what a journal's lines add up to."""
 
 from __future__ import annotations
 
-import json
-
-import pytest
+from dataclasses import replace
 
 from pleinair.rolls.journal import format_line
-from pleinair.rolls.ledger import Ledger, Sealed, read_ledger
+from pleinair.rolls.ledger import Ledger, read_ledger
+from pleinair.rolls.records import Sealed, Unsealed
 
-PIECE = Sealed("paintings/plain-8bit/00000000-00000009.mkv", 0, 9, 8, "cd" * 32)
-
-
-def test_a_closed_pieces_record_is_as_it_always_was():
-    """Journals on people's disks hold these very bytes."""
-    record = {
-        "event": "sealed",
-        "file": "paintings/plain-8bit/00000000-00000009.mkv",
-        "first": 0,
-        "last": 9,
-        "frames": 8,
-        "sha256": "cd" * 32,
-    }
-    assert json.dumps(PIECE.to_record()) == json.dumps(record)
-    assert Sealed.from_record({**record, "wall": 1.8e9}) == PIECE
-    with pytest.raises(KeyError):
-        Sealed.from_record({"event": "sealed", "file": "x"})
+FILE = "paintings/plain-8bit/00000000-00000009.mkv"
+PIECE = Sealed(file=FILE, first=0, last=9, frames=8, sha256="cd" * 32)
 
 
 def test_pieces_are_told_apart_by_their_painting():
     ledger = Ledger()
-    other = Sealed("paintings/plain-8bit-2/00000000-00000009.mkv", 0, 9, 9, "")
+    other = replace(PIECE, file="paintings/plain-8bit-2/00000000-00000009.mkv")
     for piece in (PIECE, other):
-        ledger.add(piece.to_record())
+        ledger.add(piece)
     assert ledger.pieces("paintings/plain-8bit/") == [PIECE]
-    ledger.add({"event": "unsealed", "file": PIECE.file})
+    ledger.add(Unsealed(file=PIECE.file))
     assert ledger.pieces("paintings/plain-8bit/") == [] and ledger.sealed == {other.file: other}
 
 

@@ -16,6 +16,7 @@ import pytest
 from pleinair.errors import OptionError
 from pleinair.images import decode_image
 from pleinair.rolls.preview import SIDE, Preview
+from pleinair.rolls.records import Captured
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.settings import Look, Settings
 from pleinair.rolls.status import Status, Trouble
@@ -86,7 +87,7 @@ def roll(tmp_path) -> Path:
     """A roll with three frames and a painting."""
     roll = Roll.create(tmp_path / "roof", Settings(camera="still", size=(WIDTH, HEIGHT), look=Look("plain", 8)))
     for number in range(3):
-        roll.keep(coded_frame(number), {"t": float(number), "wall": 1.8e9 + number})
+        roll.keep(coded_frame(number), Captured(t=float(number), wall=1.8e9 + number))
     cv2.imwrite(str(roll.painting_folder(roll.settings.look) / "latest.jpg"), np.full((48, 64, 3), 200, np.uint8))
     roll.close()
     return tmp_path / "roof"
