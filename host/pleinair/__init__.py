@@ -178,6 +178,13 @@ def paint(
         return toned(painter.paint(frame), toned.of(frame))
 
 
+def _refuse_with_open_camera(**options: object) -> None:
+    """Raise OptionError for an option of opening a camera, where the camera is open."""
+    for option, value in options.items():
+        if value is not None:
+            raise OptionError(f"{value}: the camera is open already; open it with that", option=option)
+
+
 def film(
     camera: Camera | CameraSource | str,
     painter: Painter,
@@ -223,9 +230,7 @@ def film(
             raise OptionError(f"{path}: is the video that the film is made from; name another file", option="path")
         camera = open_camera(source, size=size, every=every, frames=frames)
     else:
-        for option, value in (("every", every), ("frames", frames), ("size", size)):
-            if value is not None:
-                raise OptionError(f"{value}: the camera is open already; open it with that", option=option)
+        _refuse_with_open_camera(every=every, frames=frames, size=size)
     return film_camera(
         camera,
         painter,

@@ -13,26 +13,8 @@ from pleinair_training.photos import load_painting
 from tests.training.conftest import random_vgg16
 
 SMALL = [
-    "--shape",
-    "johnson",
-    "--width",
-    "4",
-    "--blocks",
-    "1",
-    "--crop",
-    "64",
-    "--batch",
-    "1",
-    "--style-size",
-    "96",
-    "--hold-out",
-    "0",
-    "--parent-steps",
-    "1",
-    "--plain-steps",
-    "1",
-    "--quantised-steps",
-    "1",
+    *["--shape", "johnson", "--width", "4", "--blocks", "1", "--crop", "64", "--batch", "1", "--style-size", "96"],
+    *["--hold-out", "0", "--parent-steps", "1", "--plain-steps", "1", "--quantised-steps", "1"],
 ]
 
 

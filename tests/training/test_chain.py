@@ -396,24 +396,8 @@ def test_train_export_paint(tmp_path, workshop, capsys):
         f"vgg16:{workshop / 'vgg.npz'}",
         "--out",
         tmp_path / "run",
-        "--width",
-        "4",
-        "--shape",
-        "johnson",
-        "--blocks",
-        "1",
-        "--crop",
-        "64",
-        "--batch",
-        "1",
-        "--style-size",
-        "96",
-        "--parent-steps",
-        "2",
-        "--plain-steps",
-        "2",
-        "--quantised-steps",
-        "2",
+        *["--width", "4", "--shape", "johnson", "--blocks", "1", "--crop", "64", "--batch", "1", "--style-size", "96"],
+        *["--parent-steps", "2", "--plain-steps", "2", "--quantised-steps", "2"],
     ]
     common = [str(c) for c in common]
     assert main(["train", *common, "--bits", "32"]) == 0
@@ -438,22 +422,8 @@ def test_train_export_paint(tmp_path, workshop, capsys):
         painted = {}
         for backend in ("cpu", "reference"):
             out = tmp_path / f"{backend}.png"
-            assert (
-                main(
-                    [
-                        "paint",
-                        str(tmp_path / "photo.png"),
-                        str(out),
-                        "--style",
-                        str(tmp_path / "mine"),
-                        "--backend",
-                        backend,
-                        "--bits",
-                        str(bits),
-                    ]
-                )
-                == 0
-            )
+            style = ["--style", str(tmp_path / "mine"), "--bits", str(bits)]
+            assert main(["paint", str(tmp_path / "photo.png"), str(out), *style, "--backend", backend]) == 0
             painted[backend] = read_image(out).astype(int)
         assert painted["cpu"].shape == (37, 51, 3)
         assert np.abs(painted["cpu"] - painted["reference"]).max() <= (bits == 32)

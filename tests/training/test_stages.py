@@ -231,18 +231,7 @@ def test_the_command_trains_and_says_what_is_next(tmp_path, workshop, capsys):
         f"vgg16:{workshop / 'vgg.npz'}",
         "--out",
         run,
-        "--width",
-        "4",
-        "--blocks",
-        "1",
-        "--crop",
-        "96",
-        "--style-size",
-        "96",
-        "--parent-steps",
-        "1",
-        "--bits",
-        "4",
+        *["--width", "4", "--blocks", "1", "--crop", "96", "--style-size", "96", "--parent-steps", "1", "--bits", "4"],
     ]
     assert main([str(word) for word in train]) == 0
     assert f"next: pleinair export {run} --bits 4 --out models/NAME" in " ".join(capsys.readouterr().err.split())

@@ -143,14 +143,12 @@ def run(
     )
     if roll_settings["roll"] is not None or source.live:
         film_on_roll(common, **roll_settings)
-        return
-    refuse_without_roll(roll_settings)
-    if out is None:
-        raise OptionError("give --out FILM, --roll ROLL, or both")
-    _film_at_once(common, out)
+    else:
+        refuse_without_roll(roll_settings)
+        _film_at_once(common)
 
 
-def _film_at_once(o: Common, out: Path) -> None:
+def _film_at_once(o: Common) -> None:
     """From a stored camera straight into the film."""
     from pleinair.backends import open_painter
     from pleinair.cameras.opening import open_camera
@@ -161,7 +159,9 @@ def _film_at_once(o: Common, out: Path) -> None:
     from pleinair.films.tone import choose_tone
     from pleinair.models import load_model
 
-    frames, fps = o.frames, o.fps
+    if o.out is None:
+        raise OptionError("give --out FILM, --roll ROLL, or both")
+    out, frames, fps = o.out, o.frames, o.fps
     if o.for_ is not None:
         frames = frames_for(o.for_, o.camera, o.every, frames)
     refuse_same(o.camera.path, out, "the video that it is made from")

@@ -25,8 +25,8 @@ from pleinair.films.steadiness import DEFAULT_STRENGTH
 from pleinair.images import read_image
 from pleinair.machine import cores
 from pleinair.painting.painter import Painter
-from pleinair.rolls.records import Captured
 from pleinair.rolls.originals import encode
+from pleinair.rolls.records import Captured
 
 #: Frames that are rendered, and of which the painter alone paints each once or more.
 DISTINCT = 32

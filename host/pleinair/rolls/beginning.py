@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,8 +49,12 @@ class _Times:
             return cls(every=None, step=every, **rest)
         return cls(every=every, step=None, **rest)
 
+    def __post_init__(self) -> None:
+        """Raises OptionError for a time that is none."""
+        self.schedule()
+
     def schedule(self) -> Schedule:
-        """Raises OptionError."""
+        """When frames are due."""
         return make_schedule(self.every, start=self.start, stop=self.stop, daylight=self.daylight)
 
 
@@ -79,36 +82,44 @@ class _Kept:
         return cls(keep=keep, keep_free=keep_free, spool=spool, out=out, notify=notify)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Pictures:
-    """What the camera's pictures become: fields of :class:`Settings`."""
+@dataclass(frozen=True)
+class _Lit:
+    """The light and the tone that were asked for; ``default`` is how many frames have one light by default."""
 
-    camera: str
-    size: tuple[int, int]
-    ask: tuple[int, int] | None
-    rotate: int
-    crop: tuple[int, int, int, int] | None
+    light: str | None
+    light_every: int | None
+    tone: float | None
+    default: int
 
 
-@contextlib.contextmanager
-def _opened(
+def _create(
+    folder: Path,
     source: CameraSource,
-    times: _Times,
     size: tuple[int, int] | None,
     framing: Framing,
     drivers: Mapping[str, Driver],
-) -> Iterator[tuple[Shooter, _Pictures]]:
-    """A new roll's camera, and what becomes of its pictures; the camera is closed when the roll cannot be begun.
+    about: dict[str, Any],
+) -> tuple[Roll, Shooter]:
+    """A new roll and its open camera; ``about`` is what its settings are besides the camera and its pictures.
 
-    Raises CameraError when it does not open, or is a live one that gives no frame; OptionError.
+    Raises RollError; CameraError when the camera does not open, or is a live one that gives no frame; OptionError.
     """
+    Roll.check_new(folder)
     ask = _size_to_ask(size, framing)
-    shooter = open_shooter(source, size=ask, step=times.step, frames=times.frames, every=times.every, drivers=drivers)
+    times = {name: about[name] for name in ("step", "frames", "every")}
+    shooter = open_shooter(source, size=ask, drivers=drivers, **times)
     try:
         if shooter.live and shooter.shoot() is None:
             raise CameraError(f"camera {shooter.name}: gives no frame")
-        size = size or framing.size_of(shooter.size)
-        yield shooter, _Pictures(camera=str(source), size=size, ask=ask, rotate=framing.rotate, crop=framing.crop)
+        settings = Settings(
+            camera=str(source),
+            size=size or framing.size_of(shooter.size),
+            ask=ask,
+            rotate=framing.rotate,
+            crop=framing.crop,
+            **about,
+        )
+        return Roll.create(folder, settings), shooter
     except PleinairError:
         shooter.close()
         raise
@@ -156,36 +167,20 @@ def begin_roll(
     are taken. ``size`` is (width, height). ``keep`` says what may be deleted so that ``keep_free`` bytes of the disk
     stay free: see :data:`~pleinair.rolls.settings.KEEP`. ``out`` is noted for the film that is joined in the end.
     ``deflicker`` is by default on for live cameras. ``light``, ``light_every`` and ``tone`` are as in
-    :func:`pleinair.film`. ``drivers`` open live cameras; ``painter`` opens what paints, in
-    the painting process.
+    :func:`pleinair.film`. ``drivers`` open live cameras; ``painter`` opens what paints, in the painting process.
 
     Nothing is written when this raises: OptionError, ModelError, CameraError, OutputError, RollError.
     """
     source = (CameraSource.parse(camera) if isinstance(camera, str) else camera).absolute()
-    chosen = Backend.parse(backend) if isinstance(backend, str) else backend
     kept = _Kept.checked(keep=keep, keep_free=keep_free, spool=spool, out=out, notify=notify_cmd)
     times = _Times.of(source, every, frames=frames, seconds=seconds, start=start, stop=stop, daylight=daylight)
-    schedule = times.schedule()
+    lit = _Lit(light, light_every, tone, default_every(source, every or (LIVE_EVERY if source.live else None)))
     deflicker = deflicker if deflicker is not None else DEFAULT_FRAMES if source.live else 0
-    look = _look(
-        style,
-        bits,
-        light=light,
-        light_every=light_every,
-        tone=tone,
-        default_every=default_every(source, every or (LIVE_EVERY if source.live else None)),
-        fps=fps,
-        steady=steady,
-        deflicker=deflicker,
-        timestamp=timestamp,
-    )
-    computed = {"backend": str(chosen.absolute()), "threads": threads}
-    Roll.check_new(Path(folder))
-    with _opened(source, times, size, framing or Framing(), drivers) as (shooter, pictures):
-        about = {**asdict(pictures), **asdict(times), **asdict(kept), **computed}
-        settings = Settings(**about, look=look, preview=preview, preview_host=preview_host)
-        roll = Roll.create(Path(folder), settings)
-    return Timelapse(roll, shooter, schedule=schedule, thermometer=thermometer, painter=painter)
+    look = _look(style, bits, lit, fps=fps, steady=steady, deflicker=deflicker, timestamp=timestamp)
+    about = {"backend": _absolute(backend), "threads": threads, "preview": preview, "preview_host": preview_host}
+    about |= {**asdict(times), **asdict(kept), "look": look}
+    roll, shooter = _create(Path(folder), source, size, framing or Framing(), drivers, about)
+    return Timelapse(roll, shooter, schedule=times.schedule(), thermometer=thermometer, painter=painter)
 
 
 def open_roll(folder: Path | str) -> Roll:
@@ -251,19 +246,17 @@ def begin_painting(
 
     Where the roll has a painting in another style whose folder is called the same, this one's name tells the network,
     too: ``posters-1a2b3c4d-8bit``.
+
     ``pleinair.rolls.finish`` paints it, with this backend and so many threads. Raises ModelError, OptionError, and
     RollError when the roll has a painting of that name that is made in another way.
     """
-    chosen = Backend.parse(backend) if isinstance(backend, str) else backend
     settings = roll.settings
     own = settings.look
+    every = default_every(CameraSource.parse(settings.camera), settings.step or settings.every)
     look = _look(
         style,
         bits,
-        light=light,
-        light_every=light_every,
-        tone=tone,
-        default_every=default_every(CameraSource.parse(settings.camera), settings.step or settings.every),
+        _Lit(light, light_every, tone, every),
         fps=own.fps,
         steady=own.steady if steady is None else steady,
         deflicker=own.deflicker if deflicker is None else deflicker,
@@ -273,30 +266,26 @@ def begin_painting(
     if same is not None and same.style != look.style and same.network != look.network:
         # Another folder of the same name.
         look = replace(look, alias=f"{look.called}-{look.network[:8]}")
-    roll.settings = replace(settings, backend=str(chosen.absolute()), threads=threads)
+    roll.settings = replace(settings, backend=_absolute(backend), threads=threads)
     roll.add_painting(look)
     return look
 
 
-def _look(
-    style: str,
-    bits: int,
-    *,
-    light: str | None,
-    light_every: int | None,
-    tone: float | None,
-    default_every: int,
-    **treatment: Any,
-) -> Look:
+def _absolute(backend: Backend | str) -> str:
+    """A backend as roll.json has it, found from any working folder. Raises OptionError."""
+    return str((Backend.parse(backend) if isinstance(backend, str) else backend).absolute())
+
+
+def _look(style: str, bits: int, lit: _Lit, **treatment: Any) -> Look:
     """A look, its style found from any working folder. Raises ModelError, OptionError."""
     model = load_model(style, bits)
-    lighting = choose_lighting(light, light_every, adaptive=model.adaptive, default=default_every)
+    lighting = choose_lighting(lit.light, lit.light_every, adaptive=model.adaptive, default=lit.default)
     return Look(
         absolute(style),
         bits,
         light=lighting.light,
         light_every=lighting.every,
-        tone=choose_tone(tone, adaptive=model.adaptive),
+        tone=choose_tone(lit.tone, adaptive=model.adaptive),
         network=model.sha256,
         **treatment,
     )

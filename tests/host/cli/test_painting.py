@@ -62,14 +62,7 @@ def refused(place, capsys):
 def film(*arguments: str, out: str = "out/film.mp4") -> list[str]:
     """A run over the frames, by the reference."""
     return [
-        "run",
-        "--style",
-        "integers",
-        "--backend",
-        "reference",
-        "--camera",
-        "frames:frames",
-        "--out",
+        *["run", "--style", "integers", "--backend", "reference", "--camera", "frames:frames", "--out"],
         out,
         *arguments,
     ]

@@ -36,17 +36,8 @@ def place(tmp_path, monkeypatch) -> Path:
 def film(*arguments: str) -> list[str]:
     """A run over the frames on a roll."""
     return [
-        "run",
-        "--style",
-        "plain",
-        "--backend",
-        "reference",
-        "--camera",
-        "frames:frames",
-        "--roll",
-        "roll",
-        "--keep-free",
-        "0",
+        *["run", "--style", "plain", "--backend", "reference", "--camera", "frames:frames"],
+        *["--roll", "roll", "--keep-free", "0"],
         *arguments,
     ]
 
@@ -184,26 +175,8 @@ def test_framing_without_a_roll(place):
 def test_settings_come_through(place):
     assert main(
         film(
-            "--keep",
-            "painted",
-            "--keep-free",
-            "1.5GB",
-            "--spool",
-            "png",
-            "--from",
-            "00:00",
-            "--until",
-            "24:00",
-            "--daylight",
-            "0,0",
-            "--notify-cmd",
-            "true",
-            "--size",
-            "32x24",
-            "--fps",
-            "12",
-            "--every",
-            "10ms",
+            *["--keep", "painted", "--keep-free", "1.5GB", "--spool", "png", "--from", "00:00", "--until", "24:00"],
+            *["--daylight", "0,0", "--notify-cmd", "true", "--size", "32x24", "--fps", "12", "--every", "10ms"],
         )
     ) in (0, 130)
     settings = read_settings(place / "roll", read_ledger(place / "roll"))

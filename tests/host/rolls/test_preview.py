@@ -145,10 +145,7 @@ def test_the_page_in_a_browser(roll, tmp_path, width):
     with Preview(roll, lambda: STATUS, 0) as preview:
         shot = tmp_path / "page.png"
         flags = [
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--hide-scrollbars",
+            *["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"],
             f"--window-size={width},1300",
             "--virtual-time-budget=4000",
             f"--user-data-dir={tmp_path / 'browser'}",

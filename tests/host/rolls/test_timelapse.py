@@ -110,12 +110,7 @@ def film_many(tmp_path: Path, count: int, models: Path) -> None:
         "20ms",
         "--roll",
         roll,
-        "--style",
-        "plain",
-        "--backend",
-        "reference",
-        "--keep-free",
-        "0",
+        *["--style", "plain", "--backend", "reference", "--keep-free", "0"],
         models=models,
     )
     memory = dict[int, int]()
