@@ -12,6 +12,12 @@ from pleinair.network.floating import FloatNetwork
 from pleinair.network.integer import IntegerNetwork, dump
 
 
+def card_of(folder: Path) -> dict:
+    """A model folder's card as it stands there, to be looked at or changed."""
+    card: dict = json.loads((folder / CARD).read_text())
+    return card
+
+
 def write_model(folder: Path, network: IntegerNetwork | FloatNetwork, margin: int = 24, grain: int = 2) -> Path:
     """Make ``folder`` a model folder that holds ``network`` alone; the folder."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,52 @@ class Style:
 
 
 @dataclass(frozen=True)
+class CardPainting:
+    """What a card says of the painting that a style was learned from; "" and None where it does not say."""
+
+    title: str
+    licence: str
+    file: str
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class CardNetwork:
+    """What a card says of the network of one width: the SHA-256 of its files by role, and how it was made."""
+
+    sha256: Mapping[str, str]
+    halo: int | None
+    adaptive: bool
+    steps: int | None
+    minutes: float | None
+
+
+@dataclass(frozen=True)
+class Card:
+    """A model folder's card. ``margin`` is in pixels, ``grain`` in levels; ``networks`` has an entry for each width.
+
+    ``architecture`` and ``training`` are the trainer's own affair and stand here as they were written; ``training`` is
+    None where the card does not say. ``parent_sha256`` is that of the float parent's file, None where there is none.
+    """
+
+    margin: int
+    grain: int
+    networks: Mapping[int, CardNetwork]
+    painting: CardPainting
+    licence: str
+    architecture: Mapping[str, Any]
+    training: Mapping[str, Any] | None
+    parent_sha256: str | None
+
+    def network_sha256(self, bits: int) -> str:
+        """The SHA-256 of the network's file of a width; "" where the card has none."""
+        entry = self.networks.get(bits)
+        return "" if entry is None else entry.sha256.get("network", "")
+
+
+@dataclass(frozen=True)
 class Model:
-    """A style at one width, ready to paint with. ``margin`` in pixels, ``grain`` in levels; ``card`` as parsed."""
+    """A style at one width, ready to paint with. ``margin`` is in pixels, ``grain`` in levels."""
 
     style: str
     bits: int
@@ -62,7 +107,7 @@ class Model:
     grain: int
     network: IntegerNetwork | FloatNetwork
     folder: Path
-    card: dict[str, Any]
+    card: Card
 
     @property
     def adaptive(self) -> bool:
@@ -72,7 +117,7 @@ class Model:
     @property
     def sha256(self) -> str:
         """The SHA-256 of the network's file, as the card has it."""
-        return _network_sha256(self.card, self.bits)
+        return self.card.network_sha256(self.bits)
 
 
 def model_folders() -> list[Path]:
@@ -108,46 +153,87 @@ def find_style(name: str) -> Path:
     raise ModelError(f"{name!r}: unknown; there are {there} (or give a model's folder)", option="style")
 
 
-def read_card(folder: Path) -> dict[str, Any]:
+def read_card(folder: Path) -> Card:
     """A model folder's card, checked. Raises ModelError."""
     path = folder / CARD
     record = read_record(path, most=_MAX_CARD, error=ModelError, name=f"card {path}")
     record.check_format(CARD_FORMAT)
-    card = record.values
+    values = record.values
     for key, most in (("margin", _MAX_MARGIN), ("grain", MAX_GRAIN)):
-        value = card.get(key)
+        value = values.get(key)
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
             raise ModelError(f"card {path}: {key} {value!r}, allowed are 0 to {most}")
-    networks = card.get("networks")
+    networks = values.get("networks")
     if not isinstance(networks, dict) or not networks or not all(isinstance(v, dict) for v in networks.values()):
         raise ModelError(f"card {path}: names no networks")
     allowed = [str(bits) for bits in (*BITS, FLOAT_BITS)]
     if unknown := [bits for bits in networks if bits not in allowed]:
         raise ModelError(f"card {path}: a network of {unknown[0]!r} bits, allowed are {', '.join(allowed)}")
     for part in ("painting", "architecture"):
-        if not isinstance(card.get(part, {}), dict):
+        if not isinstance(values.get(part, {}), dict):
             raise ModelError(f"card {path}: {part} is not an object")
-    return card
+    training = values.get("training")
+    return Card(
+        margin=values["margin"],
+        grain=values["grain"],
+        networks={int(bits): _card_network(entry) for bits, entry in networks.items()},
+        painting=_card_painting(values.get("painting", {})),
+        licence=str(values.get("licence", "")),
+        architecture=values.get("architecture", {}),
+        training=training if isinstance(training, dict) else None,
+        parent_sha256=_parent_sha256(values),
+    )
 
 
-def read_file(folder: Path, card: dict[str, Any], bits: int, role: str) -> bytes:
+def _card_painting(values: Mapping[str, Any]) -> CardPainting:
+    title, licence, file = (str(values.get(name, "")) for name in ("title", "licence", "file"))
+    sha256 = values.get("sha256")
+    return CardPainting(title, licence, file, sha256 if isinstance(sha256, str) else None)
+
+
+def _card_network(values: Mapping[str, Any]) -> CardNetwork:
+    """What is of another type than it should be is as if it were not there: the hashes of files show what matters."""
+
+    def number(name: str) -> Any:
+        value = values.get(name)
+        return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    hashes, halo, steps = values.get("sha256"), number("halo"), number("steps")
+    return CardNetwork(
+        sha256={role: str(value) for role, value in hashes.items()} if isinstance(hashes, dict) else {},
+        halo=None if halo is None else int(halo),
+        adaptive=values.get("adaptive") is True,
+        steps=None if steps is None else int(steps),
+        minutes=number("minutes"),
+    )
+
+
+def _parent_sha256(values: Mapping[str, Any]) -> str | None:
+    """The hash of the parent's file; "", which no file has, where the card has a parent without one."""
+    if "parent" not in values:
+        return None
+    parent = values["parent"]
+    return str(parent.get("sha256", "")) if isinstance(parent, dict) else ""
+
+
+def read_file(folder: Path, card: Card, bits: int, role: str) -> bytes:
     """What one file of a model holds, unpacked where it is packed; its hash is the card's. Raises ModelError."""
     path = folder / FILES[role].format(bits=bits)
-    data = _verified(path, card["networks"][str(bits)].get("sha256"), role)
+    data = _verified(path, card.networks[bits].sha256.get(role))
     return _unpacked(data, path) if path.suffix == ".gz" else data
 
 
-def read_parent(folder: Path, card: dict[str, Any]) -> bytes:
+def read_parent(folder: Path, card: Card) -> bytes:
     """The file of a model's parent, its hash checked against the card's. Raises ModelError, also for none."""
-    if "parent" not in card:
+    if card.parent_sha256 is None:
         raise ModelError(f"style {folder.resolve().name}: has no float parent")
-    return _verified(folder / PARENT, card["parent"], "sha256")
+    return _verified(folder / PARENT, card.parent_sha256)
 
 
-def _verified(path: Path, hashes: Any, key: str) -> bytes:
+def _verified(path: Path, sha256: str | None) -> bytes:
     data = read_bytes(path, most=MAX_FILE_BYTES, error=ModelError, name=f"model {path}")
     found = hashlib.sha256(data).hexdigest()
-    if not isinstance(hashes, dict) or found != hashes.get(key):
+    if found != sha256:
         raise ModelError(f"model {path}: damaged or exchanged, its SHA-256 is {found[:12]}..., not the card's")
     return data
 
@@ -166,11 +252,6 @@ def _unpacked(data: bytes, path: Path) -> bytes:
     return whole
 
 
-def _network_sha256(card: dict[str, Any], bits: int) -> str:
-    hashes = card["networks"][str(bits)].get("sha256")
-    return str(hashes.get("network", "")) if isinstance(hashes, dict) else ""
-
-
 def resolve_style(style: str | Path, bits: int) -> Style:
     """The style given by name or as a folder, at ``bits``; only its card is read.
 
@@ -178,10 +259,10 @@ def resolve_style(style: str | Path, bits: int) -> Style:
     """
     folder = Path(os.path.abspath(find_style(str(style))))
     card = read_card(folder)
-    if str(bits) not in card["networks"]:
-        has = ", ".join(sorted(card["networks"], key=int))
+    if bits not in card.networks:
+        has = ", ".join(map(str, sorted(card.networks)))
         raise ModelError(f"{bits}: style {folder.resolve().name} has {has}", option="bits")
-    return Style(folder.resolve().name, folder, bits, _network_sha256(card, bits))
+    return Style(folder.resolve().name, folder, bits, card.network_sha256(bits))
 
 
 def absolute(style: str) -> str:
@@ -204,10 +285,10 @@ def load_model(style: str | Path | Style, bits: int | None = None) -> Model:
         style = resolve_style(style, bits)
     folder, bits, card = style.folder, style.bits, read_card(style.folder)
     path = folder / FILES["network"].format(bits=bits)
-    if str(bits) not in card["networks"] or _network_sha256(card, bits) != style.sha256:
+    if bits not in card.networks or card.network_sha256(bits) != style.sha256:
         raise ModelError(f"model {path}: exchanged since the style was chosen")
     data = read_file(folder, card, bits, "network")
     network = float_network.parse(data, str(path)) if bits == FLOAT_BITS else parse(data, str(path))
     if network.bits != bits:
         raise ModelError(f"model {path}: a {network.bits}-bit network, the card says {bits}")
-    return Model(style.name, bits, card["margin"], card["grain"], network, folder, card)
+    return Model(style.name, bits, card.margin, card.grain, network, folder, card)

@@ -13,6 +13,7 @@ with ``--system-site-packages``; pip's own would not find libcamera.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,7 @@ class PiCamera:
                 red, blue = metadata["ColourGains"]
                 return Exposure(metadata["ExposureTime"], metadata["AnalogueGain"]), (red, blue)
 
-    def _expose(self, exposure: Exposure, others: dict[str, Any] | None = None) -> None:
+    def _expose(self, exposure: Exposure, others: Mapping[str, object] | None = None) -> None:
         self._wanted = exposure
         values = {"ExposureTime": round(exposure.microseconds), "AnalogueGain": exposure.gain}
         self._camera.set_controls({**(others or {}), **values})

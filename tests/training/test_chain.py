@@ -26,7 +26,7 @@ from pleinair.engines.meter import EngineMeter
 from pleinair.engines.onnxruntime import OnnxRunner
 from pleinair.errors import ContractError, ModelError
 from pleinair.images import read_image, write_image
-from pleinair.models import CARD, FILES, load_model, read_card, read_file, styles
+from pleinair.models import CARD, FILES, Card, load_model, read_card, read_file, styles
 from pleinair.network import floating as float_network
 from pleinair.network import reference
 from pleinair.network.integer import MAX_FILE_BYTES, IntegerNetwork, dump
@@ -41,7 +41,7 @@ from pleinair_training.export import brevitas_painting, export_qonnx_bytes, floa
 from pleinair_training.quantized_net import QuantizedTransformNet
 from pleinair_training.transform_net import TransformNet
 from tests.house import SHARED
-from tests.models import write_model
+from tests.models import card_of, write_model
 from tests.networks import random_network
 from tests.qonnx import qonnx_painting, runtime_painting
 
@@ -144,16 +144,10 @@ def brevitas_from_qonnx(data: bytes, width: int, blocks: int, bits: int) -> Quan
     return q.eval()
 
 
-SHIPPED = [
-    (name, bits) for name, folder in styles().items() for bits in map(int, read_card(folder)["networks"]) if bits <= 16
-]
+SHIPPED = [(name, bits) for name, folder in styles().items() for bits in read_card(folder).networks if bits <= 16]
 #: Those that Brevitas trained, and those that were rounded and are painted in each frame's own light.
 TRAINED, ADAPTIVE = (
-    [
-        (name, bits)
-        for name, bits in SHIPPED
-        if read_card(styles()[name])["networks"][str(bits)].get("adaptive", False) == w
-    ]
+    [(name, bits) for name, bits in SHIPPED if read_card(styles()[name]).networks[bits].adaptive == w]
     for w in (False, True)
 )
 
@@ -196,7 +190,7 @@ def test_chain_on_shipped_networks(style, bits):
     card = model.card
     qonnx = read_file(model.folder, card, bits, "qonnx")
     assert dump(read_qonnx(qonnx, style)) == dump(model.network)
-    brevitas = brevitas_from_qonnx(qonnx, card["architecture"]["width"], card["architecture"]["blocks"], bits)
+    brevitas = brevitas_from_qonnx(qonnx, card.architecture["width"], card.architecture["blocks"], bits)
     runners = engine_runners(model.network)
     if bits <= 8:
         shipped = ort.InferenceSession(read_file(model.folder, card, bits, "cpu"), providers=["CPUExecutionProvider"])
@@ -225,7 +219,7 @@ def test_shipped_files_tell_nothing_of_the_machine(style, bits):
             # Long enough that weights cannot spell them by chance.
             for word in (b"site-packages", b"stack_trace", b"training/", b"training.", b"/python3"):
                 assert word not in data, (role, word)
-    assert "/" not in json.dumps({k: v for k, v in model.card["training"].items()})
+    assert "/" not in json.dumps(model.card.training)
 
 
 @pytest.mark.parametrize("bits", [4, 8, 16])
@@ -270,13 +264,14 @@ def test_float_network_is_torch_s(width, blocks):
 # -- packed files
 
 
-def _packed(folder, data: bytes) -> dict:
+def _packed(folder, data: bytes) -> Card:
     """A model folder whose QONNX file is ``data``, and its card."""
     write_model(folder, random_network(0, 2, 0, kernel=3))
     (folder / FILES["qonnx"].format(bits=8)).write_bytes(data)
-    card = json.loads((folder / CARD).read_text())
+    card = card_of(folder)
     card["networks"]["8"]["sha256"]["qonnx"] = hashlib.sha256(data).hexdigest()
-    return card
+    (folder / CARD).write_text(json.dumps(card))
+    return read_card(folder)
 
 
 def test_packed_files_are_unpacked(tmp_path):
@@ -412,7 +407,7 @@ def test_train_export_paint(tmp_path, workshop, capsys):
     assert all(name in table for name in ("photos", "parent", "float", "4 bits", "8 bits", "16 bits"))
     assert (tmp_path / "report/report.html").stat().st_size > 10_000
     export = ["export", str(tmp_path / "run"), "--out", str(tmp_path / "mine"), "--painting", "Swirl"]
-    assert main(export) == 0 and set(read_card(tmp_path / "mine")["networks"]) == {"4", "8", "16"}
+    assert main(export) == 0 and set(read_card(tmp_path / "mine").networks) == {4, 8, 16}
     assert main([*export, "--float"]) == 0
     made = [n.format(bits=b) for n in FILES.values() for b in (4, 8)]
     made += ["parent.npz", "network-16bit.npz", "qonnx-16bit.onnx.gz", "network-32bit.npz"]
@@ -427,7 +422,7 @@ def test_train_export_paint(tmp_path, workshop, capsys):
             painted[backend] = read_image(out).astype(int)
         assert painted["cpu"].shape == (37, 51, 3)
         assert np.abs(painted["cpu"] - painted["reference"]).max() <= (bits == 32)
-    card = read_card(tmp_path / "mine")
+    card = card_of(tmp_path / "mine")
     assert card["painting"]["title"] == "Swirl" and card["training"]["held_out"]
     halo = card["networks"]["8"]["halo"]
     assert halo <= card["margin"] < halo + 4 and card["margin"] % 4 == 0

@@ -21,7 +21,7 @@ import pleinair_training.evaluation
 from pleinair.cli.main import main
 from pleinair.errors import ModelError, OptionError, TrainingError
 from pleinair.images import decode_image, read_image
-from pleinair.models import CARD, load_model, read_card
+from pleinair.models import CARD, load_model
 from pleinair.network import reference
 from pleinair.network.light import in_light
 from pleinair.painting.grain import Grain
@@ -47,7 +47,7 @@ from pleinair_training.report import curves_picture, write_report
 from pleinair_training.trainer import Run, Settings
 from tests.films import write_video
 from tests.house import SHARED
-from tests.models import write_model
+from tests.models import card_of, write_model
 from tests.networks import random_network
 from tests.training.conftest import VGG16_FILE
 
@@ -104,7 +104,7 @@ def made(workshop, tmp_path_factory) -> Made:
         grain=2,
         with_float=True,
     )
-    card = read_card(folder / "model")
+    card = card_of(folder / "model")
     card["painting"]["title"] = HOSTILE
     (folder / "model" / CARD).write_text(json.dumps(card))
     given = [str(folder / name) for name in ("run", "model", "run")]
@@ -163,7 +163,7 @@ def test_a_stage_and_the_model_exported_from_it_score_the_same(made, stage):
     assert model.bytes == len((made.model / f"network-{stage}.npz").read_bytes())
     assert (
         macs_per_pixel(Architecture(4, 1))
-        == read_card(made.model)["networks"][stage.removesuffix("bit")]["macs_per_pixel"]
+        == card_of(made.model)["networks"][stage.removesuffix("bit")]["macs_per_pixel"]
     )
 
 
@@ -354,7 +354,7 @@ def test_a_model_that_does_not_say_how_it_was_trained_is_refused(tmp_path):
     folder = write_model(tmp_path / "bare", random_network(0, 2, 0, kernel=3))
     with pytest.raises(ModelError, match="does not say how it was trained"):
         find_subjects([str(folder)])
-    card = read_card(folder)
+    card = card_of(folder)
     card["painting"]["sha256"], card["training"] = "0" * 64, {"held_out": []}
     (folder / CARD).write_text(json.dumps(card))
     with pytest.raises(TrainingError, match="no held-out photos"):

@@ -23,6 +23,7 @@ from pleinair_training.export import export_run
 from pleinair_training.stages import train_stages
 from pleinair_training.trainer import Run, Settings, load_checkpoint, load_float, load_start, save_checkpoint
 from pleinair_training.transform_net import TransformNet
+from tests.models import card_of
 
 ADAPTIVE = Architecture(4, 1, 3, 4, 2)
 
@@ -197,7 +198,7 @@ def test_a_model_whose_parent_is_damaged_is_refused(made, tmp_path):
     (tmp_path / "model/parent.npz").write_bytes(b"nothing")
     with pytest.raises(Exception, match=r"parent\.npz: damaged or exchanged"):
         load_start(tmp_path / "model", ADAPTIVE)
-    card = read_card(made / "model")
+    card = card_of(made / "model")
     card["architecture"] = {"depth": 3}
     (tmp_path / "model" / CARD).write_text(json.dumps(card))
     with pytest.raises(Exception, match="architecture {'depth': 3}: unknown"):
@@ -209,7 +210,7 @@ def test_a_model_whose_parent_is_damaged_is_refused(made, tmp_path):
 
 def test_export_rounds_to_the_bits_it_is_told(made):
     card = read_card(made / "model")
-    assert sorted(card["networks"]) == ["4", "8"] and card["architecture"] == asdict(ADAPTIVE)
+    assert sorted(card.networks) == [4, 8] and card.architecture == asdict(ADAPTIVE)
     for bits in (4, 8):
         network = load_model(str(made / "model"), bits).network
         assert network.bits == bits and network.adaptive
@@ -236,7 +237,7 @@ def test_the_command_trains_and_says_what_is_next(tmp_path, workshop, capsys):
     assert main([str(word) for word in train]) == 0
     assert f"next: pleinair export {run} --bits 4 --out models/NAME" in " ".join(capsys.readouterr().err.split())
     assert main(["export", run, "--bits", "4", "--bits", "8", "--out", model]) == 0
-    assert sorted(read_card(Path(model))["networks"]) == ["4", "8"]
+    assert sorted(card_of(Path(model))["networks"]) == ["4", "8"]
     assert main(["export", run, "--bits", "5", "--out", model]) == 2
     assert "--bits 5: choose from" in capsys.readouterr().err
     for option in ("--plain-steps", "--quantised-steps", "--distillation-weight"):

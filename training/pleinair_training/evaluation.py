@@ -32,7 +32,7 @@ from pleinair.engines.meter import EngineMeter
 from pleinair.errors import CameraError, ModelError, OptionError, TrainingError
 from pleinair.films.steadiness import Steady
 from pleinair.images import SUFFIXES, read_image
-from pleinair.models import CARD, DEFAULT_GRAIN, FILES, PARENT, Model, load_model, read_card, read_parent, styles
+from pleinair.models import CARD, DEFAULT_GRAIN, FILES, PARENT, Card, Model, load_model, read_card, read_parent, styles
 from pleinair.network.floating import FLOAT_BITS
 from pleinair.network.integer import BITS, IntegerNetwork
 from pleinair.network.light import in_light
@@ -269,32 +269,32 @@ def _open_run(folder: Path, architecture: Architecture, _: ExitStack) -> list[Ne
     return networks
 
 
-def _open_model(folder: Path, card: dict[str, Any], stack: ExitStack) -> list[Network]:
+def _open_model(folder: Path, card: Card, stack: ExitStack) -> list[Network]:
     networks = _parent_of_model(folder, card)
-    for bits in sorted(map(int, card["networks"]), reverse=True):
+    for bits in sorted(card.networks, reverse=True):
         model = load_model(str(folder), bits)
         paint = _painting_of(model, stack)
-        entry, size = card["networks"][str(bits)], (folder / FILES["network"].format(bits=bits)).stat().st_size
-        steps, minutes = _number(entry.get("steps")), _number(entry.get("minutes"))
-        networks.append(Network(f"{bits}bit", bits, paint, model.network.macs_per_pixel(), size, steps, minutes))
+        entry, size = card.networks[bits], (folder / FILES["network"].format(bits=bits)).stat().st_size
+        macs = model.network.macs_per_pixel()
+        networks.append(Network(f"{bits}bit", bits, paint, macs, size, entry.steps, entry.minutes))
     return networks
 
 
-def _model_shape(folder: Path, card: dict[str, Any]) -> Architecture:
+def _model_shape(folder: Path, card: Card) -> Architecture:
     """A model's shape by its card. Raises ModelError."""
     try:
-        return Architecture(**card.get("architecture", {}))
+        return Architecture(**card.architecture)
     except (TypeError, ValueError) as error:
-        raise ModelError(f"card {folder / CARD}: architecture {card.get('architecture')!r}: unknown") from error
+        raise ModelError(f"card {folder / CARD}: architecture {card.architecture!r}: unknown") from error
 
 
-def _parent_of_model(folder: Path, card: dict[str, Any]) -> list[Network]:
+def _parent_of_model(folder: Path, card: Card) -> list[Network]:
     """The float parent that lies in a model's folder, if there is one."""
-    if "parent" not in card:
+    if card.parent_sha256 is None:
         return []
     shape = _model_shape(folder, card)
     parent = parse_parent(read_parent(folder, card), folder / PARENT, shape).eval()
-    paint = partial(_paint_stage, parent, torch.float32, shape.adaptive, grain=card["grain"])
+    paint = partial(_paint_stage, parent, torch.float32, shape.adaptive, grain=card.grain)
     # What a network of the second generation is held against is its parent; the first has a float network without norm.
     return [Network("parent", FLOAT_BITS, paint, macs_per_pixel(shape), scored=shape.adaptive)]
 
@@ -328,16 +328,16 @@ def _run(folder: Path) -> Subject:
 
 def _model(folder: Path) -> Subject:
     card = read_card(folder)
-    painting, shape, training = (card.get(part, {}) for part in ("painting", "architecture", "training"))
-    if not isinstance(training, dict) or not isinstance(painting.get("sha256"), str):
+    painting, shape, training = card.painting, card.architecture, card.training
+    if training is None or painting.sha256 is None:
         raise ModelError(f"card {folder / CARD}: does not say how it was trained, so it cannot be evaluated")
     return Subject(
         name=folder.name,
         folder=folder,
-        title=str(painting.get("title", "")),
-        licence=str(painting.get("licence", "")),
-        painting=str(painting.get("file", "")),
-        sha256=painting["sha256"],
+        title=painting.title,
+        licence=painting.licence,
+        painting=painting.file,
+        sha256=painting.sha256,
         style=None,
         crop=str(training.get("style_crop", "")),
         held_out=_names(training.get("held_out"), f"card {folder / CARD}"),

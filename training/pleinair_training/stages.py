@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ QUANTISED_RATE = {4: 6e-4, 8: 2e-4, 16: 1e-5, 32: 2e-4}
 DISTILLATION_WEIGHT = {4: 6e6, 8: 0.0, 16: 0.0, 32: 0.0}
 #: What a run has unless it is told otherwise, by shape: ``adaptive``, the second generation, whose one stage is the
 #: parent; and ``johnson``, the first.
-DEFAULTS: dict[str, dict[str, Any]] = {
+DEFAULTS: dict[str, dict[str, float]] = {
     "adaptive": {
         "kernel": 3,
         "entry": 4,
@@ -122,7 +122,7 @@ def _shape(out: Path, shape: str | None) -> str:
     return "adaptive" if Settings(**run_record(out)["settings"]).architecture.adaptive else "johnson"
 
 
-def _warm(start: Path | None) -> dict[str, Any]:
+def _warm(start: Path | None) -> dict[str, int]:
     """What differs when a parent starts from another one."""
     return {} if start is None else {"parent_steps": WARM_STEPS}
 
@@ -136,7 +136,7 @@ def _quantising(bits: int) -> dict[str, float]:
     }
 
 
-def _refuse_stages(given: dict[str, Any]) -> None:
+def _refuse_stages(given: Mapping[str, object]) -> None:
     """Raise OptionError for a setting of stages that a run of the second generation does not have."""
     for name in ("plain_steps", "quantised_steps", "distillation_weight"):
         if given.get(name) is not None:

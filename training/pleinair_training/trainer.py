@@ -129,7 +129,7 @@ _PREVIEW_STEPS = 250
 _LATER = ("plain_", "quantised_", "distillation_", "stability_")
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+def save_checkpoint(path: Path, state: Mapping[str, object]) -> None:
     """Write tensors and plain values to ``path``, whole or not at all. Raises OutputError."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -178,9 +178,9 @@ def load_start(path: Path, wanted: Architecture) -> TransformNet:
     if (path / CARD).is_file() and not (path / "parent.pt").exists():
         card = read_card(path)
         try:
-            shape = Architecture(**card.get("architecture", {}))
+            shape = Architecture(**card.architecture)
         except (TypeError, ValueError) as error:
-            raise ModelError(f"card {path / CARD}: architecture {card.get('architecture')!r}: unknown") from error
+            raise ModelError(f"card {path / CARD}: architecture {card.architecture!r}: unknown") from error
         check_shape(f"model {path}", shape, wanted)
         return parse_parent(read_parent(path, card), path / PARENT, shape)
     if path.is_dir():
@@ -545,7 +545,7 @@ class Run:
         )
         (self.folder / "progress.pt").unlink(missing_ok=True)
 
-    def _stage_settings(self) -> dict[str, Any]:
+    def _stage_settings(self) -> dict[str, object]:
         """What may differ from stage to stage of one run, for its checkpoint to tell."""
         return {k: v for k, v in asdict(self.settings).items() if k.startswith(_LATER)}
 

@@ -19,6 +19,8 @@ from pleinair.errors import OutputError
 from pleinair.text import one_line
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from pleinair.rolls.status import Status
 
 #: Where there is no terminal, long work says how far it is after so many seconds.
@@ -76,7 +78,7 @@ class Bars:
         self._drawn = self._console.is_terminal and not quiet
         self._title, self._single, self._refresh = title, single, refresh
         self._lines = lines and not self._drawn and not quiet
-        self._tasks: dict[str, Any] = {}
+        self._tasks: dict[str, TaskID] = {}
         self._said: dict[str, float] = {}
         self._bars: Any = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -142,7 +142,7 @@ def boards(
         print_table(boards_table(rows))
 
 
-def _plan(row: Row) -> dict[str, Any]:
+def _plan(row: Row) -> dict[str, object]:
     """A row of the survey for JSON: its board by name, and the shares of the board that it takes."""
     return {**asdict(row), "board": row.board.name, "shares": row.shares}
 

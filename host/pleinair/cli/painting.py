@@ -275,15 +275,14 @@ def styles(as_json: bool) -> None:
         except PleinairError as error:
             damaged.append(str(error))
             continue
-        shape, painting = card.get("architecture", {}), card.get("painting", {})
         rows.append(
             {
                 "style": name,
-                "painting": painting.get("title", ""),
-                "bits": sorted(map(int, card["networks"])),
-                "width": shape.get("width"),
-                "blocks": shape.get("blocks"),
-                "licence": card.get("licence", ""),
+                "painting": card.painting.title,
+                "bits": sorted(card.networks),
+                "width": card.architecture.get("width"),
+                "blocks": card.architecture.get("blocks"),
+                "licence": card.licence,
                 "folder": str(folder),
             }
         )

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,7 +134,7 @@ def drivers() -> dict[str, Driver]:
 _WITHOUT = ("start", "stop", "daylight", "notify", "preview")
 
 
-def refuse_without_roll(settings: dict[str, Any]) -> None:
+def refuse_without_roll(settings: Mapping[str, object]) -> None:
     """Raise OptionError for an option that needs a roll where there is none."""
     for name in _WITHOUT:
         if settings[name] is not None:

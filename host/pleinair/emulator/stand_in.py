@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from pleinair.fpga.build_folder import read_build
 from pleinair.fpga.deployment import (
@@ -27,9 +26,9 @@ from pleinair.models import CARD, FILES, find_style, read_card, read_file
 _ENGINES = ("idma0", "odma0")
 
 
-def settings(height: int, width: int, clock_mhz: int, writeable: bool) -> dict[str, Any]:
+def settings(height: int, width: int, clock_mhz: int, writeable: bool) -> dict[str, object]:
     """What finn-plus 1.6.1 writes to settings.json for an accelerator of RGB frames, a pixel a word."""
-    shapes: dict[str, Any] = {"idma_names": [_ENGINES[0]], "odma_names": [_ENGINES[1]]}
+    shapes: dict[str, object] = {"idma_names": [_ENGINES[0]], "odma_names": [_ENGINES[1]]}
     for end in "io":
         shapes[f"{end}dt"] = ["DataType['UINT8']"]
         shapes[f"{end}shape_normal"] = [[1, height, width, 3]]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pleinair.errors import ModelError, OptionError
 from pleinair.fpga.build_folder import is_build, read_build
@@ -59,32 +58,26 @@ class Overlay:
             build = read_build(self.folder)
             return build.model, build.bits
         deployment = read_deployment(self.folder)
-        known = styles().get(deployment.style)
+        known, bits = styles().get(deployment.style), deployment.bits
         if known is not None:
             with contextlib.suppress(ModelError):
-                if _network_sha256(known, deployment.bits)[0] == _network_sha256(deployment.model, deployment.bits)[0]:
+                if read_card(known).network_sha256(bits) == read_card(deployment.model).network_sha256(bits):
                     return deployment.style, deployment.bits
         return str(deployment.model.resolve()), deployment.bits
 
 
-def _network_sha256(folder: Path, bits: int) -> tuple[str, dict[str, Any]]:
-    card = read_card(folder)
-    entry = card["networks"].get(str(bits), {})
-    return str(entry.get("sha256", {}).get("network")), card
-
-
 def check_model(deployment: Deployment, model: Model) -> None:
     """Raise OptionError unless the deployment paints exactly this model: its network, margin and grain."""
-    found, card = _network_sha256(deployment.model, deployment.bits)
-    asked, _ = _network_sha256(model.folder, model.bits)
+    card = read_card(deployment.model)
+    found, asked = card.network_sha256(deployment.bits), model.sha256
     if deployment.bits != model.bits or found != asked:
         raise OptionError(
             f"{deployment.folder}: paints {deployment.style} at {deployment.bits} bits, network "
             f"{found[:12]}, not {model.style} at {model.bits} bits, network {asked[:12]}",
             option="overlay",
         )
-    for key, value in (("margin", model.margin), ("grain", model.grain)):
-        if card[key] != value:
+    for key, built, value in (("margin", card.margin, model.margin), ("grain", card.grain, model.grain)):
+        if built != value:
             raise OptionError(
-                f"{deployment.folder}: built for a {key} of {card[key]}, {model.style} has {value}", option="overlay"
+                f"{deployment.folder}: built for a {key} of {built}, {model.style} has {value}", option="overlay"
             )

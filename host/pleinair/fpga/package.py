@@ -118,7 +118,7 @@ def frame_size(deployment: Deployment) -> tuple[int, int]:
     """Width and height of the frame that is one tile. Raises ModelError."""
     from pleinair.models import read_card
 
-    margin = read_card(deployment.model)["margin"]
+    margin = read_card(deployment.model).margin
     return deployment.width - 2 * margin, deployment.height - 2 * margin
 
 

@@ -517,12 +517,12 @@ def measure_large(model: Model, engine: str, threads: int, size: tuple[int, int]
         size=size,
         engine=engine,
         threads=threads,
-        peak_bytes=found["peak_bytes"],
-        opened_bytes=found["opened_bytes"],
-        seconds=found["seconds"],
-        same_pixels=found["sha256"] == again["sha256"],
+        peak_bytes=found.peak_bytes,
+        opened_bytes=found.opened_bytes,
+        seconds=found.seconds,
+        same_pixels=found.sha256 == again.sha256,
         other="untiled" if whole else "in smaller tiles",
-        other_peak_bytes=again["peak_bytes"],
+        other_peak_bytes=again.peak_bytes,
     )
 
 

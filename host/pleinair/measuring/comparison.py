@@ -495,7 +495,7 @@ def _largest_board(planner: Planner, names: Sequence[str], planned: Sequence[Row
 def check(request: Request, planner: Planner | None = None) -> tuple[list[int], list[int]]:
     """The widths and the numbers of threads to compare. Raises OptionError and ModelError."""
     folder = find_style(request.style)
-    has = sorted(int(b) for b in read_card(folder)["networks"])
+    has = sorted(read_card(folder).networks)
     for bits in request.bits:
         if bits not in (*BITS, FLOAT_BITS):
             raise OptionError(f"{bits}: allowed are {', '.join(map(str, (*BITS, FLOAT_BITS)))}", option="bits")

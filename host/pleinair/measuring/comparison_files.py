@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from pleinair.documents import Record, Refusal, read_bytes, read_record, short
 from pleinair.errors import OptionError
@@ -90,7 +89,7 @@ def read_evaluation(path: Path, style: str) -> dict[int, Quality]:
     if not table or not set(_SCORE_COLUMNS) <= set(table[0]):
         raise refuse(f"{file}: not the scores of `pleinair evaluate`; needs columns {', '.join(_SCORE_COLUMNS)}")
 
-    def number(row: dict[str, Any], key: str) -> float | None:
+    def number(row: dict[str, str], key: str) -> float | None:
         text = row.get(key)
         if not text:
             return None

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from pleinair.engines.exact import DEFAULT_ENGINE
 from pleinair.machine import Machine
@@ -168,7 +167,7 @@ def thread_name(threads: int) -> str:
     return f"{threads} thread" + "s" * (threads != 1)
 
 
-def as_json(comparison: Comparison) -> dict[str, Any]:
+def as_json(comparison: Comparison) -> dict[str, object]:
     """What report.json holds."""
     machine = asdict(comparison.machine)
     rows = []

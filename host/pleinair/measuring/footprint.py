@@ -10,10 +10,9 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import closing
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -44,69 +43,101 @@ def noise(width: int, height: int) -> np.ndarray:
     return np.random.Generator(np.random.PCG64(0)).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a fresh process is to do: paint one frame of noise, or record a film where ``frames`` says how long."""
+
+    style: str
+    bits: int
+    engine: str
+    threads: int
+    size: tuple[int, int]
+    tile_pixels: int = TILE_PIXELS
+    frames: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """What a job took.
+
+    ``peak_bytes`` is the most memory, ``opened_bytes`` the most before the first frame. ``seconds`` are those of the
+    frame or of the film. ``sha256`` is that of the painting; a film has none.
+    """
+
+    peak_bytes: int
+    opened_bytes: int
+    seconds: float
+    sha256: str = ""
+
+
 def paint_alone(
-    model: Model, engine: str, threads: int, size: tuple[int, int], tile_pixels: int | None = None
-) -> dict[str, Any]:
+    model: Model, engine: str, threads: int, size: tuple[int, int], tile_pixels: int = TILE_PIXELS
+) -> Footprint:
     """Paint one frame of noise in a fresh process.
 
-    ``peak_bytes``; ``opened_bytes``, of which before the frame; ``seconds``; ``sha256`` of the painting. Raises
-    whatever opening a painter does, EngineError when the process dies.
+    Raises whatever opening a painter does, EngineError when the process dies.
     """
-    job = {"work": "paint", "engine": engine, "threads": threads, "size": size, "tile_pixels": tile_pixels}
-    return _alone(model, job)
+    return _alone(_job(model, engine, threads, size, tile_pixels=tile_pixels))
 
 
-def film_alone(model: Model, engine: str, threads: int, size: tuple[int, int], frames: int) -> dict[str, Any]:
-    """Paint and record a film in a fresh process: ``peak_bytes``, ``seconds`` of the film. Raises as above."""
-    return _alone(model, {"work": "film", "engine": engine, "threads": threads, "size": size, "frames": frames})
+def film_alone(model: Model, engine: str, threads: int, size: tuple[int, int], frames: int) -> Footprint:
+    """Paint and record a film in a fresh process. Raises as :func:`paint_alone` does."""
+    return _alone(_job(model, engine, threads, size, frames=frames))
 
 
-def _alone(model: Model, job: dict[str, Any]) -> dict[str, Any]:
-    job = {**job, "style": str(model.folder.resolve()), "bits": model.bits}
+def _job(model: Model, engine: str, threads: int, size: tuple[int, int], **rest: int) -> Job:
+    style = str(model.folder.resolve())
+    return Job(style=style, bits=model.bits, engine=engine, threads=threads, size=size, **rest)
+
+
+def _alone(job: Job) -> Footprint:
     # The package that runs now, whatever the working folder holds.
     program = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from {__name__} import main; sys.exit(main())"
     done = subprocess.run(
-        [sys.executable, "-c", program, json.dumps(job)], stdin=subprocess.DEVNULL, capture_output=True, text=True
+        [sys.executable, "-c", program, json.dumps(asdict(job))],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
     )
     if done.returncode == _REFUSED:
         raise EngineError(done.stdout.strip())
     if done.returncode:
         said = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
         raise EngineError(f"the process that measures memory died: {said[0]}")
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+    return Footprint(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def _paint(job: dict[str, Any]) -> dict[str, Any]:
-    model = load_model(job["style"], job["bits"])
-    frame = noise(*job["size"])
-    tile_pixels = job["tile_pixels"] or TILE_PIXELS
-    with closing(open_painter(model, f"cpu:{job['engine']}", job["threads"], tile_pixels=tile_pixels)) as painter:
+def _paint(job: Job) -> Footprint:
+    model = load_model(job.style, job.bits)
+    frame = noise(*job.size)
+    with closing(open_painter(model, f"cpu:{job.engine}", job.threads, tile_pixels=job.tile_pixels)) as painter:
         opened = peak_bytes()
         began = time.perf_counter()
         painting = painter.paint(frame)
         seconds = time.perf_counter() - began
         peak = peak_bytes()
     digest = hashlib.sha256(painting.tobytes()).hexdigest()
-    return {"peak_bytes": peak, "opened_bytes": opened, "seconds": seconds, "sha256": digest}
+    return Footprint(peak_bytes=peak, opened_bytes=opened, seconds=seconds, sha256=digest)
 
 
-def _film(job: dict[str, Any]) -> dict[str, Any]:
+def _film(job: Job, frames: int) -> Footprint:
     from pleinair.measuring.bench_pipeline import measure_pipeline
 
-    model = load_model(job["style"], job["bits"])
-    width, height = job["size"]
-    with closing(open_painter(model, f"cpu:{job['engine']}", job["threads"])) as painter:
-        figures = measure_pipeline(painter, (width, height), job["frames"])
-        return {"peak_bytes": peak_bytes(), "seconds": figures.frames / figures.pipeline_fps}
+    model = load_model(job.style, job.bits)
+    width, height = job.size
+    with closing(open_painter(model, f"cpu:{job.engine}", job.threads)) as painter:
+        opened = peak_bytes()
+        figures = measure_pipeline(painter, (width, height), frames)
+        seconds = figures.frames / figures.pipeline_fps
+        return Footprint(peak_bytes=peak_bytes(), opened_bytes=opened, seconds=seconds)
 
 
 def main() -> int:
     """What the fresh process does: the job of its only argument; the result is the last line of stdout."""
-    job = json.loads(sys.argv[1])
-    work: Callable[[dict[str, Any]], dict[str, Any]] = {"paint": _paint, "film": _film}[job["work"]]
+    values = json.loads(sys.argv[1])
+    job = Job(**{**values, "size": tuple(values["size"])})
     try:
-        print(json.dumps(work(job)))
+        print(json.dumps(asdict(_paint(job) if job.frames is None else _film(job, job.frames))))
     except PleinairError as error:
         print(error)
         return _REFUSED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ class Profile:
     pieces: int = 1
 
 
-def read_profile(events: Iterable[dict[str, Any]], runs: int) -> Profile:
+def read_profile(events: Iterable[Mapping[str, Any]], runs: int) -> Profile:
     """Add up the events of the last ``runs`` runs in ONNX Runtime's profile: what comes before them is warm-up.
 
     What a node spends in a graph within it (a Scan's body) counts for the nodes there alone.

@@ -79,7 +79,7 @@ def measure_scaling(
         if report is not None:
             report(f"a film of {frames} frames", done, len(lengths))
         found = film_alone(model, engine, threads, FILM_SIZE, frames)
-        films.append(Film(frames, found["seconds"], found["peak_bytes"]))
+        films.append(Film(frames, found.seconds, found.peak_bytes))
     return Scaling(engine, threads, FILM_SIZE, paintings, tuple(films))
 
 

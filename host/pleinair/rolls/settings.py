@@ -66,7 +66,7 @@ class Look:
             tone=self.tone,
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """As plain values; what stands in ``alias`` only where there is one."""
         values = dataclasses.asdict(self)
         if not self.alias:
@@ -106,7 +106,7 @@ class Settings:
     preview: int | None = None
     preview_host: str = "127.0.0.1"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """As plain values."""
         return {**dataclasses.asdict(self), "look": self.look.to_json()}
 

@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pleinair.durable import free_bytes
 from pleinair.rolls.ledger import Ledger, read_ledger
@@ -82,7 +81,7 @@ class Status:
     rest: float = 0.0
     errors: tuple[Trouble, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """As plain values, by the same names."""
         return asdict(self)
 

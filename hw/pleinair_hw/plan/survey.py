@@ -230,8 +230,8 @@ def widths_of(style: str) -> list[int]:
     """The integer widths that a style has and hardware can be made of, ascending. Raises ModelError."""
     from pleinair.models import find_style
 
-    networks = read_card(find_style(style))["networks"]
-    return sorted(int(bits) for bits, entry in networks.items() if int(bits) in BITS and not entry.get("adaptive"))
+    networks = read_card(find_style(style)).networks
+    return sorted(bits for bits, entry in networks.items() if bits in BITS and not entry.adaptive)
 
 
 # ---------------------------------------------------------------------------------------------------- tables

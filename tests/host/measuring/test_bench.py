@@ -365,15 +365,15 @@ def test_a_real_profile_knows_every_convolution(bits, model, wide):
 def test_memory_is_the_painters_alone(model):
     held = np.ones(700_000_000, np.uint8)
     found = paint_alone(model, "onnxruntime", 1, SIZE)
-    assert peak_bytes() > held.nbytes > found["peak_bytes"] >= found["opened_bytes"] > 10_000_000
+    assert peak_bytes() > held.nbytes > found.peak_bytes >= found.opened_bytes > 10_000_000
     with opened(model) as painter:
         painting = painter.paint(noise(*SIZE))
-    assert found["sha256"] == hashlib.sha256(painting.tobytes()).hexdigest()
+    assert found.sha256 == hashlib.sha256(painting.tobytes()).hexdigest()
 
 
 def test_other_tiles_give_the_same_pixels_and_the_frame_shows_in_the_peak(model):
     tiled, whole = (paint_alone(model, "onnxruntime", 1, (900, 800), pixels) for pixels in (20_000, UNTILED))
-    assert tiled["sha256"] == whole["sha256"] and whole["peak_bytes"] > tiled["peak_bytes"] > tiled["opened_bytes"]
+    assert tiled.sha256 == whole.sha256 and whole.peak_bytes > tiled.peak_bytes > tiled.opened_bytes
 
 
 def test_what_the_fresh_process_refuses_is_one_sentence(model):

@@ -40,10 +40,10 @@ from tests.networks import adaptive_network, random_network  # noqa: E402
 from tests.qonnx import convolutions_of_doubles, qonnx_painting, runtime_painting  # noqa: E402
 
 SHIPPED = [
-    (name, int(bits))
+    (name, bits)
     for name, folder in styles().items()
-    for bits, entry in read_card(folder)["networks"].items()
-    if entry.get("adaptive")
+    for bits, entry in read_card(folder).networks.items()
+    if entry.adaptive
 ]
 
 

@@ -35,10 +35,10 @@ DIGESTS = {
     ),
 }
 ADAPTIVE = [
-    (name, int(bits))
+    (name, bits)
     for name, folder in styles().items()
-    for bits, entry in read_card(folder)["networks"].items()
-    if entry.get("adaptive")
+    for bits, entry in read_card(folder).networks.items()
+    if entry.adaptive
 ]
 
 
