@@ -68,7 +68,6 @@ class CardNetwork:
     """What a card says of the network of one width: the SHA-256 of its files by role, and how it was made."""
 
     sha256: Mapping[str, str]
-    halo: int | None
     adaptive: bool
     steps: int | None
     minutes: float | None
@@ -198,10 +197,9 @@ def _card_network(values: Mapping[str, Any]) -> CardNetwork:
         value = values.get(name)
         return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
-    hashes, halo, steps = values.get("sha256"), number("halo"), number("steps")
+    hashes, steps = values.get("sha256"), number("steps")
     return CardNetwork(
         sha256={role: str(value) for role, value in hashes.items()} if isinstance(hashes, dict) else {},
-        halo=None if halo is None else int(halo),
         adaptive=values.get("adaptive") is True,
         steps=None if steps is None else int(steps),
         minutes=number("minutes"),

@@ -20,6 +20,7 @@ from pleinair.network.light import Light, Sums, light_of, light_of_sums
 from pleinair.painting.adaptive import AdaptivePainter
 from pleinair.rolls.developer import Developer, Place
 from pleinair.rolls.finish import finish
+from pleinair.rolls.records import Captured
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.settings import Look, Settings
 from tests.films import read_video
@@ -171,7 +172,7 @@ def roll_of(folder: Path, look: Look, frames: list[np.ndarray], piece: int) -> R
     settings = Settings(camera="frames", size=(WIDTH, HEIGHT), look=look, spool="png", piece=piece, keep_free=0)
     roll = Roll.create(folder, settings)
     for number, image in enumerate(frames):
-        roll.keep(image, {"t": float(number), "wall": 0.0, "position": number, "name": f"{number}"})
+        roll.keep(image, Captured(t=float(number), wall=0.0, position=number, name=f"{number}"))
     return roll
 
 
