@@ -406,11 +406,14 @@ class _Walk:
 
         def computed(band: Window) -> None:
             place = band.within(bands.window).of(into)
-            values = run(image, band, place)
-            if trunk is not None:
-                join(trunk.under(band), values, most, place)
-            elif values is not place:
-                place[:] = values
+            if trunk is None:
+                values = run(image, band, place)
+                if values is not place:
+                    place[:] = values
+                return
+            # Not in its place at once: another band may share some of its rows, and have finished them already.
+            branch = run(image, band, owner.scratch("branch", place.shape, np.uint8))
+            join(trunk.under(band), branch, most, place)
 
         owner.each(computed, bands.bands)
 

@@ -60,6 +60,17 @@ def test_one_meter_paints_frames_of_all_lights_and_sizes(engine, threads):
     assert len(lights) == len(frames)
 
 
+def test_bands_that_overlap_do_not_disturb_each_other():
+    """Blocks of an odd number of rows on many threads: the last two bands share rows."""
+    network = adaptive_network(11, blocks=3, bits=4)
+    pixels, frame = picture(1, 84, 64), Window(9, 8, 70, 56)
+    wanted = meter.paint(network, pixels, frame)
+    for threads in (2, 3, 5):
+        fast = EngineMeter(network, next(iter(variants("onnxruntime", threads))))
+        for _ in range(30):
+            assert np.array_equal(fast.paint(pixels, frame), wanted), f"{threads} threads"
+
+
 def test_threads_that_paint_at_once_do_not_disturb_each_other():
     network = adaptive_network(5)
     fast = EngineMeter(network, next(iter(variants("onnxruntime", 1))))
