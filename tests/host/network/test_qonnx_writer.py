@@ -68,9 +68,16 @@ def doubles(monkeypatch):
     monkeypatch.setattr(onnx_exec, "execute_node", convolutions_of_doubles(onnx_exec.execute_node))
 
 
-@pytest.mark.parametrize(("seed", "width", "blocks", "bits", "kernel"), [
-    (0, 8, 1, 8, 3), (1, 3, 0, 8, 5), (2, 5, 2, 8, 1), (3, 8, 2, 4, 3), (4, 4, 1, 4, 5),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("seed", "width", "blocks", "bits", "kernel"),
+    [
+        (0, 8, 1, 8, 3),
+        (1, 3, 0, 8, 5),
+        (2, 5, 2, 8, 1),
+        (3, 8, 2, 4, 3),
+        (4, 4, 1, 4, 5),
+    ],
+)
 def test_qonnx_and_onnx_runtime_paint_what_the_reference_does_in_every_light(seed, width, blocks, bits, kernel):
     network = adaptive_network(seed, width, blocks, bits, exit_kernel=kernel)
     data, seen = write_qonnx(network), set()
@@ -234,9 +241,14 @@ def test_the_file_s_quant_is_qonnx_s(signed, narrow):
             x = np.concatenate([np.arange(-40, 40) / 2, rng.normal(0, 2**bits, 40), [1e6, -1e6]]).astype(kind)
             values = (x, np.float32(0.5), np.float32(zero), np.float32(bits))
             node = helper.make_node(
-                "Quant", ["x", "s", "z", "b"], ["y"], domain="qonnx.custom_op.general", signed=signed, narrow=narrow,
+                "Quant",
+                ["x", "s", "z", "b"],
+                ["y"],
+                domain="qonnx.custom_op.general",
+                signed=signed,
+                narrow=narrow,
                 rounding_mode="ROUND",
-            )  # fmt: skip
+            )
             given = [helper.make_tensor_value_info("x", code, x.shape)]
             given += [helper.make_tensor_value_info(name, 1, []) for name in "szb"]
             graph = helper.make_graph([node], "g", given, [helper.make_tensor_value_info("y", 1, x.shape)])
@@ -320,9 +332,10 @@ def _lying_function(model) -> None:
 
 def _function_of_relu(model) -> None:
     model.functions.append(
-        helper.make_function("", "Relu", ["x"], ["y"], [helper.make_node("Neg", ["x"], ["y"])],
-                             [helper.make_opsetid("", 17)])
-    )  # fmt: skip
+        helper.make_function(
+            "", "Relu", ["x"], ["y"], [helper.make_node("Neg", ["x"], ["y"])], [helper.make_opsetid("", 17)]
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -382,7 +395,7 @@ def _function_of_relu(model) -> None:
         (_first(lambda e: {**e, "gamma": [*e["gamma"][1:], -1]}), "enter: gamma -1"),
         (_first(lambda e: {**e, "meter_shift": [99] * len(e["meter_shift"])}), "enter: meter_shift 99"),
     ],
-)  # fmt: skip
+)
 def test_files_outside_the_contract_are_refused(written, edit, says):
     with pytest.raises(ModelError, match=says) as refusal:
         read_qonnx(_edited(written, edit), "given")
