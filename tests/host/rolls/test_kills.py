@@ -80,7 +80,7 @@ def check_roll(roll: Path, frames: Path, film: Path) -> int:
     # The originals: the very pixels of the source, and the hash that the journal has.
     for i, record in enumerate(records):
         kept, image = load_original(original_path(roll / "originals", i, "png"))
-        assert kept["sha256"] == record["sha256"]
+        assert kept.sha256 == record["sha256"]
         np.testing.assert_array_equal(image, coded_frame(i))
     # Every closed piece decodes to its end, and the film shows every frame once and in order.
     covered = [seq for s in find_segments(roll / "paintings" / "plain-8bit") for seq in range(s.first, s.last + 1)]
