@@ -238,6 +238,8 @@ def _bench_further(figures: Bench, model: Model, wanted: _Wanted) -> None:
     from pleinair.measuring.bench import measure_large, profile
     from pleinair.measuring.scaling import measure_scaling, plot
 
+    if model.adaptive:
+        _lights(figures, model, wanted.rounds)
     for threads in figures.fastest if wanted.profile else ():
         figures.profiles[threads] = profile(model, figures.size, threads, wanted.rounds)
         _show_profile(figures.profiles[threads], threads)
@@ -263,6 +265,17 @@ def _bench_further(figures: Bench, model: Model, wanted: _Wanted) -> None:
             title = f"{model.style} {model.bits}-bit, {engine}, {plural(most, 'thread')}, {figures.machine.processor}"
             plot(figures.scaling, title, wanted.plot)
             say(f"{click.format_filename(wanted.plot)}: the plot")
+
+
+def _lights(figures: Bench, model: Model, rounds: int) -> None:
+    from pleinair.measuring.lights import measure_lights
+
+    exact = [(m.engine, m.threads) for m in figures.measurements if m.exact and m.engine is not None]
+    with _bars() as bars:
+        for engine, threads in exact:
+            report = partial(_report, bars, f"lights, {engine}, {plural(threads, 'thread')}")
+            figures.lights.append(measure_lights(model, engine, threads, figures.size, rounds, report))
+    _show_lights(figures)
 
 
 def _film(figures: Bench, model: Model, frames: int) -> None:
@@ -302,6 +315,7 @@ _PIPELINE_COLUMNS = (
     "", "painter\nalone, fps", "end to end,\nfps", "ratio", "capture,\nms", "paint,\nms", "record,\nms",
     "painter alone,\nprocessor ms", "end to end,\nprocessor ms",
 )
+_LIGHT_COLUMNS = ("", "known light,\nms", "new light,\nms", "metering,\nms", "own light,\nms", "own / known")
 # fmt: on
 
 
@@ -364,6 +378,17 @@ def _show_engines(figures: Bench) -> None:
         say(one_line(f"refused, {plural(refusal.threads, 'thread')}: {refusal.engine}: {refusal.reason}{count}"))
     for threads, engine in figures.fastest.items():
         say(f"fastest with {plural(threads, 'thread')}: {engine}; --engine auto takes it from now on")
+
+
+def _show_lights(figures: Bench) -> None:
+    table = _table("each frame in its own light, against one painting in a known light", *_LIGHT_COLUMNS)
+    for found in figures.lights:
+        table.add_row(
+            f"{found.engine}, {plural(found.threads, 'thread')}",
+            *(_number(v) for v in (found.known_ms, found.new_ms, found.sums_ms, found.own_ms)),
+            _number(found.own_ratio, 2),
+        )
+    _print(table)
 
 
 def _show_profile(profile: Profile, threads: int) -> None:

@@ -12,7 +12,7 @@ import contextlib
 import platform
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Protocol, runtime_checkable
@@ -59,11 +59,11 @@ Fill = Callable[[np.ndarray, np.ndarray], None]
 class Relighting(Protocol):
     """An engine whose programs soon run in another light."""
 
-    def relightable(self, program: Program, *, alone: bool) -> Callable[[Program], Fill]:
-        """What makes of the same program in any light what runs it.
+    def relightable(self, program: Program, changing: Collection[str], *, alone: bool) -> Callable[[Program], Fill]:
+        """What makes of the same program in any light what runs it; several threads may call that at a time.
 
-        The program may read any number of channels, and give any; a signed result is given plus 128. ``alone``: it
-        runs on the thread that calls, and several may call at a time.
+        Only the convolutions named in ``changing`` have other numbers then. The program may read any number of
+        channels, and give any; a signed result is given plus 128. ``alone``: each call computes on one thread.
         """
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -26,6 +26,7 @@ from pleinair.engines.exact import (
     DEFAULT_ENGINE,
     Engine,
     EngineRunner,
+    Fill,
     Relighting,
     check_image,
     installed_engines,
@@ -41,7 +42,9 @@ from pleinair.painting.meter import Meter
 from pleinair.painting.tiles import Runner, Window, WindowRunner, round_up
 
 #: Positions that one program computes at the most: of a convolution, and of what follows the last adaptive one.
-_BAND, _TAIL_BAND = 1 << 13, 5 << 15
+_BAND, _TAIL_BAND = 1 << 14, 5 << 15
+#: Bands that each of several threads gets of a small frame.
+_SHARES = 3
 #: Sizes of frames whose programs are kept.
 _KEPT = 4
 #: Memory that is kept from frame to frame, in bytes.
@@ -59,10 +62,12 @@ class EngineMeter:
     def __init__(self, network: IntegerNetwork, engine: Engine) -> None:
         """As many threads meter as the engine has."""
         self.network, self.engine = network, engine
-        self._pool = ThreadPoolExecutor(engine.threads) if engine.threads > 1 else None
+        self._pool = ThreadPoolExecutor(engine.threads - 1) if engine.threads > 1 else None
         self._idle: list[_Desk] = []
         self._lock = threading.Lock()
         self._local = threading.local()
+        relights = isinstance(engine, Relighting) and not network.wide
+        self._lights = _Lights(network, engine) if relights else None
         if not network.wide:
             self._walk = _Walk(network, _staging(engine), engine.threads)
 
@@ -91,17 +96,40 @@ class EngineMeter:
         assert walked.painting is not None
         return walked.painting, walked.light
 
-    def lit(self, light: Light) -> EngineRunner:
-        """What paints pieces of frames in a light."""
-        return EngineRunner(in_light(self.network, light), self.engine)
+    def lit(self, light: Light) -> WindowRunner:
+        """What paints pieces of frames in a light. Raises LightError for one that is not this network's.
+
+        What does not change with the light is set out once for each size of piece, whatever the light.
+        """
+        network = in_light(self.network, light)
+        return EngineRunner(network, self.engine) if self._lights is None else _LitRunner(network, self._lights)
 
     def _walked(self, pixels: np.ndarray, frame: Window, paint: bool) -> _Walked:
         with self._desk() as desk:
             return self._walk.through(pixels, frame, self, desk, paint)
 
     def each(self, work: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
-        """``work`` on all items, in order, on the meter's threads."""
-        return list(map(work, items) if self._pool is None else self._pool.map(work, items))
+        """``work`` on all items, in order, on the meter's threads, of which the calling one is the first.
+
+        Each takes the next item when it is done with one, so a thread that gets no processor holds nobody up.
+        """
+        done: dict[int, _Result] = {}
+        numbers = iter(range(len(items)))
+
+        def help_out() -> None:
+            for number in numbers:
+                done[number] = work(items[number])
+
+        others = min(self.engine.threads, len(items)) - 1 if self._pool is not None else 0
+        helpers = [self._pool.submit(help_out) for _ in range(others)] if self._pool is not None else []
+        try:
+            help_out()
+        finally:
+            started = [helper for helper in helpers if not helper.cancel()]
+            wait(started)
+        for helper in started:
+            helper.result()
+        return [done[number] for number in range(len(items))]
 
     def scratch(self, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
         """An array in memory of that name that the calling thread has for itself until it asks again."""
@@ -121,6 +149,53 @@ class EngineMeter:
             desk.memory.tidy()
             with self._lock:
                 self._idle.append(desk)
+
+
+class _Lights:
+    """Programs of a whole network that run in any light, for some sizes of pieces."""
+
+    def __init__(self, network: IntegerNetwork, engine: Engine) -> None:
+        self._network, self._engine = network, engine
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[int, int, Window], tuple[Program, Callable[[Program], Fill]]] = OrderedDict()
+
+    def program(self, height: int, width: int, window: Window) -> tuple[Program, Callable[[Program], Fill]]:
+        """The program for pieces of this size, and what makes of it in a light what runs it."""
+        key, engine = (height, width, window), self._engine
+        with self._lock:
+            if key not in self._kept:
+                assert isinstance(engine, Relighting)
+                program = lower(self._network, height, width, window, engine.least_outputs)
+                changing = [c.name for c in self._network.convolutions() if c.norm is not None]
+                while len(self._kept) >= _KEPT:
+                    self._kept.popitem(last=False)
+                self._kept[key] = program, engine.relightable(program, changing, alone=engine.threads == 1)
+            self._kept.move_to_end(key)
+            return self._kept[key]
+
+
+class _LitRunner:
+    """A network in one light, for pieces of any size, multiples of its stride; several threads may paint at once."""
+
+    def __init__(self, network: IntegerNetwork, lights: _Lights) -> None:
+        self._changing, self._lights = [c for c in network.convolutions() if c.norm is not None], lights
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[int, int, Window], tuple[Program, Fill]] = OrderedDict()
+
+    def window(self, piece: np.ndarray, window: Window) -> np.ndarray:
+        """The window's pixels of the painted piece: uint8 [H, W, 3] to the window's shape."""
+        key = piece.shape[0], piece.shape[1], window
+        with self._lock:
+            if key not in self._kept:
+                program, relit = self._lights.program(*key)
+                while len(self._kept) >= _KEPT:
+                    self._kept.popitem(last=False)
+                self._kept[key] = program, relit(in_numbers_of(program, self._changing))
+            self._kept.move_to_end(key)
+            program, run = self._kept[key]
+        painted = np.empty(program.result, np.uint8)
+        run(program.reads.of(piece), painted)
+        return window.within(program.paints).of(painted)
 
 
 def _staging(engine: Engine) -> Engine:
@@ -245,14 +320,14 @@ class _Prepared:
     """A stage for windows of one size: its program, what meters, and what runs in a light."""
 
     def __init__(self, stage: _Stage, window: Window, engine: Engine, c: Convolution, bits: int, channels: int) -> None:
-        """``c``: the stage's convolution, or the same while it meters."""
+        """``c``: the stage's convolution, or the same while it meters, without its norm."""
         assert isinstance(engine, Relighting)
         self._stage, self.outputs = stage, c.outputs
         patch, self._inner = stage.patch(window)
         height, width, _ = patch.shape
         piece = IntegerNetwork(bits, (*stage.before, c))
         self._program = lower(piece, height, width, self._inner, engine.least_outputs, channels)
-        self._relit = engine.relightable(self._program, alone=True)
+        self._relit = engine.relightable(self._program, [c.name] if c.norm is not None else [], alone=True)
 
     def lit(self, c: Convolution) -> Callable[[_Image, Window, np.ndarray], np.ndarray]:
         """What computes a window of the convolution in a light, signed values plus 128.
@@ -439,8 +514,9 @@ class _Walk:
 
         c, metered = stage.convolution, None
         if c.norm is not None:
-            levels = bands(_rounded(frame.window(stage.scale), stage.even), metering(c))
-            metered = levels, levels.prepared.lit(metering(c))
+            fixed = replace(metering(c), norm=None)
+            levels = bands(_rounded(frame.window(stage.scale), stage.even), fixed)
+            metered = levels, levels.prepared.lit(fixed)
         return _Plan(metered, bands(window, c))
 
     def _wanted(self, size: tuple[int, int], frame: Meter, reads: list[Window]) -> list[Window]:
@@ -536,7 +612,9 @@ def _end(image: _Image, frame: Window, tail: _Tail) -> np.ndarray:
 def _bands(window: Window, even: int, threads: int) -> list[Window]:
     """The window in bands of rows, all equally high, so that the last one may overlap the one before."""
     height, width, _ = window.shape
-    count = min(height, round_up(-(-height * width // _BAND), threads))
+    # Several for each thread: one that is held up then has less to catch up with.
+    least = _SHARES * threads if threads > 1 else 1
+    count = max(1, min(height // 8, max(least, -(-height * width // _BAND))))
     rows = min(height, round_up(-(-height // count), even))
     tops = [min(top, window.bottom - rows) for top in range(window.top, window.bottom, rows)]
     return [replace(window, top=top, bottom=top + rows) for top in tops]

@@ -8,7 +8,7 @@ ReLU. Needs the packages ``onnx`` and ``onnxruntime``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -64,7 +64,7 @@ class OrtEngine:
 
         return run
 
-    def relightable(self, program: Program, *, alone: bool) -> Callable[[Program], Fill]:
+    def relightable(self, program: Program, changing: Collection[str], *, alone: bool) -> Callable[[Program], Fill]:
         """See :class:`pleinair.engines.exact.Relighting`. A session is made for each light, of a graph made before."""
         import onnx
 

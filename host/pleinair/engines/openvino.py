@@ -16,12 +16,14 @@ the branch itself is never rounded.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 
+from pleinair.engines.exact import Fill
 from pleinair.engines.lowering import Convolve, Double, Input, Join, Program, Shape, Unblock, View
 from pleinair.errors import EngineError
 from pleinair.machine import cores
@@ -80,6 +82,35 @@ class OpenVinoEngine:
 
         return run
 
+    def relightable(self, program: Program, changing: Collection[str], *, alone: bool) -> Callable[[Program], Fill]:
+        """See :class:`pleinair.engines.exact.Relighting`. What changes are inputs of one model."""
+        changing = [o.name for o in program.convolutions() if o.name in changing]
+        model, streams = build(program, self._variant, changing), cores() if alone else 1
+        kept = compiled(model, streams if alone else self.threads, streams)
+        idle: list[Any] = []
+
+        def lit(program: Program) -> Fill:
+            given = {o.name: o for o in program.convolutions()}
+            numbers = [
+                np.asarray(values, np.float32) for name in changing for values in (given[name].bias, given[name].scale)
+            ]
+
+            def run(pixels: np.ndarray, painted: np.ndarray) -> None:
+                try:
+                    request = idle.pop()
+                except IndexError:
+                    request = kept.create_infer_request()
+                request.get_input_tensor(0).data[0] = pixels
+                for place, values in enumerate(numbers, 1):
+                    request.get_input_tensor(place).data.reshape(-1)[:] = values
+                request.infer()
+                painted[:] = request.get_output_tensor().data.reshape(painted.shape)
+                idle.append(request)
+
+            return run
+
+        return lit
+
 
 def _openvino() -> Any:
     """The package, without its telemetry, which would tell its makers over the network that it is imported."""
@@ -90,11 +121,11 @@ def _openvino() -> Any:
     return openvino
 
 
-def compiled(model: Any, threads: int) -> Any:
-    """The model, compiled for the CPU: an openvino.CompiledModel."""
+def compiled(model: Any, threads: int, streams: int = 1) -> Any:
+    """The model, compiled for the CPU: an openvino.CompiledModel. ``streams`` run at a time, and share the threads."""
     settings = {
         "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": 1,
+        "NUM_STREAMS": streams,
         "PERFORMANCE_HINT": "LATENCY",
         # Pinned threads of two painters would share one core.
         "ENABLE_CPU_PINNING": False,
@@ -104,15 +135,16 @@ def compiled(model: Any, threads: int) -> Any:
     return _openvino().Core().compile_model(model, "CPU", settings)
 
 
-def build(program: Program, variant: Variant = VARIANTS[0]) -> Any:
+def build(program: Program, variant: Variant = VARIANTS[0], changing: Sequence[str] = ()) -> Any:
     """The program as an openvino.Model, from ``x``, uint8 [1, h, w, 3], to uint8 [1, h, w, 3].
 
-    Raises EngineError above 8 bits.
+    Each of the convolutions ``changing`` adds two inputs, float32 [1, O, 1, 1]: its bias and its scale. Raises
+    EngineError above 8 bits.
     """
     if program.wide:
         bits = max(program.bits, *(c.weight_bits for c in program.convolutions()))
         raise EngineError(f"openvino paints with networks of 4 and 8 bits, this one has {bits}", option="engine")
-    graph = _Graph(program, variant)
+    graph = _Graph(program, variant, changing)
     x = graph.ops.parameter([1, *program.source], np.uint8, name="x")
     values: list[Any] = []
     for value, o in enumerate(program.operations):
@@ -129,8 +161,11 @@ def build(program: Program, variant: Variant = VARIANTS[0]) -> Any:
         else:
             y = graph.join(values[o.trunk], values[o.branch], value, o)
         values.append(y)
-    painted = graph.ops.convert(graph.transpose(values[-1], _TO_NHWC), "u8")
-    return _openvino().Model([painted], [x], "pleinair")
+    result, last = values[-1], program.operations[-1]
+    if isinstance(last, Convolve) and last.low < 0:
+        result = graph.ops.add(result, graph.floats(128))
+    painted = graph.ops.convert(graph.transpose(result, _TO_NHWC), "u8")
+    return _openvino().Model([painted], [x, *(graph.inputs[key] for key in product(changing, range(2)))], "pleinair")
 
 
 def _plan(program: Program, variant: Variant) -> tuple[set[int], set[int]]:
@@ -156,8 +191,15 @@ def _plan(program: Program, variant: Variant) -> tuple[set[int], set[int]]:
 class _Graph:
     """Makes OpenVINO's nodes for the operations. A value is called float32 [1, C, H, W], however it is stored."""
 
-    def __init__(self, program: Program, variant: Variant) -> None:
+    def __init__(self, program: Program, variant: Variant, changing: Sequence[str]) -> None:
         self.ops, self._program = _openvino().opset13, program
+        #: Bias and scale of each convolution that has other numbers in another light.
+        self.inputs = {
+            (o.name, part): self.ops.parameter([1, o.shape[2], 1, 1], np.float32)
+            for o in program.convolutions()
+            for part in range(2)
+            if o.name in changing
+        }
         self._int8, self._bytes = _plan(program, variant)
 
     def floats(self, value: Any) -> Any:
@@ -185,7 +227,8 @@ class _Graph:
 
     def convolution(self, x: Any, value: int, o: Convolve) -> Any:
         top, left, bottom, right = o.pads
-        step = np.exp2(-o.shift.astype(np.float64))
+        changes = (o.name, 0) in self.inputs
+        step = np.ones(len(o.weight)) if changes else np.exp2(-o.shift.astype(np.float64))
         weight = np.ascontiguousarray(o.weight.transpose(0, 3, 1, 2))
         if value in self._int8:
             integers = self.ops.convert(self.ops.constant(weight.astype(np.int8)), "f32")
@@ -193,10 +236,13 @@ class _Graph:
         else:
             weights = self.floats(weight * step.reshape(-1, 1, 1, 1))
         y = self.ops.convolution(x, weights, list(o.strides), [top, left], [bottom, right], [1, 1])
-        y = self.ops.add(y, self.floats((o.bias * step).reshape(1, -1, 1, 1)))
-        if (o.gain != 1).any():
-            # The gain comes last: a sum of 24 bits times a gain of 5 bits is exact only where it is not clamped later.
-            y = self.ops.multiply(y, self.floats(o.gain.reshape(1, -1, 1, 1)))
+        if changes:
+            y = self.ops.multiply(self.ops.add(y, self.inputs[o.name, 0]), self.inputs[o.name, 1])
+        else:
+            y = self.ops.add(y, self.floats((o.bias * step).reshape(1, -1, 1, 1)))
+            if (o.gain != 1).any():
+                # The gain comes last: 24 bits times a gain of 5 bits are exact only where they are not clamped later.
+                y = self.ops.multiply(y, self.floats(o.gain.reshape(1, -1, 1, 1)))
         # A FakeQuantize would round, too; the module's docstring says why it is not left to it.
         y = self.ops.round(y, "half_to_even")
         return self.ops.clamp(y, float(o.low), float(o.high)) if o.low < 0 else self.activation(y, value, o.high)

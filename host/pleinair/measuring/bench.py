@@ -41,6 +41,8 @@ The file is one JSON object; lengths in pixels, numbers of bytes and 10**9 multi
   Empty unless asked for, as the next ones are.
 - ``pipelines``: {threads: figures of pleinair.measuring.bench_pipeline}: the stages of a film, and the whole film
   against painting alone.
+- ``lights``: of an adaptive network a list of pleinair.measuring.lights' figures, one for each exact engine and number
+  of threads: ``known_ms``, ``new_ms``, ``sums_ms``, ``own_ms`` and ``own_ratio``.
 - ``large``: ``size``, ``engine``, ``threads``, ``peak_bytes``, ``opened_bytes`` (before the frame), ``seconds``;
   whether it has the ``same_pixels`` as ``other`` ("untiled", or "in smaller tiles" where there is too little memory
   for that) and ``other_peak_bytes``; or null.
@@ -71,6 +73,7 @@ from pleinair.errors import EngineError, ModelError
 from pleinair.images import write_bytes
 from pleinair.machine import Machine, available_memory, this_machine
 from pleinair.measuring.footprint import UNTILED, noise, paint_alone
+from pleinair.measuring.lights import LightFigures
 from pleinair.measuring.operator_profile import Profile, profile_run
 from pleinair.measuring.outside import OpenTorch
 from pleinair.measuring.roofline import SHAPES, MatrixProduct, Roofline, macs, roofline
@@ -172,6 +175,7 @@ class Bench:
     skipped: list[str] = field(default_factory=list)
     profiles: dict[int, Profile] = field(default_factory=dict)
     pipelines: dict[int, PipelineFigures] = field(default_factory=dict)
+    lights: list[LightFigures] = field(default_factory=list)
     large: Large | None = None
     scaling: Scaling | None = None
 

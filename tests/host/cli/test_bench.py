@@ -14,7 +14,7 @@ from pleinair.engines.exact import installed_engines
 from pleinair.measuring import scaling
 from pleinair.models import load_model
 from tests.models import write_model
-from tests.networks import random_network
+from tests.networks import adaptive_network, random_network
 
 FILM = ["--film-frames", "0"]
 
@@ -56,6 +56,16 @@ def test_the_processor_with_one_thread_and_all(engines, style, tmp_path, capsys)
     assert large["size"] == [200, 150] and large["same_pixels"] and f"{large['peak_bytes'] / 1e6:.0f} MB" in out
     assert f"not measured: the float network: bits 32: style {style.name} has 8" in out
     assert err == "" and f"{tmp_path / 'bench.json'}: all figures" in out
+
+
+def test_what_a_light_of_its_own_costs(engines, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    style = write_model(tmp_path / "adaptive", adaptive_network(3, width=4))
+    assert bench(style, *FILM, "--no-large", "--threads", "1", "--json", tmp_path / "bench.json") == 0
+    out, _ = capsys.readouterr()
+    found = json.loads((tmp_path / "bench.json").read_text())["lights"]
+    assert [figures["engine"] for figures in found] == installed_engines()
+    assert "own / known" in out and all(f"{figures['own_ratio']:.2f}" in out for figures in found)
 
 
 def test_threads_and_what_takes_long_are_asked_for(engines, style, tmp_path, capsys):

@@ -10,9 +10,10 @@ import pytest
 from pleinair.engines import meter as module
 from pleinair.engines.exact import check_image, installed_engines, variants, worst_case
 from pleinair.engines.meter import EngineMeter, join, sums_of_rows
+from pleinair.errors import LightError
 from pleinair.network import reference
 from pleinair.network.integer import validate
-from pleinair.network.light import in_light, sums_of
+from pleinair.network.light import in_light, light_of, sums_of
 from pleinair.painting import meter
 from pleinair.painting.tiles import Window
 from tests.host.engines.test_adaptive import CASES, picture
@@ -58,6 +59,32 @@ def test_one_meter_paints_frames_of_all_lights_and_sizes(engine, threads):
         assert np.array_equal(painted, meter.paint(network, pixels, frame)), f"{frame}"
         lights.add(light)
     assert len(lights) == len(frames)
+
+
+@pytest.mark.parametrize(("bits", "engine"), CASES)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_lights_that_change_paint_as_the_network_in_each_of_them(bits, engine, threads):
+    """In turns, in two sizes, and several at a time: a runner of one light takes nothing from another's."""
+    network = adaptive_network(bits, blocks=1, bits=bits)
+    fast = EngineMeter(network, next(iter(variants(engine, threads))))
+    image, window = picture(3, 48, 64), Window(8, 9, 41, 50)
+    lights = [meter.measure(network, picture(seed, 48, 64), window) for seed in range(4)]
+    wanted = [reference.run(in_light(network, light), image) for light in lights]
+    assert len({w.tobytes() for w in wanted}) == len(lights)
+    runners = [fast.lit(light) for light in lights]
+    tasks = [(k, part) for _ in range(2) for k in range(len(lights)) for part in (window, Window(0, 0, 48, 64))]
+    with ThreadPoolExecutor(3) as pool:
+        painted = list(pool.map(lambda task: runners[task[0]].window(image, task[1]), tasks))
+    for (k, part), painting in zip(tasks, painted, strict=True):
+        assert np.array_equal(painting, part.of(wanted[k])), f"light {k}, {part}"
+    again = fast.lit(lights[0]).window(image, window)
+    assert np.array_equal(again, window.of(wanted[0]))
+
+
+def test_a_light_of_another_network_is_refused():
+    fast = EngineMeter(adaptive_network(1), next(iter(variants("onnxruntime", 1))))
+    with pytest.raises(LightError, match="another network"):
+        fast.lit(light_of(adaptive_network(2)))
 
 
 def test_bands_that_overlap_do_not_disturb_each_other():
