@@ -198,7 +198,7 @@ def test_styles_as_json(place, style, capsys):
 )
 def test_a_timestamp_is_a_flag_that_takes_0_and_1_as_well(place, monkeypatch, arguments, config, stamped):
     asked = []
-    monkeypatch.setattr("pleinair.cli.painting._film_at_once", lambda common, out: asked.append(common.timestamp))
+    monkeypatch.setattr("pleinair.cli.painting._film_at_once", lambda common: asked.append(common.timestamp))
     Path("run.toml").write_text(config)
     assert main(film(*arguments, "--config", "run.toml")) == 0
     assert asked == [stamped]
