@@ -29,6 +29,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -143,12 +144,18 @@ class Convolution(ConvolutionShape):
         """Greatest output value."""
         return (1 << (self.out_bits - 1)) - 1 if self.signed else (1 << self.out_bits) - 1
 
+    @cached_property
+    def weight_sums(self) -> np.ndarray:
+        """The sum of each output channel's weights without their signs, int64 [O]."""
+        sums: np.ndarray = np.abs(self.weight.astype(np.int64)).sum((1, 2, 3))
+        return sums
+
     def accumulator_bound(self, input_high: int) -> np.ndarray:
         """Greatest magnitude, int64 [O], of any partial sum for inputs 0 .. ``input_high``: sum|w| x + |b|.
 
         Includes the half that rounding adds. Holds for every order of summation.
         """
-        magnitude = np.abs(self.weight.astype(np.int64)).sum((1, 2, 3)) * input_high
+        magnitude = self.weight_sums * input_high
         half = np.where(self.shift > 0, np.int64(1) << np.maximum(self.shift - 1, 0), 0)
         bound: np.ndarray = magnitude + np.abs(self.bias) + half
         return bound
@@ -268,7 +275,7 @@ def _check_norm(c: Convolution, bits: int, input_high: int, limit: int) -> None:
             worst = int(array.min()) if int(array.min()) < least else int(array.max())
             raise refuse(f"{name} {worst}, allowed are {least} to {most}")
     # Half of the range is kept for the bias that a light brings.
-    greatest = int(np.abs(c.weight.astype(np.int64)).sum((1, 2, 3)).max()) * input_high
+    greatest = int(c.weight_sums.max()) * input_high
     if greatest > limit // 2:
         raise refuse(f"adaptive sums can reach {greatest}, allowed is 2^{(limit // 2).bit_length() - 1}")
     worst = int(metering(c).accumulator_bound(input_high).max())

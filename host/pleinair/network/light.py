@@ -150,12 +150,11 @@ def layer_light(c: Convolution, sums: Sums, *, bits: int, input_high: int) -> La
     """The light of an adaptive convolution in a network of ``bits`` bits, whose inputs are 0 .. ``input_high``."""
     assert c.norm is not None
     wide = max(bits, c.weight_bits) > 8
-    reach = np.abs(c.weight.astype(np.int64)).sum((1, 2, 3)) * input_high
-    room = (1 << (47 if wide else 24)) - reach
+    room, longest = (1 << (47 if wide else 24)) - c.weight_sums * input_high, c.longest_shift(bits)
     numbers = zip(*(getattr(c.norm, field.name).tolist() for field in fields(Norm)), strict=True)
     channels = [
-        requantiser((sums.count, first, second), norm, longest=c.longest_shift(bits), room=int(left))
-        for first, second, norm, left in zip(sums.first, sums.second, numbers, room, strict=True)
+        requantiser((sums.count, first, second), norm, longest=longest, room=left)
+        for first, second, norm, left in zip(sums.first, sums.second, numbers, room.tolist(), strict=True)
     ]
     bias, multiplier, shift = (np.array(column, np.int64) for column in zip(*channels, strict=True))
     return LayerLight(c.name, bias, multiplier, shift)
