@@ -29,6 +29,10 @@ DIGESTS = {
         "5d840179c1b181e3050fece53ca3b7c07e5c0a0d001331e25e7401ef5b0dfaad",
         "a2b6fb4a539a6436bcc12882e53898f0e912939e7d21aa559c245ebd8b934fa3",
     ),
+    ("shipwreck", 8): (
+        "2321401fbb486de229cb105d57bd317207c1a97e735e93949c52dcf3f80f906b",
+        "8ad60644fbcd54b55b4f29a6dc01056aaf429b04fcdf22569edc12da908948c3",
+    ),
     ("starry-night", 8): (
         "72718649d1a5c33312deb21333294ba67915895e574dd94d0fc2aeff403ca72f",
         "3846a7fa3f380da31ca317d5e6b422b80e09f9a3d5a52ce745acdb76230fc261",
@@ -46,8 +50,8 @@ DIGESTS = {
         "973b9ddf014103c3a12f8edcda48ae43e0c4cb70c59a9c0f63ede4f3adb9a87f",
     ),
     ("water-lilies", 8): (
-        "64ddd7e96929e0433d1696e1ce3fb5b5be7fc1bc8514ac4f1b59cd80ad6e4cff",
-        "54ccef48ee3d9566811d118fc3e7e17febe83c0df320fe76fbf57f366afe262f",
+        "248c2ceb0305d66468b46dfdfaa627abf0ed8963b765d0dbbbee0e30313e6188",
+        "4c99611f47c85d1cd2e20b7633832afb95ee7b664fedf0e770454a3d62cc736f",
     ),
 }
 ADAPTIVE = [
