@@ -14,14 +14,25 @@ import torch
 from pleinair.cli.main import main
 from pleinair.errors import OptionError, TrainingError
 from pleinair.images import read_image
-from pleinair.models import CARD, load_model, read_card, read_file
+from pleinair.models import CARD, FILES, load_model, read_card, read_file
 from pleinair.network.integer import dump
+from pleinair.network.light import identity
 from pleinair.network.qonnx import read_qonnx
+from pleinair.painting import meter
+from pleinair.painting.tiles import Window, add_margin
 from pleinair_training import trainer
 from pleinair_training.architecture import Architecture
-from pleinair_training.export import export_run
+from pleinair_training.export import brevitas_painting, export_run
 from pleinair_training.stages import train_stages
-from pleinair_training.trainer import Run, Settings, load_checkpoint, load_float, load_start, save_checkpoint
+from pleinair_training.trainer import (
+    Run,
+    Settings,
+    load_checkpoint,
+    load_float,
+    load_quantised,
+    load_start,
+    save_checkpoint,
+)
 from pleinair_training.transform_net import TransformNet
 from tests.models import card_of
 
@@ -55,6 +66,7 @@ def begun(out: Path, given: dict, monkeypatch, **options) -> Settings:
 def made(workshop, tmp_path_factory) -> Path:
     """A run of the second generation of three steps, and in ``model`` beside it what 4 and 8 bits make of it."""
     folder = tmp_path_factory.mktemp("second")
+    torch.set_num_threads(2)
     train_stages(
         folder / "run",
         style=str(workshop / "painting.png"),
@@ -175,6 +187,111 @@ def test_previews_show_each_photo_in_its_own_statistics(made, monkeypatch):
     assert np.abs(shown.astype(int) - again).max() <= 1 and network.training
 
 
+# -- 4 bits
+
+
+@pytest.fixture(scope="module")
+def narrow(made, workshop, tmp_path_factory) -> Path:
+    """The run again, with a quantised stage of 4 bits, killed in its second step of three and gone on with."""
+
+    class Stop(Exception):
+        pass
+
+    def stop(progress) -> None:
+        assert (progress.stage, progress.steps) == ("4bit", 3)
+        if progress.step == 2:
+            raise Stop
+
+    folder = tmp_path_factory.mktemp("narrow")
+    torch.set_num_threads(2)
+    options = quantised(workshop, bits=4, quantised_steps=3)
+    for name in ("whole", "cut"):
+        shutil.copytree(made / "run", folder / name)
+    train_stages(folder / "whole", **options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run.__init__, "__defaults__", ("cpu", 0.0, False))  # a checkpoint after every step
+        with pytest.raises(Stop):
+            train_stages(folder / "cut", report=stop, **options)
+    assert (folder / "cut/progress.pt").is_file()
+    assert train_stages(folder / "cut", **options) == folder / "cut/4bit.pt"
+    return folder
+
+
+def quantised(workshop: Path, **more) -> dict:
+    """What the run of :func:`made` was told, and more."""
+    return {
+        "style": str(workshop / "painting.png"),
+        "content": str(workshop / "photos"),
+        "loss_network": f"vgg16:{workshop / 'vgg.npz'}",
+        "width": 4,
+        "blocks": 1,
+        "crop": 96,
+        "style_size": 96,
+        "hold_out": 1,
+        "parent_steps": 3,
+        **more,
+    }
+
+
+def test_4_bits_add_a_stage_to_a_finished_run(narrow, made):
+    state = load_checkpoint(narrow / "whole/4bit.pt")
+    assert (state["stage"], state["steps"], state["architecture"]) == ("4bit", 3, asdict(ADAPTIVE))
+    assert all(state["losses"][name] > 0 for name in ("content", "style", "stability", "grid", "light", "distillation"))
+    assert state["settings"]["quantised_stability_weight"] > 1e6
+    assert (narrow / "whole/parent.pt").read_bytes() == (made / "run/parent.pt").read_bytes()
+
+
+def test_a_killed_quantised_stage_ends_as_if_it_had_not_been(narrow):
+    whole, cut = (load_checkpoint(narrow / name / "4bit.pt")["network"] for name in ("whole", "cut"))
+    assert whole.keys() == cut.keys() and all(torch.equal(whole[key], cut[key]) for key in whole)
+    assert (narrow / "whole/losses.csv").read_bytes() == (narrow / "cut/losses.csv").read_bytes()
+    networks = [load_quantised(narrow / name / "4bit.pt", 4)[0].to_integers() for name in ("whole", "cut")]
+    assert dump(networks[0]) == dump(networks[1])
+
+
+def test_8_and_16_bits_are_rounded_unless_they_are_asked_for(made, workshop, monkeypatch):
+    stages = []
+    monkeypatch.setattr(
+        Run, "train_quantised", lambda run, bits, _: stages.append((bits, run.settings.quantised_steps))
+    )
+    for bits in (32, 16, 8):
+        assert train_stages(made / "run", **quantised(workshop, bits=bits)).name == "parent.pt"
+    assert train_stages(made / "run", **quantised(workshop, bits=4, quantised_steps=0)).name == "parent.pt"
+    assert stages == []
+    assert train_stages(made / "run", **quantised(workshop, bits=8, quantised_steps=1)).name == "8bit.pt"
+    assert train_stages(made / "run", **quantised(workshop, bits=4)).name == "4bit.pt"
+    assert stages == [(8, 1), (4, 500)]
+
+
+def test_export_takes_the_stage_s_network_and_rounds_the_others(narrow, made, tmp_path):
+    told = {"painting": "", "painting_licence": "", "licence": "CC0-1.0", "margin": None, "grain": 2}
+    export_run(narrow / "whole", tmp_path / "model", bits=(8, 4), **told)
+    name = FILES["network"]
+    eight, rounded = (folder / name.format(bits=8) for folder in (tmp_path / "model", made / "model"))
+    assert eight.read_bytes() == rounded.read_bytes()
+    network, own = load_model(str(tmp_path / "model"), 4).network, load_quantised(narrow / "whole/4bit.pt", 4)[0]
+    assert identity(network) == identity(own.to_integers())  # weights and norms; the light is the photos' average
+    assert identity(network) != identity(load_model(str(made / "model"), 4).network)
+    card = read_card(tmp_path / "model")["networks"]
+    assert (card["4"]["steps"], card["8"]["steps"]) == (3, 3) and card["4"]["training_losses"]["distillation"] > 0
+    for picture in (np.zeros((24, 40, 3), np.uint8), np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)):
+        padded = add_margin(picture, 24, 4)
+        wanted = meter.paint(network, padded, Window(24, 24, 48, 64))
+        assert (brevitas_painting(own, padded, 24)[24:48, 24:64] == wanted).all()
+
+
+def test_a_parent_is_taken_as_it_is(made, tmp_path, given):
+    train_stages(tmp_path / "run", crop=96, start=made / "model", parent_steps=0, **given)
+    wanted, found = (load_float(f / "run/parent.pt").state_dict() for f in (made, tmp_path))
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-6)  # a model's weights are in half precision
+    assert load_checkpoint(tmp_path / "run/parent.pt")["steps"] == 0
+
+
+def test_a_run_starts_from_a_quantised_stage(narrow):
+    found = load_start(narrow / "whole/4bit.pt", ADAPTIVE)
+    assert not found.frozen and found.architecture == ADAPTIVE
+
+
 # -- from
 
 
@@ -233,16 +350,17 @@ def test_the_command_trains_and_says_what_is_next(tmp_path, workshop, capsys):
         "--out",
         run,
         *["--width", "4", "--blocks", "1", "--crop", "96", "--style-size", "96", "--parent-steps", "1", "--bits", "4"],
+        *["--quantised-steps", "1"],
     ]
     assert main([str(word) for word in train]) == 0
+    assert (Path(run) / "4bit.pt").is_file()
     assert f"next: pleinair export {run} --bits 4 --out models/NAME" in " ".join(capsys.readouterr().err.split())
     assert main(["export", run, "--bits", "4", "--bits", "8", "--out", model]) == 0
     assert sorted(card_of(Path(model))["networks"]) == ["4", "8"]
     assert main(["export", run, "--bits", "5", "--out", model]) == 2
     assert "--bits 5: choose from" in capsys.readouterr().err
-    for option in ("--plain-steps", "--quantised-steps", "--distillation-weight"):
-        assert main([*map(str, train), option, "3"]) == 2
-        assert f"{option} is for the shape johnson" in capsys.readouterr().err
+    assert main([*map(str, train), "--plain-steps", "3"]) == 2
+    assert "--plain-steps is for the shape johnson" in capsys.readouterr().err
 
 
 def test_bits_are_not_for_the_export_of_quantised_stages(tmp_path, given, monkeypatch):

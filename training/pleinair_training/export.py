@@ -39,13 +39,14 @@ from pleinair.network.onnx import build_onnx
 from pleinair.network.qonnx import read_qonnx
 from pleinair.network.qonnx_writer import PIXELS, light_inputs, write_qonnx
 from pleinair.painting.grain import Grain
-from pleinair.painting.meter import measure
+from pleinair.painting.meter import measure, paint
 from pleinair.painting.tiles import Window, add_margin, round_up
+from pleinair_training.adaptive_net import AdaptiveTransformNet
 from pleinair_training.architecture import ConvolutionShape
 from pleinair_training.parent import dump_parent
 from pleinair_training.photos import Photos
 from pleinair_training.quantized_net import QuantizedTransformNet
-from pleinair_training.rounding import round_network
+from pleinair_training.rounding import average_light, round_network
 from pleinair_training.trainer import Settings, load_checkpoint, load_float, load_quantised, run_record
 from pleinair_training.transform_net import TransformNet
 
@@ -138,12 +139,15 @@ def float_network_of(network: TransformNet) -> FloatNetwork:
 
 
 @torch.no_grad()
-def brevitas_painting(network: QuantizedTransformNet, image: np.ndarray) -> np.ndarray:
-    """The Brevitas network in evaluation on uint8 [H, W, 3]; float64 at 16 bits, where float32 is not enough."""
+def brevitas_painting(network: QuantizedTransformNet, image: np.ndarray, margin: int = 0) -> np.ndarray:
+    """The Brevitas network in evaluation on uint8 [H, W, 3]; float64 at 16 bits, where float32 is not enough.
+
+    ``margin``: of the image, what an adaptive network's light is not of.
+    """
     network.eval()
     kind = torch.float64 if network.bits > 8 else torch.float32
     x = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(kind) / 256
-    y = network.to(kind)(x)[0] * 256
+    y = network.to(kind)(x, margin)[0] * 256
     network.float()
     painted: np.ndarray = y.permute(1, 2, 0).round().to(torch.uint8).numpy()
     return painted
@@ -181,8 +185,8 @@ def export_run(
             measure like the interior.
         grain: grey levels of grain that is added before painting.
         with_float: also write the float network that the quantised ones were made from.
-        bits: widths to which the parent of an adaptive run is rounded, 8 when there are none; such a run has no
-            quantised stage.
+        bits: widths of an adaptive run's networks, 8 when there are none. A width that the run has a quantised stage of
+            is that stage's; to others the parent is rounded.
 
     Raises:
         TrainingError: the run has no quantised network.
@@ -222,7 +226,7 @@ def _add_networks(
     if settings.architecture.adaptive:
         if with_float:
             raise OptionError("needs a network of Johnson's shape, and this run has none", option="float")
-        _add_rounded(folder, run, settings, bits or (8,), grain)
+        _add_adaptive(folder, run, settings, bits or (8,), grain)
     elif bits:
         raise OptionError("this run's networks have the bits that they were trained with", option="bits")
     else:
@@ -309,8 +313,8 @@ def _add_quantised(folder: _ModelFolder, run: Path, with_float: bool) -> None:
         folder.add(plain, {"network": float_network.dump(plain)}, load_checkpoint(path))
 
 
-def _add_rounded(folder: _ModelFolder, run: Path, settings: Settings, bits: Sequence[int], grain: int) -> None:
-    """The parent rounded to each width. Its calibration photos are the run's own, less those kept apart."""
+def _add_adaptive(folder: _ModelFolder, run: Path, settings: Settings, bits: Sequence[int], grain: int) -> None:
+    """Each width's quantised stage, or the parent rounded. Calibration photos are the run's, less those kept apart."""
     path = run / "parent.pt"
     if not path.exists():
         return
@@ -321,11 +325,19 @@ def _add_rounded(folder: _ModelFolder, run: Path, settings: Settings, bits: Sequ
             add_margin(Grain(grain)(crops[0]), _CALIBRATION_MARGIN, 4)
             for crops in photos.stream("calibration", 0, _CALIBRATION_PHOTOS)
         ]
-        integers = round_network(parent, width, seen, margin=_CALIBRATION_MARGIN)
+        stage = run / f"{width}bit.pt"
+        if stage.exists():
+            network, state = load_quantised(stage, width)
+            assert isinstance(network, AdaptiveTransformNet)
+            integers = network.to_integers()
+            _check_brevitas(network, integers, seen, _CALIBRATION_MARGIN)
+            integers = in_light(integers, average_light(integers, seen, _CALIBRATION_MARGIN))
+        else:
+            integers, state = round_network(parent, width, seen, margin=_CALIBRATION_MARGIN), load_checkpoint(path)
         _check_lights(integers, seen, _CALIBRATION_MARGIN)
         cpu = {} if integers.wide else {"cpu": build_onnx(integers)}
         qonnx = gzip.compress(adaptive_qonnx(integers), mtime=0)
-        folder.add(integers, {"network": dump(integers), "qonnx": qonnx, **cpu}, load_checkpoint(path))
+        folder.add(integers, {"network": dump(integers), "qonnx": qonnx, **cpu}, state)
 
 
 def adaptive_qonnx(network: IntegerNetwork) -> bytes:
@@ -348,6 +360,17 @@ def _qonnx_painting(network: IntegerNetwork, light: Light, image: np.ndarray) ->
     (painted,) = session.run(None, {PIXELS: pixels, **light_inputs(network, light)})
     values: np.ndarray = painted[0].transpose(1, 2, 0).astype(np.uint8)
     return values
+
+
+def _check_brevitas(
+    network: AdaptiveTransformNet, integers: IntegerNetwork, photos: Sequence[np.ndarray], margin: int
+) -> None:
+    """Raise EngineError unless Brevitas and the reference paint three photos alike, each in its own light."""
+    for photo in photos[:3]:
+        wanted = paint(integers, photo, Window(margin, margin, photo.shape[0] - margin, photo.shape[1] - margin))
+        found = brevitas_painting(network, photo, margin)[margin:-margin, margin:-margin]
+        if wrong := int(np.count_nonzero(wanted != found)):
+            raise EngineError(f"Brevitas and the integer network differ in {wrong} of {wanted.size} values")
 
 
 def _check_lights(network: IntegerNetwork, photos: Sequence[np.ndarray], margin: int) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -35,8 +35,9 @@ with warnings.catch_warnings():
         Uint8ActPerTensorFixedPoint,
     )
 
+_Self = TypeVar("_Self", bound="QuantizedTransformNet")
 _PIXEL_EXPONENT = -8
-#: Share of the contract's 2**24 that calibration may use, so that fine-tuning has room.
+#: Share of the contract's bound that calibration may use, so that fine-tuning has room.
 _BOUND_SHARE = 0.8
 
 
@@ -121,19 +122,20 @@ class QuantizedTransformNet(nn.Module):
         self.activations = nn.ModuleDict()
         for shape in shapes:
             width = weight_bits(shape, bits, shapes[0].name, shapes[-1].name)
-            self.convolutions[_key(shape.name)] = qnn.QuantConv2d(
+            self.convolutions[key(shape.name)] = qnn.QuantConv2d(
                 shape.inputs,
                 shape.outputs,
                 shape.kernel,
                 stride=shape.stride,
                 padding=shape.kernel // 2,
-                bias=True,
+                # In an adaptive network the norm after it brings the offset.
+                bias=shape.role == "pixel" or not architecture.adaptive,
                 weight_quant=_weight_quantiser(width),
                 bias_quant=_bias_quantiser(48 if max(width, bits) > 8 else 32),
                 return_quant_tensor=False,
             )
-            if shape.role == "activation" and shape.name != "down2":
-                self.activations[_key(shape.name)] = self._relu(exponents[shape.name])
+            if shape.role == "activation" and shape != architecture.head[-1]:
+                self.activations[key(shape.name)] = self._relu(exponents[shape.name])
         self.trunk = self._relu(exponents["trunk"])
         self.branch = qnn.QuantIdentity(act_quant=_branch_quantiser(bits, self.trunk), return_quant_tensor=True)
 
@@ -141,21 +143,33 @@ class QuantizedTransformNet(nn.Module):
         quantiser = _activation_quantiser(self.bits, exponent, True)
         return cast(nn.Module, qnn.QuantReLU(act_quant=quantiser, return_quant_tensor=True))
 
-    def _convolve(self, shape: ConvolutionShape, x: Any) -> Any:
-        return self.convolutions[_key(shape.name)](x)
+    def _activation(self, shape: ConvolutionShape) -> Any:
+        """The quantiser that a convolution's unsigned output goes through."""
+        return self.trunk if shape == self.architecture.head[-1] else self.activations[key(shape.name)]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Float [N, 3, H, W], pixel / 256, H and W multiples of 4; the same shape and scale."""
+    def _convolve(self, shape: ConvolutionShape, x: Any, margin: int) -> Any:
+        return self.convolutions[key(shape.name)](x)
+
+    def forward(self, x: Tensor, margin: int = 0) -> Tensor:
+        """Float [N, 3, H, W], pixel / 256, H and W multiples of 4; the same shape and scale.
+
+        ``margin``: pixels around the frame that an adaptive network's norms do not count.
+        """
+        architecture = self.architecture
+        if architecture.entry > 1:
+            x = F.pixel_unshuffle(x, architecture.entry)
         y: Any = self.pixels_in(x)
-        for shape in self.architecture.head[:-1]:
-            y = self.activations[_key(shape.name)](self._convolve(shape, y))
-        y = self.trunk(self._convolve(self.architecture.head[-1], y))
-        for first, second in self.architecture.residual:
-            inner = self.activations[_key(first.name)](self._convolve(first, y))
-            y = self.trunk(y + self.branch(self._convolve(second, inner)))
-        for shape in self.architecture.tail[:-1]:
-            y = self.activations[_key(shape.name)](self._convolve(shape, _upsample(y)))
-        return cast(Tensor, self.pixels_out(self._convolve(self.architecture.tail[-1], y)))
+        for shape in architecture.head:
+            y = self._activation(shape)(self._convolve(shape, y, margin))
+        for first, second in architecture.residual:
+            inner = self._activation(first)(self._convolve(first, y, margin))
+            y = self.trunk(y + self.branch(self._convolve(second, inner, margin)))
+        for shape in architecture.tail[:-1]:
+            y = self._activation(shape)(self._convolve(shape, _upsample(y), margin))
+        y = self._convolve(architecture.tail[-1], y, margin)
+        if architecture.exit > 1:
+            y = F.pixel_shuffle(y, architecture.exit)
+        return cast(Tensor, self.pixels_out(y))
 
     @classmethod
     @torch.no_grad()
@@ -168,7 +182,7 @@ class QuantizedTransformNet(nn.Module):
         maxima = network.input_maxima()
         for shape in plain.architecture.convolutions:
             weight, bias = plain.folded()[shape.name]
-            convolution: Any = network.convolutions[_key(shape.name)]
+            convolution: Any = network.convolutions[key(shape.name)]
             convolution.weight.copy_(weight)
             convolution.bias.copy_(bias)
             width = int(convolution.weight_quant.tensor_quant.msb_clamp_bit_width_impl())
@@ -178,18 +192,18 @@ class QuantizedTransformNet(nn.Module):
         return network
 
     @classmethod
-    def restore(cls, architecture: Architecture, bits: int, state: dict[str, Tensor]) -> QuantizedTransformNet:
+    def restore(cls: type[_Self], architecture: Architecture, bits: int, state: dict[str, Tensor]) -> _Self:
         """The network of a checkpoint's ``state``."""
         names = [s.name for s in architecture.convolutions if s.role == "activation"]
         network = cls(architecture, bits, dict.fromkeys([*names, "trunk"], 0))
         network.initialise()
-        network.load_state_dict(state)
+        take_state(network, state)
         return network
 
     @torch.no_grad()
     def folded(self) -> dict[str, tuple[Tensor, Tensor]]:
         """The latent float weights [O, I, k, k] and biases [O] by convolution."""
-        layers: dict[str, Any] = {s.name: self.convolutions[_key(s.name)] for s in self.architecture.convolutions}
+        layers: dict[str, Any] = {s.name: self.convolutions[key(s.name)] for s in self.architecture.convolutions}
         return {name: (layer.weight.detach().clone(), layer.bias.detach().clone()) for name, layer in layers.items()}
 
     @torch.no_grad()
@@ -206,21 +220,36 @@ class QuantizedTransformNet(nn.Module):
         return {s.name: 255 if s is shapes[0] else (1 << self.bits) - 1 for s in shapes}
 
 
-def _key(name: str) -> str:
+@torch.no_grad()
+def take_state(network: nn.Module, state: dict[str, Tensor]) -> None:
+    """Copy a state into a network's own parameters and buffers. Raises RuntimeError for another network's state.
+
+    Brevitas's ``load_state_dict`` puts new modules in the place of quantisers: an optimizer would go on with the old
+    ones' parameters, and trunk and branch would no longer share one scale.
+    """
+    own = network.state_dict()
+    if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in state.items()}:
+        raise RuntimeError("a state of another network")
+    for name, value in own.items():
+        value.copy_(state[name])
+
+
+def key(name: str) -> str:
+    """A convolution's name as a module's."""
     return name.replace(".", "_")
 
 
 @torch.no_grad()
-def calibrate(plain: TransformNet, bits: int, batches: list[Tensor]) -> dict[str, int]:
+def calibrate(network: TransformNet, bits: int, batches: list[Tensor], margin: int = 0) -> dict[str, int]:
     """log2 scale of least squared error for each unsigned ``bits``-bit activation, and the common ``trunk``.
 
     The trunk's scale also serves the branches, whose signed range reaches only half as far: their error counts.
     """
     samples: dict[str, list[Tensor]] = {}
-    architecture = plain.architecture
+    architecture = network.architecture
     trunk = {architecture.head[-1].name, *(second.name for _, second in architecture.residual)}
     for batch in batches:
-        for name, value in plain.activations(batch).items():
+        for name, value in network.activations(batch, margin).items():
             if name == architecture.tail[-1].name:
                 continue
             flat = value.flatten()
@@ -250,10 +279,10 @@ def _best_exponent(unsigned: Tensor, signed: Tensor | None, bits: int) -> int:
 
 
 @torch.no_grad()
-def weight_exponents(weight: Tensor, bits: int, input_max: int) -> Tensor:
+def weight_exponents(weight: Tensor, bits: int, input_max: int, limit: int = 1 << 24) -> Tensor:
     """log2 scale of least squared error per output channel, float [O], for signed narrow ``bits``-bit weights.
 
-    At 8 bits and below a channel takes a coarser scale where sum|w| * ``input_max`` would come near 2**24.
+    At 8 bits and below a channel takes a coarser scale where sum|w| * ``input_max`` would come near ``limit``.
     """
     greatest = (1 << (bits - 1)) - 1
     rows = weight.reshape(weight.shape[0], -1).double()
@@ -265,7 +294,7 @@ def weight_exponents(weight: Tensor, bits: int, input_max: int) -> Tensor:
         integers = (rows / scale).round().clamp(-greatest, greatest)
         error = (integers * scale - rows).square().sum(1)
         if bits <= 8:
-            too_large = integers.abs().sum(1) * input_max > _BOUND_SHARE * (1 << 24)
+            too_large = integers.abs().sum(1) * input_max > _BOUND_SHARE * limit
             error = torch.where(too_large, math.inf, error)
         chosen = torch.where(error < best, exponent, chosen)
         best = torch.minimum(error, best)

@@ -21,6 +21,7 @@ from pleinair.engines.meter import EngineMeter
 from pleinair.engines.onnxruntime import OrtEngine
 from pleinair.errors import EngineError
 from pleinair.network.integer import (
+    MOST_GAIN,
     Convolution,
     DepthToSpace,
     IntegerNetwork,
@@ -41,7 +42,7 @@ from pleinair_training.transform_net import TransformNet
 #: Powers of two below the one that holds the greatest value, which are tried for an activation.
 _TRIED = 6
 #: Gains below so many steps of the multiplier are too coarse; weights are made smaller until they are not.
-_LEAST_GAIN = 12
+LEAST_GAIN = 12
 #: One in so many values chooses the scales.
 _EVERY = 7
 
@@ -64,7 +65,7 @@ def round_network(parent: TransformNet, bits: int, photos: Sequence[np.ndarray],
     where the weights do not fit the contract.
     """
     network = _rounded(parent, bits, _calibrated(parent, bits, photos, margin))
-    return in_light(network, _average(network, photos, margin))
+    return in_light(network, average_light(network, photos, margin))
 
 
 def _calibrated(parent: TransformNet, bits: int, photos: Sequence[np.ndarray], margin: int) -> _Statistics:
@@ -166,14 +167,11 @@ def _adaptive(
             spread = deviation[o] / (unit[o] * step)
             sums_high = int(np.abs(integers[o]).sum()) * high
             shift = min(longest, 24 - bits) if not wide else longest
-            coarse = wanted[o] / spread * 2.0**shift < _LEAST_GAIN and SPREAD / spread * 2.0**longest < 31
+            coarse = wanted[o] / spread * 2.0**shift < LEAST_GAIN and SPREAD / spread * 2.0**longest < 31
             if (sums_high <= (1 << (46 if wide else 23)) and not coarse) or np.abs(integers[o]).max() <= most // 8:
                 break
             integers[o], unit[o] = _row(weight[o], unit[o] * 1.25, most)
-    spread = deviation / (unit * step)
-    meter_shift = np.clip(np.floor(np.log2(31 * spread / SPREAD)), 0, longest)
-    meter_multiplier = np.clip(np.round(SPREAD / spread * 2**meter_shift), 1, 31)
-    meter_bias = np.round(MIDDLE * 2**meter_shift / meter_multiplier - mean / (unit * step))
+    meter_bias, meter_multiplier, meter_shift = meter_numbers(mean / (unit * step), deviation / (unit * step), longest)
     none = np.zeros(len(integers), np.int64)
     return Convolution(
         name=shape.name,
@@ -188,11 +186,19 @@ def _adaptive(
         norm=Norm(
             gamma=np.round(256 * wanted).astype(np.int64),
             beta=np.round(256 * beta / 2.0**target).astype(np.int64),
-            meter_bias=meter_bias.astype(np.int64),
-            meter_multiplier=meter_multiplier.astype(np.int64),
-            meter_shift=meter_shift.astype(np.int64),
+            meter_bias=meter_bias,
+            meter_multiplier=meter_multiplier,
+            meter_shift=meter_shift,
         ),
     )
+
+
+def meter_numbers(mean: np.ndarray, deviation: np.ndarray, longest: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A layer's metering: bias, multiplier and shift, int64 [O], of accumulators of this mean and deviation."""
+    shift = np.clip(np.floor(np.log2(MOST_GAIN * deviation / SPREAD)), 0, longest)
+    multiplier = np.clip(np.round(SPREAD / deviation * 2**shift), 1, MOST_GAIN)
+    bias = np.round(MIDDLE * 2**shift / multiplier - mean)
+    return bias.astype(np.int64), multiplier.astype(np.int64), shift.astype(np.int64)
 
 
 def _row(weight: np.ndarray, unit: float, most: int) -> tuple[np.ndarray, float]:
@@ -244,7 +250,7 @@ def _last(parent: TransformNet, shape: ConvolutionShape, bits: int, source: int)
     )
 
 
-def _average(network: IntegerNetwork, photos: Sequence[np.ndarray], margin: int) -> Light:
+def average_light(network: IntegerNetwork, photos: Sequence[np.ndarray], margin: int) -> Light:
     """The light of the sums of all photos, each metered in its own light."""
     try:
         metered = EngineMeter(network, OrtEngine()).sums

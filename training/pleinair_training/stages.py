@@ -19,8 +19,13 @@ QUANTISED_STEPS = {4: 500, 8: 300, 16: 0, 32: 0}
 #: Its peak learning rate. At 16 bits nothing was lost that training could win back: any step only leads away.
 QUANTISED_RATE = {4: 6e-4, 8: 2e-4, 16: 1e-5, 32: 2e-4}
 DISTILLATION_WEIGHT = {4: 6e6, 8: 0.0, 16: 0.0, 32: 0.0}
-#: What a run has unless it is told otherwise, by shape: ``adaptive``, the second generation, whose one stage is the
-#: parent; and ``johnson``, the first.
+#: The same in shape adaptive: only 4 bits lose by rounding what training can win back.
+ADAPTIVE_STEPS = {4: 500, 8: 0, 16: 0, 32: 0}
+#: Weights there. A step of a 4-bit activation is large: the first makes films rest, the second keeps paintings near the
+#: parent's.
+ADAPTIVE_STABILITY, ADAPTIVE_DISTILLATION = 8e6, 2e7
+#: What a run has unless it is told otherwise, by shape: ``adaptive``, the second generation, whose parent is rounded
+#: or, at 4 bits, trained on; and ``johnson``, the first.
 DEFAULTS: dict[str, dict[str, float]] = {
     "adaptive": {
         "kernel": 3,
@@ -71,7 +76,8 @@ def train_stages(
 
     Args:
         out: the run's folder.
-        bits: of the quantised stage of a run of Johnson's shape: 4, 8 or 16; 32 stops at the float network.
+        bits: of the quantised stage: 4, 8 or 16; 32 stops at the float network. A run of the shape adaptive has one at
+            4 bits, and at others where it is given ``quantised_steps``.
         shape: one of :data:`SHAPES`; when None that of the run in ``out``, ``adaptive`` for a new one.
         start: the folder of another run or of a model, to start from its parent, or a run's checkpoint.
         compiled: run the networks through torch.compile.
@@ -90,10 +96,11 @@ def train_stages(
     given = {name: value for name, value in options.items() if value is not None}
     quantising = {"quantised_steps": quantised_steps, "distillation_weight": distillation_weight}
     if shape == "adaptive":
-        _refuse_stages({**given, **quantising})
-        given = {**_warm(start), **given, "quantised_steps": 0}
+        _refuse_stages(given)
+        given = {**_warm(start), **_in_the_loop(bits, quantised_steps, given.get("stability_weight")), **given}
     else:
-        given |= _quantising(bits) | {name: value for name, value in quantising.items() if value is not None}
+        given |= _quantising(bits)
+    given |= {name: value for name, value in quantising.items() if value is not None}
     try:
         settings = Settings(**{**DEFAULTS[shape], **given})
         _check(settings, device)
@@ -104,11 +111,12 @@ def train_stages(
         tell(f"skipped {name}: {why}")
     tell(f"{len(run.photos.files)} photos, {len(run.photos.kept_apart)} kept apart; run in {out}")
     run.train_parent(report, start)
-    if settings.architecture.adaptive:
+    if not settings.architecture.adaptive:
+        run.train_plain(report)
+    elif not settings.quantised_steps:
         return run.checkpoint("parent")
-    run.train_plain(report)
     if bits == FLOAT_BITS:
-        return run.checkpoint("plain")
+        return run.checkpoint("parent" if settings.architecture.adaptive else "plain")
     run.train_quantised(bits, report)
     return run.checkpoint(f"{bits}bit")
 
@@ -136,11 +144,23 @@ def _quantising(bits: int) -> dict[str, float]:
     }
 
 
+def _in_the_loop(bits: int, steps: int | None, stability: float | None) -> dict[str, float]:
+    """The settings of the quantised stage of a run of the second generation, where it has one."""
+    steps = ADAPTIVE_STEPS[bits] if steps is None else steps
+    if not steps:
+        return {"quantised_steps": 0}
+    return {
+        "quantised_steps": steps,
+        "quantised_rate": QUANTISED_RATE[bits],
+        "distillation_weight": ADAPTIVE_DISTILLATION,
+        "quantised_stability_weight": ADAPTIVE_STABILITY if stability is None else stability,
+    }
+
+
 def _refuse_stages(given: Mapping[str, object]) -> None:
-    """Raise OptionError for a setting of stages that a run of the second generation does not have."""
-    for name in ("plain_steps", "quantised_steps", "distillation_weight"):
-        if given.get(name) is not None:
-            raise OptionError("is for the shape johnson; this run has one stage, the parent", option=name)
+    """Raise OptionError for a setting of a stage that a run of the second generation does not have."""
+    if given.get("plain_steps") is not None:
+        raise OptionError("is for the shape johnson; this run has no plain stage", option="plain_steps")
 
 
 def _check(settings: Settings, device: str) -> None:

@@ -1,7 +1,8 @@
 """One training run, which makes a network from a painting and photos, in stages that build on each other.
 
-A run of the second generation has one stage, the parent. It keeps its norm, and is rounded to integers when it is
-exported. A run of Johnson's shape has three stages:
+A run of the second generation has the parent. It keeps its norm, and is rounded to integers when it is exported. For a
+width that loses by rounding (``4bit``) it has a second stage, a Brevitas network with the integer norm in the loop
+(:mod:`pleinair_training.adaptive_net`). A run of Johnson's shape has three stages:
 
 ``parent``     a float network with instance norm finds the style;
 ``plain``      the parent's statistics are frozen at their averages, and the network learns to do without the norm;
@@ -38,6 +39,7 @@ from pleinair.errors import ModelError, OptionError, OutputError, TrainingError
 from pleinair.images import read_image, write_bytes, write_image
 from pleinair.models import CARD, DEFAULT_GRAIN, PARENT, read_card, read_parent
 from pleinair.painting.grain import grain_pattern
+from pleinair_training.adaptive_net import AdaptiveTransformNet
 from pleinair_training.architecture import Architecture
 from pleinair_training.loss_network import CONTENT_LAYER, STYLE_LAYERS, LossNetwork, parse_layers, parse_loss_network
 from pleinair_training.losses import (
@@ -52,7 +54,7 @@ from pleinair_training.losses import (
 from pleinair_training.parent import parse_parent
 from pleinair_training.photos import Photos, load_painting
 from pleinair_training.processes import Processes
-from pleinair_training.quantized_net import QuantizedTransformNet
+from pleinair_training.quantized_net import QuantizedTransformNet, take_state
 from pleinair_training.transform_net import TransformNet
 
 
@@ -63,7 +65,8 @@ class Settings:
     ``margin`` is the reflected border that is painted with a photo and cropped before the loss; ``grain`` is the grey
     levels of canvas grain under every photo. Both are what a painter does later. ``style_crop`` is the part of the
     painting's file to use, WIDTHxHEIGHT+LEFT+TOP, or "" for all of it. ``content_layer`` and ``style_layers`` (several
-    with commas between) are the loss network's own choice when empty.
+    with commas between) are the loss network's own choice when empty. In a quantised stage
+    ``quantised_stability_weight`` takes the place of ``stability_weight``, unless it is 0.
     """
 
     style: str
@@ -97,6 +100,7 @@ class Settings:
     parent_rate: float = 2e-3
     plain_rate: float = 1e-3
     quantised_rate: float = 2e-4
+    quantised_stability_weight: float = 0.0
     precision: str = "float32"
     seed: int = 1
 
@@ -121,6 +125,8 @@ class Progress:
 Report = Callable[[Progress], None]
 _CLIP = 1e5
 _FREEZE_BATCHES = 24
+#: Photos that choose the scales of a quantised stage of the second generation.
+_ADAPTIVE_PHOTOS = 12
 _LOSSES = ("content", "style", "variation", "stability", "distillation", "grid", "light")
 _AVERAGED = 20
 _BOARD_STEPS = 10
@@ -173,7 +179,8 @@ def load_start(path: Path, wanted: Architecture) -> TransformNet:
     """A float network to train on from. Raises TrainingError, ModelError.
 
     ``path`` is a run's folder, for its parent; a model's folder, for the parent that lies in it; or any stage's
-    checkpoint. A quantised network is taken with its latent weights; it comes back frozen, as a plain one.
+    checkpoint. A quantised network is taken with its latent weights; one of Johnson's shape comes back frozen, as a
+    plain one.
     """
     if (path / CARD).is_file() and not (path / "parent.pt").exists():
         card = read_card(path)
@@ -190,6 +197,8 @@ def load_start(path: Path, wanted: Architecture) -> TransformNet:
         return load_float(path, wanted)
     network, _ = load_quantised(path, int(stage.removesuffix("bit")))
     check_shape(f"checkpoint {path}", network.architecture, wanted)
+    if isinstance(network, AdaptiveTransformNet):
+        return network.as_parent()
     return TransformNet.from_folded(wanted, network.folded())
 
 
@@ -197,8 +206,10 @@ def load_quantised(path: Path, bits: int) -> tuple[QuantizedTransformNet, dict[s
     """A finished network of ``bits`` bits, and its checkpoint. Raises TrainingError."""
     state = load_checkpoint(path)
     try:
-        network = QuantizedTransformNet.restore(Architecture(**state["architecture"]), bits, state["network"])
-    except (KeyError, TypeError, RuntimeError) as error:
+        shape = Architecture(**state["architecture"])
+        kind = AdaptiveTransformNet if shape.adaptive else QuantizedTransformNet
+        network = kind.restore(shape, bits, state["network"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise TrainingError(f"checkpoint {path}: not a {bits}-bit network of this program") from error
     return network, state
 
@@ -284,6 +295,10 @@ class Run:
         self.distillation_loss = DistillationLoss()
         self.grid_loss, self.light_loss = GridLoss(), LightLoss()
         self.weights = {name: float(getattr(settings, f"{name}_weight")) for name in _LOSSES}
+        self._quantised_weights = {
+            **self.weights,
+            "stability": settings.quantised_stability_weight or self.weights["stability"],
+        }
         self.record = {
             "settings": asdict(settings),
             "painting_sha256": file_sha256(Path(settings.style)),
@@ -363,13 +378,14 @@ class Run:
             "style": self.style_loss(features),
             "variation": self.variation_loss(painting),
         }
-        if self.weights["grid"]:
+        weights = self._weights(stage)
+        if weights["grid"]:
             losses["grid"] = self.grid_loss(painting)
-        if self.weights["light"]:
+        if weights["light"]:
             losses["light"] = self.light_loss(painting, pixels)
         # What a film needs is asked of the network that will make it: of Johnson's shape that is not the parent.
         films = stage != "parent" or self.settings.architecture.adaptive
-        if self.weights["stability"] and films and self.processes.first:
+        if weights["stability"] and films and self.processes.first:
             seed = (self.settings.seed << 32) + step
             # One photo of the whole batch: a second forward of all would double the network's share of a step.
             stability = self.stability_loss(paint, pixels[:1], painting[:1], seed)
@@ -377,6 +393,10 @@ class Run:
         if teacher is not None:
             losses["distillation"] = self.distillation_loss(painting, taught)
         return losses
+
+    def _weights(self, stage: str) -> dict[str, float]:
+        """What each loss counts in a stage."""
+        return self._quantised_weights if stage.endswith("bit") else self.weights
 
     def _autocast(self, stage: str) -> contextlib.AbstractContextManager[Any]:
         # What quantisers round is only exact in float32.
@@ -417,9 +437,20 @@ class Run:
         self._train("plain", network, self.settings.plain_steps, self.settings.plain_rate, report)
 
     def train_quantised(self, bits: int, report: Report | None = None) -> None:
-        """Stage three, from the plain network, whose paintings are a further target where distillation has weight."""
-        teacher = self.float_network(self.checkpoint("plain"))
-        network = QuantizedTransformNet.from_float(teacher, bits, list(self.calibration(4)))
+        """The last stage, from the float network, whose paintings are a further target where distillation has weight.
+
+        That is the plain network, in the second generation the parent.
+        """
+        if self.checkpoint(f"{bits}bit").exists():
+            return
+        network: QuantizedTransformNet
+        if self.settings.architecture.adaptive:
+            teacher = self.float_network(self.checkpoint("parent"))
+            batches = list(self.calibration(max(1, _ADAPTIVE_PHOTOS // self.settings.batch)))
+            network = AdaptiveTransformNet.from_parent(teacher, bits, batches, self.settings.margin)
+        else:
+            teacher = self.float_network(self.checkpoint("plain"))
+            network = QuantizedTransformNet.from_float(teacher, bits, list(self.calibration(4)))
         steps, rate = self.settings.quantised_steps, self.settings.quantised_rate
         self._train(f"{bits}bit", network, steps, rate, report, teacher)
 
@@ -459,7 +490,7 @@ class Run:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(group["peak"], step, steps)
             losses = self.losses(runs, to_tensor(crops[share], self.device), stage, step, teacher)
-            values = self._descend(network, optimizer, losses)
+            values = self._descend(network, optimizer, losses, self._weights(stage))
             if not all(map(math.isfinite, values)):
                 raise TrainingError(f"stage {stage}: the loss is not finite at step {step}; lower the learning rate")
             done = step + 1
@@ -490,7 +521,7 @@ class Run:
         state = load_checkpoint(path) if path.exists() else {}
         if state.get("stage") != stage:
             return 0, 0.0
-        network.load_state_dict(state["network"])
+        take_state(network, state["network"])
         optimizer.load_state_dict(state["optimizer"])
         return int(state["step"]), float(state.get("seconds", 0.0))
 
@@ -512,15 +543,21 @@ class Run:
                 board.add_image(f"{stage}/preview", picture, done, dataformats="HWC")
 
     def _descend(
-        self, network: nn.Module, optimizer: torch.optim.Optimizer, losses: Mapping[str, Tensor]
+        self,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        losses: Mapping[str, Tensor],
+        weights: Mapping[str, float],
     ) -> list[float]:
         """Take one step down the weighted sum of the losses; return each of ``_LOSSES``, averaged over processes."""
-        total = torch.stack([self.weights[name] * loss for name, loss in losses.items()]).sum()
+        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         self.processes.average_gradients(network.parameters())
         nn.utils.clip_grad_norm_(network.parameters(), _CLIP)
         optimizer.step()
+        if isinstance(network, AdaptiveTransformNet):
+            network.keep_bounds()
         zero = torch.zeros((), device=self.device)
         terms = torch.stack([losses.get(name, zero).detach() for name in _LOSSES])
         values: list[float] = self.processes.mean(terms).tolist()

@@ -42,7 +42,7 @@ _LOSS_NETWORK = "vgg16:FILE or vgg19:FILE, weights as .pth or .npz"
     type=OneOf(*BITS, FLOAT_BITS),
     default=8,
     show_default=True,
-    help="Bits of weights and activations; in shape johnson 32 stops at the float network.",
+    help="Bits of weights and activations; 32 stops at the float network.",
 )
 @click.option("--width", type=Whole(4, 128), default=16, show_default=True, help="Channels of the first convolution.")
 @click.option("--blocks", type=Whole(1, 16), default=3, show_default=True, help="Number of residual blocks.")
@@ -74,7 +74,7 @@ _LOSS_NETWORK = "vgg16:FILE or vgg19:FILE, weights as .pth or .npz"
 @click.option(
     "--stability-weight",
     type=Weight(),
-    show_default="1e6; johnson: 4e6",
+    show_default="1e6, in the quantised stage 8e6; johnson: 4e6",
     help="Weight of the loss that keeps paintings of nearly equal frames equal.",
 )
 @click.option(
@@ -92,14 +92,15 @@ _LOSS_NETWORK = "vgg16:FILE or vgg19:FILE, weights as .pth or .npz"
 @click.option(
     "--distillation-weight",
     type=Weight(),
-    help="Weight of the loss against the float network's paintings; 6e6 at 4 bits by default, else 0.",
+    show_default="2e7; johnson: 6e6 at 4 bits, else 0",
+    help="Weight of the loss against the float network's paintings, in the quantised stage.",
 )
 @click.option("--from", "start", type=PATH, help="Start from the parent of a run or of a model, or from a checkpoint.")
 @click.option(
     "--parent-steps",
-    type=Whole(1),
+    type=Whole(0),
     show_default="3000, with --from 800; johnson: 1500",
-    help="Steps of the float network with instance norm.",
+    help="Steps of the float network with instance norm; with --from, 0 takes the other's parent as it is.",
 )
 @click.option(
     "--plain-steps",
@@ -110,7 +111,8 @@ _LOSS_NETWORK = "vgg16:FILE or vgg19:FILE, weights as .pth or .npz"
 @click.option(
     "--quantised-steps",
     type=Whole(0),
-    help="Steps of the quantised network in shape johnson; by default 500 at 4 bits, 300 at 8, 0 at 16.",
+    show_default="4 bits: 500, else 0; johnson: 4 bits 500, 8 bits 300, 16 bits 0",
+    help="Steps of the quantised network. In shape adaptive, 0 leaves rounding to `pleinair export`.",
 )
 @click.option(
     "--hold-out",
@@ -133,8 +135,10 @@ _LOSS_NETWORK = "vgg16:FILE or vgg19:FILE, weights as .pth or .npz"
 def train(style: Path, content: Path, loss_network: str, out: Path, bits: int, device: str, **settings: Any) -> None:
     """Train a network to paint like a painting.
 
-    It is trained as a float network with instance norm, and `pleinair export` rounds it. In shape johnson it is trained
-    on without the norm, then quantised. Stopped at any time, the same command continues.
+    It is trained as a float network with instance norm, and `pleinair export` rounds it. For 4 bits it is trained on as
+    the integers that will paint. In shape johnson it is trained on without the norm, then quantised.
+
+    Stopped at any time, the same command continues. With other --bits it adds a width to a finished run.
     """
     with extra("train", "train"):
         from pleinair_training.stages import train_stages
@@ -160,8 +164,8 @@ def train(style: Path, content: Path, loss_network: str, out: Path, bits: int, d
             loss_network=loss_network,
             **settings,
         )
-        # The parent is rounded when it is exported; later stages have their bits already.
-        rounded = f" --bits {bits}" if checkpoint.stem == "parent" and bits != FLOAT_BITS else ""
+        # Only a run of Johnson's shape, which has a plain stage, exports all of its widths unasked.
+        rounded = "" if bits == FLOAT_BITS or (out / "plain.pt").exists() else f" --bits {bits}"
         bars.tell(f"done: {checkpoint}; next: pleinair export {out}{rounded} --out models/NAME")
 
 
