@@ -23,6 +23,7 @@ from pleinair.painting.tiles import Window, add_margin
 from pleinair_training import trainer
 from pleinair_training.architecture import Architecture
 from pleinair_training.export import brevitas_painting, export_run
+from pleinair_training.losses import StabilityLoss
 from pleinair_training.stages import train_stages
 from pleinair_training.trainer import (
     Run,
@@ -237,8 +238,23 @@ def test_4_bits_add_a_stage_to_a_finished_run(narrow, made):
     state = load_checkpoint(narrow / "whole/4bit.pt")
     assert (state["stage"], state["steps"], state["architecture"]) == ("4bit", 3, asdict(ADAPTIVE))
     assert all(state["losses"][name] > 0 for name in ("content", "style", "stability", "grid", "light", "distillation"))
-    assert state["settings"]["quantised_stability_weight"] > 1e6
+    assert (state["settings"]["distillation_weight"], state["settings"]["quantised_rate"]) == (2e7, 6e-4)
     assert (narrow / "whole/parent.pt").read_bytes() == (made / "run/parent.pt").read_bytes()
+
+
+@torch.no_grad()
+def test_a_quantised_stage_asks_for_rest(made):
+    """Stability is measured on the same frame with a level of noise, and the parent's on one that has moved, too."""
+    run = Run(made / "run", Settings(**json.loads((made / "run/run.json").read_text())["settings"]))
+    network, pixels = load_float(made / "run/parent.pt"), torch.rand(1, 3, 96, 96) * 255
+    painting = run.painted(network, pixels)
+    for stage, loss, weight in (
+        ("4bit", StabilityLoss(noise=1.0, gain=0.01, shift=0), 1e8),
+        ("parent", StabilityLoss(), 1e6),
+    ):
+        wanted = loss(lambda photos: run.painted(network, photos), pixels, painting, (1 << 32) + 5)
+        torch.testing.assert_close(run.losses(network, pixels, stage, 5)["stability"], wanted)
+        assert run.weights_in(stage)["stability"] == weight and run.weights_in(stage)["light"] == 4e4
 
 
 def test_a_killed_quantised_stage_ends_as_if_it_had_not_been(narrow):
@@ -272,7 +288,7 @@ def test_export_takes_the_stage_s_network_and_rounds_the_others(narrow, made, tm
     network, own = load_model(str(tmp_path / "model"), 4).network, load_quantised(narrow / "whole/4bit.pt", 4)[0]
     assert identity(network) == identity(own.to_integers())  # weights and norms; the light is the photos' average
     assert identity(network) != identity(load_model(str(made / "model"), 4).network)
-    card = read_card(tmp_path / "model")["networks"]
+    card = card_of(tmp_path / "model")["networks"]
     assert (card["4"]["steps"], card["8"]["steps"]) == (3, 3) and card["4"]["training_losses"]["distillation"] > 0
     for picture in (np.zeros((24, 40, 3), np.uint8), np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)):
         padded = add_margin(picture, 24, 4)

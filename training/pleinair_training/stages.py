@@ -21,9 +21,8 @@ QUANTISED_RATE = {4: 6e-4, 8: 2e-4, 16: 1e-5, 32: 2e-4}
 DISTILLATION_WEIGHT = {4: 6e6, 8: 0.0, 16: 0.0, 32: 0.0}
 #: The same in shape adaptive: only 4 bits lose by rounding what training can win back.
 ADAPTIVE_STEPS = {4: 500, 8: 0, 16: 0, 32: 0}
-#: Weights there. A step of a 4-bit activation is large: the first makes films rest, the second keeps paintings near the
-#: parent's.
-ADAPTIVE_STABILITY, ADAPTIVE_DISTILLATION = 8e6, 2e7
+#: Weight of the loss against the parent's paintings there.
+ADAPTIVE_DISTILLATION = 2e7
 #: What a run has unless it is told otherwise, by shape: ``adaptive``, the second generation, whose parent is rounded
 #: or, at 4 bits, trained on; and ``johnson``, the first.
 DEFAULTS: dict[str, dict[str, float]] = {
@@ -97,7 +96,7 @@ def train_stages(
     quantising = {"quantised_steps": quantised_steps, "distillation_weight": distillation_weight}
     if shape == "adaptive":
         _refuse_stages(given)
-        given = {**_warm(start), **_in_the_loop(bits, quantised_steps, given.get("stability_weight")), **given}
+        given = {**_warm(start), **_in_the_loop(bits, quantised_steps), **given}
     else:
         given |= _quantising(bits)
     given |= {name: value for name, value in quantising.items() if value is not None}
@@ -144,7 +143,7 @@ def _quantising(bits: int) -> dict[str, float]:
     }
 
 
-def _in_the_loop(bits: int, steps: int | None, stability: float | None) -> dict[str, float]:
+def _in_the_loop(bits: int, steps: int | None) -> dict[str, float]:
     """The settings of the quantised stage of a run of the second generation, where it has one."""
     steps = ADAPTIVE_STEPS[bits] if steps is None else steps
     if not steps:
@@ -153,7 +152,6 @@ def _in_the_loop(bits: int, steps: int | None, stability: float | None) -> dict[
         "quantised_steps": steps,
         "quantised_rate": QUANTISED_RATE[bits],
         "distillation_weight": ADAPTIVE_DISTILLATION,
-        "quantised_stability_weight": ADAPTIVE_STABILITY if stability is None else stability,
     }
 
 

@@ -65,8 +65,7 @@ class Settings:
     ``margin`` is the reflected border that is painted with a photo and cropped before the loss; ``grain`` is the grey
     levels of canvas grain under every photo. Both are what a painter does later. ``style_crop`` is the part of the
     painting's file to use, WIDTHxHEIGHT+LEFT+TOP, or "" for all of it. ``content_layer`` and ``style_layers`` (several
-    with commas between) are the loss network's own choice when empty. In a quantised stage
-    ``quantised_stability_weight`` takes the place of ``stability_weight``, unless it is 0.
+    with commas between) are the loss network's own choice when empty.
     """
 
     style: str
@@ -100,7 +99,6 @@ class Settings:
     parent_rate: float = 2e-3
     plain_rate: float = 1e-3
     quantised_rate: float = 2e-4
-    quantised_stability_weight: float = 0.0
     precision: str = "float32"
     seed: int = 1
 
@@ -125,6 +123,8 @@ class Progress:
 Report = Callable[[Progress], None]
 _CLIP = 1e5
 _FREEZE_BATCHES = 24
+#: What rest counts for one of stability: the changes that it asks about are that much smaller.
+_REST = 100.0
 #: Photos that choose the scales of a quantised stage of the second generation.
 _ADAPTIVE_PHOTOS = 12
 _LOSSES = ("content", "style", "variation", "stability", "distillation", "grid", "light")
@@ -291,14 +291,10 @@ class Run:
         self.style_loss = StyleLoss(features, style_layers, balanced=settings.balanced).to(self.device)
         self.content_loss = ContentLoss(self.content_layer)
         self.variation_loss = TotalVariationLoss()
-        self.stability_loss = StabilityLoss()
+        self.stability_loss, self.rest_loss = StabilityLoss(), StabilityLoss(noise=1.0, gain=0.01, shift=0)
         self.distillation_loss = DistillationLoss()
         self.grid_loss, self.light_loss = GridLoss(), LightLoss()
         self.weights = {name: float(getattr(settings, f"{name}_weight")) for name in _LOSSES}
-        self._quantised_weights = {
-            **self.weights,
-            "stability": settings.quantised_stability_weight or self.weights["stability"],
-        }
         self.record = {
             "settings": asdict(settings),
             "painting_sha256": file_sha256(Path(settings.style)),
@@ -378,7 +374,7 @@ class Run:
             "style": self.style_loss(features),
             "variation": self.variation_loss(painting),
         }
-        weights = self._weights(stage)
+        weights = self.weights_in(stage)
         if weights["grid"]:
             losses["grid"] = self.grid_loss(painting)
         if weights["light"]:
@@ -388,15 +384,23 @@ class Run:
         if weights["stability"] and films and self.processes.first:
             seed = (self.settings.seed << 32) + step
             # One photo of the whole batch: a second forward of all would double the network's share of a step.
-            stability = self.stability_loss(paint, pixels[:1], painting[:1], seed)
+            loss = self.rest_loss if self._rests(stage) else self.stability_loss
+            stability = loss(paint, pixels[:1], painting[:1], seed)
             losses["stability"] = stability * self.processes.count
         if teacher is not None:
             losses["distillation"] = self.distillation_loss(painting, taught)
         return losses
 
-    def _weights(self, stage: str) -> dict[str, float]:
+    def weights_in(self, stage: str) -> dict[str, float]:
         """What each loss counts in a stage."""
-        return self._quantised_weights if stage.endswith("bit") else self.weights
+        return {**self.weights, "stability": _REST * self.weights["stability"]} if self._rests(stage) else self.weights
+
+    def _rests(self, stage: str) -> bool:
+        """Whether stability asks for rest alone: the parent has learned what a frame that has moved asks for.
+
+        What is left are roundings that the least noise tips.
+        """
+        return stage.endswith("bit") and self.settings.architecture.adaptive
 
     def _autocast(self, stage: str) -> contextlib.AbstractContextManager[Any]:
         # What quantisers round is only exact in float32.
@@ -490,7 +494,7 @@ class Run:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(group["peak"], step, steps)
             losses = self.losses(runs, to_tensor(crops[share], self.device), stage, step, teacher)
-            values = self._descend(network, optimizer, losses, self._weights(stage))
+            values = self._descend(network, optimizer, losses, self.weights_in(stage))
             if not all(map(math.isfinite, values)):
                 raise TrainingError(f"stage {stage}: the loss is not finite at step {step}; lower the learning rate")
             done = step + 1

@@ -74,7 +74,7 @@ _LOSS_NETWORK = "vgg16:FILE or vgg19:FILE, weights as .pth or .npz"
 @click.option(
     "--stability-weight",
     type=Weight(),
-    show_default="1e6, in the quantised stage 8e6; johnson: 4e6",
+    show_default="1e6; johnson: 4e6",
     help="Weight of the loss that keeps paintings of nearly equal frames equal.",
 )
 @click.option(
