@@ -238,7 +238,7 @@ def test_4_bits_add_a_stage_to_a_finished_run(narrow, made):
     state = load_checkpoint(narrow / "whole/4bit.pt")
     assert (state["stage"], state["steps"], state["architecture"]) == ("4bit", 3, asdict(ADAPTIVE))
     assert all(state["losses"][name] > 0 for name in ("content", "style", "stability", "grid", "light", "distillation"))
-    assert (state["settings"]["distillation_weight"], state["settings"]["quantised_rate"]) == (2e7, 6e-4)
+    assert (state["settings"]["distillation_weight"], state["settings"]["quantised_rate"]) == (4e7, 6e-4)
     assert (narrow / "whole/parent.pt").read_bytes() == (made / "run/parent.pt").read_bytes()
 
 

@@ -22,7 +22,7 @@ DISTILLATION_WEIGHT = {4: 6e6, 8: 0.0, 16: 0.0, 32: 0.0}
 #: The same in shape adaptive: only 4 bits lose by rounding what training can win back.
 ADAPTIVE_STEPS = {4: 500, 8: 0, 16: 0, 32: 0}
 #: Weight of the loss against the parent's paintings there.
-ADAPTIVE_DISTILLATION = 2e7
+ADAPTIVE_DISTILLATION = 4e7
 #: What a run has unless it is told otherwise, by shape: ``adaptive``, the second generation, whose parent is rounded
 #: or, at 4 bits, trained on; and ``johnson``, the first.
 DEFAULTS: dict[str, dict[str, float]] = {

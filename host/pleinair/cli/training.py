@@ -92,7 +92,7 @@ _LOSS_NETWORK = "vgg16:FILE or vgg19:FILE, weights as .pth or .npz"
 @click.option(
     "--distillation-weight",
     type=Weight(),
-    show_default="2e7; johnson: 6e6 at 4 bits, else 0",
+    show_default="4e7; johnson: 6e6 at 4 bits, else 0",
     help="Weight of the loss against the float network's paintings, in the quantised stage.",
 )
 @click.option("--from", "start", type=PATH, help="Start from the parent of a run or of a model, or from a checkpoint.")
