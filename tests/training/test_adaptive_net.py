@@ -14,36 +14,15 @@ from pleinair.errors import ContractError
 from pleinair.network.integer import dump, parse
 from pleinair.network.light import in_light
 from pleinair.painting import meter
-from pleinair.painting.tiles import Window, add_margin
-from pleinair.scenery.day import SyntheticDay
+from pleinair.painting.tiles import Window
 from pleinair_training.adaptive_net import AdaptiveTransformNet, IntegerNorm
-from pleinair_training.architecture import Architecture
 from pleinair_training.export import brevitas_painting
 from pleinair_training.quantized_net import key
-from pleinair_training.transform_net import TransformNet
-
-MARGIN = 24
-SHAPE = Architecture(4, 1, 3, 4, 2)
-
-
-def random_parent(seed: int) -> TransformNet:
-    """Random weights, with norms that are not all alike and one channel turned round."""
-    torch.manual_seed(seed)
-    network = TransformNet(SHAPE).eval()
-    with torch.no_grad():
-        for shape in SHAPE.convolutions:
-            norm = network.layer(shape.name).norm
-            if norm is not None:
-                norm.weight.copy_(torch.rand_like(norm.weight) + 0.3)
-                norm.weight[0] *= -1
-                norm.bias.copy_(0.3 * torch.randn_like(norm.bias))
-    return network
+from tests.training.parents import MARGIN, SHAPE, day_frames, random_parent
 
 
 def pictures(hours: list[float]) -> list[np.ndarray]:
-    """Frames of the synthetic day, as a network is given them."""
-    day = SyntheticDay(64, 40, seed=2)
-    return [add_margin(day.frame(hour * 3600.0), MARGIN, 4) for hour in hours]
+    return day_frames(64, 40, hours)
 
 
 def lights() -> list[np.ndarray]:

@@ -10,35 +10,19 @@ from pleinair.network import reference
 from pleinair.network.integer import dump, parse, validate
 from pleinair.network.light import in_light
 from pleinair.painting.meter import measure
-from pleinair.painting.tiles import Window, add_margin
-from pleinair.scenery.day import SyntheticDay
-from pleinair_training.architecture import Architecture
+from pleinair.painting.tiles import Window
 from pleinair_training.rounding import round_network
 from pleinair_training.transform_net import TransformNet
-
-MARGIN = 24
-SHAPE = Architecture(4, 1, 3, 4, 2)
+from tests.training.parents import MARGIN, day_frames, random_parent
 
 
 @pytest.fixture(scope="module")
 def parent() -> TransformNet:
-    """Random weights, with norms that are not all alike and one channel turned round."""
-    torch.manual_seed(3)
-    network = TransformNet(SHAPE).eval()
-    with torch.no_grad():
-        for shape in SHAPE.convolutions:
-            norm = network.layer(shape.name).norm
-            if norm is not None:
-                norm.weight.copy_(torch.rand_like(norm.weight) + 0.3)
-                norm.weight[0] *= -1
-                norm.bias.copy_(0.3 * torch.randn_like(norm.bias))
-    return network
+    return random_parent(3)
 
 
-def pictures(hours: list[int]) -> list[np.ndarray]:
-    """Frames of the synthetic day, as a network is given them."""
-    day = SyntheticDay(96, 64, seed=2)
-    return [add_margin(day.frame(hour * 3600.0), MARGIN, 4) for hour in hours]
+def pictures(hours: list[float]) -> list[np.ndarray]:
+    return day_frames(96, 64, hours)
 
 
 @torch.no_grad()

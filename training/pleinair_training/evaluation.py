@@ -27,18 +27,14 @@ from pleinair.cameras.framing import fit
 from pleinair.cameras.opening import open_camera
 from pleinair.cameras.synthetic import SyntheticCamera
 from pleinair.durable import file_sha256
-from pleinair.engines.exact import EngineRunner, exact_runner
-from pleinair.engines.meter import EngineMeter
 from pleinair.errors import CameraError, ModelError, OptionError, TrainingError
 from pleinair.films.steadiness import Steady
 from pleinair.images import SUFFIXES, read_image
-from pleinair.models import CARD, DEFAULT_GRAIN, FILES, PARENT, Card, Model, load_model, read_card, read_parent, styles
+from pleinair.models import CARD, DEFAULT_GRAIN, FILES, PARENT, Card, load_model, read_card, read_parent, styles
 from pleinair.network.floating import FLOAT_BITS
-from pleinair.network.integer import BITS, IntegerNetwork
-from pleinair.network.light import in_light
+from pleinair.network.integer import BITS
 from pleinair.painting.grain import Grain
 from pleinair.painting.painter import Painter
-from pleinair.painting.tiles import Window, add_margin
 from pleinair_training.architecture import Architecture
 from pleinair_training.loss_network import CONTENT_LAYER, STYLE_LAYERS, LossNetwork, parse_loss_network
 from pleinair_training.losses import ContentLoss, Features, StyleLoss
@@ -223,27 +219,6 @@ def _paint_model(painter: Painter, image: np.ndarray) -> np.ndarray:
     return painter.paint(image).astype(np.float32)
 
 
-def _paint_in_light(
-    network: IntegerNetwork, meter: EngineMeter, runner: EngineRunner, margin: int, grain: int, image: np.ndarray
-) -> np.ndarray:
-    """The painting of an adaptive network in the picture's own light."""
-    pixels = add_margin(Grain(grain)(image), margin, network.stride)
-    frame = Window(margin, margin, margin + image.shape[0], margin + image.shape[1])
-    if network.wide:
-        lit = in_light(network, meter.measure(pixels, frame))
-        return EngineRunner(lit, runner.engine).window(pixels, frame).astype(np.float32)
-    return meter.paint(pixels, frame).astype(np.float32)
-
-
-def _painting_of(model: Model, stack: ExitStack) -> Paint:
-    """What paints with a model's network; ``stack`` closes it."""
-    network = model.network
-    if isinstance(network, IntegerNetwork) and network.adaptive:
-        runner = exact_runner(network)
-        return partial(_paint_in_light, network, EngineMeter(network, runner.engine), runner, model.margin, model.grain)
-    return partial(_paint_model, stack.enter_context(closing(open_painter(model))))
-
-
 def _number(value: Any) -> Any:
     """A number of a card or checkpoint, or None for anything else."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
@@ -273,7 +248,7 @@ def _open_model(folder: Path, card: Card, stack: ExitStack) -> list[Network]:
     networks = _parent_of_model(folder, card)
     for bits in sorted(card.networks, reverse=True):
         model = load_model(str(folder), bits)
-        paint = _painting_of(model, stack)
+        paint = partial(_paint_model, stack.enter_context(closing(open_painter(model))))
         entry, size = card.networks[bits], (folder / FILES["network"].format(bits=bits)).stat().st_size
         macs = model.network.macs_per_pixel()
         networks.append(Network(f"{bits}bit", bits, paint, macs, size, entry.steps, entry.minutes))

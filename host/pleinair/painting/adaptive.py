@@ -7,17 +7,17 @@ the film's frames so far; :meth:`AdaptivePainter.lit_by` paints that way.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterable
-from contextlib import closing
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 
 from pleinair.network.integer import IntegerNetwork
 from pleinair.network.light import Light, Sums, light_of, light_of_sums
-from pleinair.painting.painter import NetworkPainter, Painter, checked_frame
-from pleinair.painting.side_by_side import Task, paint_side_by_side
-from pleinair.painting.tiles import Runner, Window, WindowRunner, add_margin, paint_tiled
+from pleinair.painting.painter import NetworkPainter, Painter, SideBySidePainter, checked_frame
+from pleinair.painting.side_by_side import Task
+from pleinair.painting.tiles import Runner, Window, WindowRunner, add_margin
 
 #: Lights whose programs are kept: the present one, and the last one for frames that are still being painted.
 _LIGHTS = 2
@@ -91,7 +91,7 @@ class AdaptivePainter(NetworkPainter):
 
     def paint_in(self, frame: np.ndarray, light: Light) -> np.ndarray:
         """Paint a frame in a light. Raises LightError for another network's light, else what :meth:`paint` raises."""
-        return self._paint_in(frame, light, self._threads)
+        return self._paint_with(frame, self._in_light(light, self._threads))
 
     def lit_by(self, light: FrameLight | None) -> Painter:
         """See :class:`Painter`."""
@@ -117,10 +117,6 @@ class AdaptivePainter(NetworkPainter):
     def _paint(self, frame: np.ndarray, threads: int) -> np.ndarray:
         return self._meter(threads).paint(*self._input(checked_frame(frame)))
 
-    def _paint_in(self, frame: np.ndarray, light: Light, threads: int) -> np.ndarray:
-        frame, n = checked_frame(frame), self.network
-        return paint_tiled(self._grain(frame), self._in_light(light, threads), self.margin, n.halo, n.stride, self.tile)
-
     def _in_light(self, light: Light, threads: int) -> Runner | WindowRunner:
         meter = self._meter(threads)
         if light == self.average:
@@ -138,12 +134,7 @@ class AdaptivePainter(NetworkPainter):
             return self._task(frame)
         frame = checked_frame(frame)
         threads, at_once = self.side_by_side(frame.shape[1], frame.shape[0])
-        run, n = self._in_light(light, threads), self.network
-
-        def paint() -> np.ndarray:
-            return paint_tiled(self._grain(frame), run, self.margin, n.halo, n.stride, self.tile)
-
-        return Task(paint, at_once)
+        return Task(partial(self._paint_with, frame, self._in_light(light, threads)), at_once)
 
     def close(self) -> None:
         """See :class:`Painter`."""
@@ -152,7 +143,7 @@ class AdaptivePainter(NetworkPainter):
         self._lit.clear()
 
 
-class _FilmPainter(Painter):
+class _FilmPainter(SideBySidePainter):
     """Paints the frames of one film in the light that the film gives them."""
 
     adaptive = True
@@ -167,13 +158,6 @@ class _FilmPainter(Painter):
         """Paint the film's next frame."""
         light = self._light(frame, self._painter)
         return self._painter.paint(frame) if light is None else self._painter.paint_in(frame, light)
-
-    def paint_each(self, frames: Iterable[np.ndarray]) -> Generator[np.ndarray, None, None]:
-        """Paint the film's next frames; see :class:`Painter`."""
-        with closing(paint_side_by_side(frames, self._task)) as paintings:
-            for painted in paintings:
-                self.spent = self.spent.plus(painted.seconds, painted.processor_seconds)
-                yield painted.painting
 
     def _task(self, frame: np.ndarray) -> Task:
         return self._painter._task_in(frame, self._light(frame, self._painter))

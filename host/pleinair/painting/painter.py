@@ -110,7 +110,22 @@ class Painter(Protocol):
         self.close()
 
 
-class NetworkPainter(Painter):
+class SideBySidePainter(Painter):
+    """A painter that paints small frames of a film side by side, each in a thread of its own."""
+
+    def paint_each(self, frames: Iterable[np.ndarray]) -> Generator[np.ndarray, None, None]:
+        """See :class:`Painter`. Reads one frame more ahead than are painted at a time."""
+        with closing(paint_side_by_side(frames, self._task)) as paintings:
+            for painted in paintings:
+                self.spent = self.spent.plus(painted.seconds, painted.processor_seconds)
+                yield painted.painting
+
+    def _task(self, frame: np.ndarray) -> Task:
+        """How the next frame is painted; called for each, in order, in the thread that reads them."""
+        raise NotImplementedError
+
+
+class NetworkPainter(SideBySidePainter):
     """A painter around any runner of a network: grain, margin, tiles, crop."""
 
     def __init__(
@@ -149,7 +164,10 @@ class NetworkPainter(Painter):
         return self._paint(frame, self._threads)
 
     def _paint(self, frame: np.ndarray, threads: int) -> np.ndarray:
-        frame, run, n = checked_frame(frame), self._runner(threads), self.network
+        return self._paint_with(frame, self._runner(threads))
+
+    def _paint_with(self, frame: np.ndarray, run: Runner | WindowRunner) -> np.ndarray:
+        frame, n = checked_frame(frame), self.network
         return paint_tiled(self._grain(frame), run, self.margin, n.halo, n.stride, self.tile)
 
     def _runner(self, threads: int) -> Runner | WindowRunner:
@@ -171,13 +189,6 @@ class NetworkPainter(Painter):
             return self._threads, 1
         at_once = max(1, min(self._threads, TILE_PIXELS // (height * width)))
         return self._threads // at_once, at_once
-
-    def paint_each(self, frames: Iterable[np.ndarray]) -> Generator[np.ndarray, None, None]:
-        """See :class:`Painter`. Reads one frame more ahead than are painted at a time."""
-        with closing(paint_side_by_side(frames, self._task)) as paintings:
-            for painted in paintings:
-                self.spent = self.spent.plus(painted.seconds, painted.processor_seconds)
-                yield painted.painting
 
     def _task(self, frame: np.ndarray) -> Task:
         frame = checked_frame(frame)
