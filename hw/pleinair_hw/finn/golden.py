@@ -21,6 +21,24 @@ def requant_shift(x: np.ndarray, bias: np.ndarray, shift: np.ndarray, bits: int,
     return rounded
 
 
+def requant_light(
+    x: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, *, bits: int, signed: bool
+) -> np.ndarray:
+    """``clamp(round_half_even((x + bias[c]) * multiplier[c] / 2**shift[c]))`` of int64 [..., C] to ``bits`` bits."""
+    product = (x.astype(np.int64) + bias.astype(np.int64)) * multiplier.astype(np.int64)
+    return requant_shift(product, np.zeros_like(shift), shift, bits, signed)
+
+
+def space_to_depth(x: np.ndarray, block: int) -> np.ndarray:
+    """[..., H, W, C] to [..., H / block, W / block, block**2 * C].
+
+    Channel c of row i and column j of a block becomes channel ``(i * block + j) * C + c``.
+    """
+    *outer, height, width, channels = x.shape
+    blocks = x.reshape(*outer, height // block, block, width // block, block, channels)
+    return np.moveaxis(blocks, -4, -3).reshape(*outer, height // block, width // block, block * block * channels)
+
+
 def add_clamp(a: np.ndarray, b: np.ndarray, bits: int, signed: bool = False) -> np.ndarray:
     """``a + b`` clamped to ``bits`` bits; int64 of equal shapes."""
     low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
@@ -51,14 +69,14 @@ def tap_sum(x: np.ndarray, taps: int, lead: int) -> np.ndarray:
     return out
 
 
-def pixel_shuffle(x: np.ndarray) -> np.ndarray:
-    """Four phases of overlapping windows to pixels: [..., H + 1, W + 1, 4 O] to [..., 2H, 2W, O].
+def pixel_shuffle(x: np.ndarray, *, border: bool = True) -> np.ndarray:
+    """Four phases to pixels: [..., H, W, 4 O] to [..., 2H, 2W, O], or with a border to [..., 2H - 2, 2W - 2, O].
 
-    Phase ``2a + b`` of window (i, j), channels ``(2a + b) * O`` and on, is pixel (2i - 1 + a, 2j - 1 + b); pixels
-    outside the output are dropped.
+    Phase ``2a + b`` of window (i, j), channels ``(2a + b) * O`` and on, is pixel (2i + a, 2j + b). With a border the
+    windows overlap the image by one at each side, and the outermost row and column of pixels is dropped.
     """
     *outer, rows, columns, channels = x.shape
     phases = x.reshape(*outer, rows, columns, 2, 2, channels // 4)
-    # (i, a) and (j, b) count pixels from -1 on, row by row and column by column
+    # (i, a) and (j, b) count pixels, row by row and column by column
     raster = np.moveaxis(phases, -3, -4).reshape(*outer, 2 * rows, 2 * columns, channels // 4)
-    return raster[..., 1:-1, 1:-1, :]
+    return raster[..., 1:-1, 1:-1, :] if border else raster

@@ -14,6 +14,13 @@ same integers and differ in what they cost:
   phases into place. Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel
   Convolutional Neural Network", CVPR 2016, has the rearrangement; here the weights follow from the network's.
 
+Space to depth and depth to space are streaming operators of their own. Their channels come in another order than the
+network's, a row of a block's pixels after the other (:class:`SpaceToDepth`), and the weights of the convolution
+beside them in that order too.
+
+An adaptive convolution ends in a :class:`RequantiseLight`, a *station*, whose numbers may change from frame to frame.
+Its positions are always the layer's own: in the form ``phases`` it stands behind the :class:`PixelShuffle`.
+
 All sums are exact integers, so all forms equal ``pleinair.network.reference``; :func:`execute` shows it on any network.
 Tensors are NHWC with a batch of one throughout.
 """
@@ -21,14 +28,16 @@ Tensors are NHWC with a batch of one throughout.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import numpy as np
 
 from pleinair.engines.lowering import merged
 from pleinair.errors import ContractError
-from pleinair.network.integer import Convolution, IntegerNetwork, Residual, Upsample
+from pleinair.network.integer import Convolution, IntegerNetwork, Layer, Norm, Residual, Upsample
+from pleinair.network.integer import DepthToSpace as DepthToSpaceLayer
+from pleinair.network.integer import SpaceToDepth as SpaceToDepthLayer
 from pleinair_hw.finn import golden
 
 Form = Literal["direct", "taps", "phases"]
@@ -116,8 +125,50 @@ class Requantise(Operator):
 
 
 @dataclass(frozen=True)
+class RequantiseLight(Operator):
+    """A station: ``clamp(round_half_even((x + bias) * multiplier / 2**shift))`` in a light that may change.
+
+    ``bias``, ``multiplier`` (1 .. 31) and ``shift``, int64 [C] each, are the light that the network holds, in effect
+    after a reset. Any light's shift is 0 .. ``longest``, and the magnitude of its bias at most ``room``, int64 [C].
+    ``layer`` is the convolution's name. While metering, the convolution runs with ``norm.meter_bias``,
+    ``norm.meter_multiplier`` and ``norm.meter_shift``, and what is summed is clamped to 0 .. 255, whatever the range of
+    the output.
+    """
+
+    bias: np.ndarray
+    multiplier: np.ndarray
+    shift: np.ndarray
+    layer: str
+    norm: Norm
+    longest: int
+    room: np.ndarray
+
+    @property
+    def bias_bits(self) -> int:
+        """Width of the two's complement integer that holds any light's bias."""
+        greatest = int(self.room.max())
+        return signed_bits(-greatest, greatest)
+
+
+@dataclass(frozen=True)
+class SpaceToDepth(Operator):
+    """A block of ``block`` x ``block`` pixels becomes one.
+
+    Channel c of row i and column j of the block becomes channel ``(i * block + j) * C + c``.
+    """
+
+    block: int
+
+
+@dataclass(frozen=True)
 class PixelShuffle(Operator):
-    """Four phases of a (H + 1) x (W + 1) grid to 2 H x 2 W pixels, the border's outer phases dropped."""
+    """Four phases, channels ``(2 * a + b) * O`` and on, to pixels of twice the resolution.
+
+    With a ``border`` the phases are those of a (H + 1) x (W + 1) grid of overlapping windows, whose outer ones are
+    dropped: 2 H x 2 W pixels. Without, the phases of an H x W grid, of which none is dropped.
+    """
+
+    border: bool = True
 
 
 @dataclass(frozen=True)
@@ -150,6 +201,11 @@ class Dataflow:
     def consumers(self, name: str) -> list[Operator]:
         """Operators that read ``name``."""
         return [o for o in self.operators if name in o.inputs]
+
+    @property
+    def stations(self) -> tuple[RequantiseLight, ...]:
+        """The requantisations whose numbers are a light's, in order of execution."""
+        return tuple(o for o in self.operators if isinstance(o, RequantiseLight))
 
     def input_of(self, operator: Operator, number: int = 0) -> Tensor:
         """What an operator reads."""
@@ -206,10 +262,37 @@ def _matrix(kernel: np.ndarray) -> np.ndarray:
     return matrix
 
 
+def _blocks_first(channels: int, block: int) -> np.ndarray:
+    """The network's channels, ``c * block**2 + i * block + j``, in the order ``(i * block + j) * C + c``: int64."""
+    return np.arange(channels).reshape(-1, block * block).T.reshape(-1)
+
+
+def _reordered(layers: tuple[Layer, ...]) -> list[Layer]:
+    """The layers, with the weights beside space to depth and depth to space in the order of our operators."""
+    result = list(layers)
+    for number, layer in enumerate(layers):
+        if isinstance(layer, SpaceToDepthLayer):
+            c = result[number + 1]
+            assert isinstance(c, Convolution)
+            result[number + 1] = replace(c, weight=c.weight[:, _blocks_first(c.inputs, layer.block)])
+        elif isinstance(layer, DepthToSpaceLayer):
+            c = result[number - 1]
+            assert isinstance(c, Convolution)
+            result[number - 1] = _outputs_in_order(c, _blocks_first(c.outputs, layer.block))
+    return result
+
+
+def _outputs_in_order(c: Convolution, order: np.ndarray) -> Convolution:
+    """The convolution with its outputs in another order."""
+    norm = c.norm and Norm(*(getattr(c.norm, field.name)[order] for field in fields(Norm)))
+    gain = None if c.multiplier is None else c.multiplier[order]
+    return replace(c, weight=c.weight[order], bias=c.bias[order], shift=c.shift[order], multiplier=gain, norm=norm)
+
+
 class _Builder:
-    def __init__(self, source: Tensor, forms: Mapping[str, Form]) -> None:
+    def __init__(self, source: Tensor, bits: int, forms: Mapping[str, Form]) -> None:
         self.operators: list[Operator] = []
-        self.at, self.tensor, self.forms = PIXELS, source, forms
+        self.at, self.tensor, self.bits, self.forms = PIXELS, source, bits, forms
 
     def add(self, operator: Operator) -> None:
         self.operators.append(operator)
@@ -230,23 +313,41 @@ class _Builder:
         out = Tensor(s.height, s.width, weight.shape[1], bits, True)
         self.add(MatrixProduct(f"{name}.product", (self.at,), out, weight, weight_bits, s.bits))
 
-    def requantise(self, name: str, c: Convolution, repeats: int = 1) -> None:
-        s = self.tensor
+    def requantise(self, c: Convolution, high: int, repeats: int = 1) -> None:
+        s, name = self.tensor, f"{c.name}.requantise"
         out = Tensor(s.height, s.width, s.channels, c.out_bits, c.signed)
-        bias, shift = np.tile(c.bias, repeats), np.tile(c.shift, repeats)
-        self.add(Requantise(f"{name}.requantise", (self.at,), out, bias, shift))
+        if c.norm is None:
+            bias, shift = np.tile(c.bias, repeats), np.tile(c.shift, repeats)
+            self.add(Requantise(name, (self.at,), out, bias, shift))
+            return
+        limit = 1 << (47 if max(self.bits, c.weight_bits) > 8 else 24)
+        room = limit - c.weight_sums * high
+        longest = c.longest_shift(self.bits)
+        self.add(
+            RequantiseLight(name, (self.at,), out, c.bias, c.gain, c.shift, c.name, c.norm, longest=longest, room=room)
+        )
+
+    def shuffle(self, name: str, outputs: int, *, border: bool) -> None:
+        s = self.tensor
+        out = Tensor(2 * (s.height - border), 2 * (s.width - border), outputs, s.bits, s.signed)
+        self.add(PixelShuffle(f"{name}.shuffle", (self.at,), out, border))
+
+    def space_to_depth(self, block: int) -> None:
+        s = self.tensor
+        out = Tensor(s.height // block, s.width // block, s.channels * block * block, s.bits)
+        self.add(SpaceToDepth("pixels.blocks", (self.at,), out, block))
 
     def convolution(self, c: Convolution) -> None:
-        reach, form = c.kernel // 2, self.forms.get(c.name, "direct")
+        reach, form, high = c.kernel // 2, self.forms.get(c.name, "direct"), (1 << self.tensor.bits) - 1
         if form == "direct":
             # With stride 2 on an even side nothing looks at the padding on the right and below.
             far = reach if c.stride == 1 else max(0, c.kernel - c.stride - reach)
             self.window(c.name, (c.kernel, c.kernel), c.stride, (reach, reach, far, far))
             self.product(c.name, _matrix(c.weight), c.weight_bits)
-            self.requantise(c.name, c)
+            self.requantise(c, high)
         elif form == "taps":
-            high = (1 << self.tensor.bits) - 1
-            total = signed_bits(-int(c.accumulator_bound(high).max()), int(c.accumulator_bound(high).max()))
+            bound = c.accumulator_bound(high) if c.norm is None else c.weight_sums * high
+            total = signed_bits(-int(bound.max()), int(bound.max()))
             self.window(c.name, (c.kernel, 1), 1, (reach, 0, reach, reach))
             columns = c.weight.transpose(0, 3, 1, 2)  # [O, t, I, rows]: tap t of output o is row o * k + t
             matrix = columns.reshape(c.outputs * c.kernel, c.inputs, c.kernel, 1)
@@ -254,29 +355,30 @@ class _Builder:
             s = self.tensor
             out = Tensor(s.height, s.width - reach, c.outputs, max(total, s.bits), True)
             self.add(TapSum(f"{c.name}.tapsum", (self.at,), out, c.kernel, reach))
-            self.requantise(c.name, c)
+            self.requantise(c, high)
         else:
             weight = merged(c.weight.transpose(0, 2, 3, 1), np.int64).transpose(0, 3, 1, 2)
             self.window(c.name, (2, 2), 1, (1, 1, 1, 1))
             self.product(c.name, _matrix(weight), max(narrow_bits(weight), c.weight_bits))
-            self.requantise(c.name, c, 4)
-            s = self.tensor
-            out = Tensor(2 * (s.height - 1), 2 * (s.width - 1), c.outputs, s.bits)
-            self.add(PixelShuffle(f"{c.name}.shuffle", (self.at,), out))
+            if c.norm is None:
+                self.requantise(c, high, 4)
+            self.shuffle(c.name, c.outputs, border=True)
+            if c.norm is not None:
+                self.requantise(c, high)
 
     def upsample(self, name: str) -> None:
         s = self.tensor
         out = Tensor(2 * s.height, 2 * s.width, s.channels, s.bits)
         self.add(UpsampleNearest(f"{name}.upsample", (self.at,), out))
 
-    def residual(self, layer: Residual, bits: int) -> None:
+    def residual(self, layer: Residual) -> None:
         name = layer.body[0].name
         trunk = self.tensor
         self.add(Fork(f"{name}.fork", (self.at,), trunk))
         fork = self.at
         for c in layer.body:
             self.convolution(c)
-        out = Tensor(trunk.height, trunk.width, trunk.channels, bits)
+        out = Tensor(trunk.height, trunk.width, trunk.channels, self.bits)
         self.add(AddClamp(f"{layer.body[-1].name}.add", (fork, self.at), out))
 
 
@@ -286,24 +388,26 @@ def build_dataflow(
     """The operators of a network for frames of ``height`` x ``width`` pixels, margin included.
 
     ``forms``: a form for each convolution by name; those not named are direct. Raises ContractError when the size is
-    no multiple of the network's stride or a layer has no hardware form, ValueError for a form that a convolution cannot
-    take.
+    no multiple of the network's stride, ValueError for a form that a convolution cannot take.
     """
     if height % network.stride or width % network.stride or min(height, width) < network.stride:
         raise ContractError(f"a frame of {width}x{height}: sides must be multiples of {network.stride}")
     forms = forms or {}
     source = Tensor(height, width, 3, 8)
-    builder = _Builder(source, forms)
-    layers = network.layers
+    builder = _Builder(source, network.bits, forms)
     pending: Upsample | None = None
-    for layer in layers:
+    for layer in _reordered(network.layers):
         if isinstance(layer, Upsample):
             if pending is not None:
                 builder.upsample(f"{builder.at}.twice")
             pending = layer
             continue
-        if not isinstance(layer, Convolution | Residual):
-            raise ContractError(f"a layer of kind {layer.kind}: hardware does not have it yet")
+        if isinstance(layer, SpaceToDepthLayer):
+            builder.space_to_depth(layer.block)
+            continue
+        if isinstance(layer, DepthToSpaceLayer):
+            builder.shuffle("pixels", builder.tensor.channels // layer.block**2, border=False)
+            continue
         first = layer if isinstance(layer, Convolution) else layer.body[0]
         body = (layer,) if isinstance(layer, Convolution) else layer.body
         for c in body:
@@ -317,7 +421,7 @@ def build_dataflow(
         if isinstance(layer, Convolution):
             builder.convolution(layer)
         else:
-            builder.residual(layer, network.bits)
+            builder.residual(layer)
     return Dataflow(tuple(builder.operators), source, network)
 
 
@@ -353,8 +457,12 @@ def execute(
             result = golden.tap_sum(x, o.taps, o.lead)
         elif isinstance(o, Requantise):
             result = golden.requant_shift(x, o.bias, o.shift, o.output.bits, o.output.signed)
+        elif isinstance(o, RequantiseLight):
+            result = golden.requant_light(x, o.bias, o.multiplier, o.shift, bits=o.output.bits, signed=o.output.signed)
+        elif isinstance(o, SpaceToDepth):
+            result = golden.space_to_depth(x, o.block)
         elif isinstance(o, PixelShuffle):
-            result = golden.pixel_shuffle(x)
+            result = golden.pixel_shuffle(x, border=o.border)
         elif isinstance(o, UpsampleNearest):
             result = golden.upsample(x)
         elif isinstance(o, AddClamp):

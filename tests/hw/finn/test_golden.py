@@ -30,6 +30,23 @@ def test_requantisation_equals_fractions() -> None:
     assert ties > 200
 
 
+@pytest.mark.parametrize(("bits", "signed"), [(4, False), (8, False), (8, True), (16, True)])
+def test_requantisation_in_a_light_equals_fractions(bits, signed):
+    rng = np.random.default_rng(bits)
+    shift, bias = rng.integers(0, 17, 16), rng.integers(-(1 << 20), 1 << 20, 16)
+    multiplier = rng.integers(1, 32, 16)
+    # Around the output's range, so that half of the values are not clamped.
+    x = (rng.integers(-1 << bits, 2 << bits, (400, 16)) << shift) // multiplier - bias + rng.integers(-3, 4, (400, 16))
+    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+    got = golden.requant_light(x, bias, multiplier, shift, bits=bits, signed=signed)
+    ties = 0
+    for pixel, c in np.ndindex(400, 16):
+        exact = Fraction((int(x[pixel, c]) + int(bias[c])) * int(multiplier[c]), 1 << int(shift[c]))
+        ties += exact.denominator == 2
+        assert got[pixel, c] == min(max(round(exact), low), high)
+    assert ties > 20
+
+
 def test_a_tap_sum_is_a_convolution() -> None:
     seed = 8
     print(f"seed {seed}")
@@ -62,6 +79,23 @@ def test_a_pixel_shuffle_is_its_formula() -> None:
             seen += 1
             assert np.array_equal(got[row, column], x[i, j, (2 * a + b) * outputs : (2 * a + b + 1) * outputs])
     assert seen == got.shape[0] * got.shape[1]
+
+
+def test_a_pixel_shuffle_without_a_border_keeps_every_phase():
+    x = np.random.default_rng(10).integers(0, 1000, (3, 5, 12))
+    got = golden.pixel_shuffle(x, border=False)
+    assert got.shape == (6, 10, 3)
+    for i, j, a, b, c in np.ndindex(3, 5, 2, 2, 3):
+        assert got[2 * i + a, 2 * j + b, c] == x[i, j, (2 * a + b) * 3 + c]
+
+
+@pytest.mark.parametrize("block", [2, 4])
+def test_space_to_depth_is_its_formula(block):
+    x = np.random.default_rng(11).integers(0, 256, (3 * block, 2 * block, 3))
+    got = golden.space_to_depth(x, block)
+    assert got.shape == (3, 2, block * block * 3)
+    for y, column, i, j, c in np.ndindex(3, 2, block, block, 3):
+        assert got[y, column, (i * block + j) * 3 + c] == x[y * block + i, column * block + j, c]
 
 
 @pytest.mark.parametrize(("bits", "signed", "low", "high"), [(8, False, 0, 255), (4, True, -8, 7)])

@@ -9,6 +9,9 @@ from pleinair.errors import ContractError
 from pleinair.models import load_model, styles
 from pleinair.network import reference
 from pleinair.network.integer import Convolution, IntegerNetwork, Residual, Upsample, validate
+from pleinair.network.light import in_light
+from pleinair.painting.meter import measure
+from pleinair.painting.tiles import Window
 from pleinair.scenery import day as synthetic
 from pleinair_hw.plan.dataflow import (
     MatrixProduct,
@@ -19,7 +22,7 @@ from pleinair_hw.plan.dataflow import (
     possible_forms,
     signed_bits,
 )
-from tests.networks import random_convolution, random_network
+from tests.networks import adaptive_network, random_convolution, random_network
 
 
 def all_forms(network: IntegerNetwork) -> list[dict[str, str]]:
@@ -44,7 +47,45 @@ def test_every_form_equals_the_reference(bits, seed):
         assert np.array_equal(execute(dataflow, frame), expected), forms
 
 
-@pytest.mark.parametrize("style", sorted(name for name in styles() if not load_model(name, 8).network.adaptive))
+@pytest.mark.parametrize("bits", [4, 8, 16])
+@pytest.mark.parametrize("exit_kernel", [1, 3, 5])
+def test_every_form_of_adaptive_networks_equals_the_reference_in_two_lights(bits, exit_kernel):
+    network = adaptive_network(10 * bits + exit_kernel, width=4, blocks=1, bits=bits, exit_kernel=exit_kernel)
+    rng = np.random.default_rng(bits)
+    frame = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    own = measure(network, frame // 3, Window(0, 0, 24, 32))
+    for lit in (network, in_light(network, own)):
+        expected = reference.run(lit, frame)
+        assert len(np.unique(expected)) > 20
+        for forms in all_forms(lit):
+            dataflow = build_dataflow(lit, 24, 32, forms)
+            assert np.array_equal(execute(dataflow, frame), expected), forms
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_station_holds_what_its_layer_has_and_bounds_every_light(bits):
+    network = adaptive_network(5, width=4, blocks=1, bits=bits)
+    adaptive = [c for c in network.convolutions() if c.norm is not None]
+    for forms in all_forms(network):
+        dataflow = build_dataflow(network, 16, 24, forms)
+        assert [s.layer for s in dataflow.stations] == [c.name for c in adaptive]
+        for station, c in zip(dataflow.stations, adaptive, strict=True):
+            up = 2 if c.name == "up1" else 1
+            assert (station.output.height, station.output.width) == (4 * up, 6 * up)
+            assert (station.output.channels, station.output.bits, station.output.signed) == (c.outputs, bits, c.signed)
+            for name in ("bias", "multiplier", "shift"):
+                assert np.array_equal(getattr(station, name), getattr(c, name)), name
+            assert station.norm is c.norm
+            assert station.longest == (16 if bits == 8 else 40)
+            biases = np.abs([c.bias, c.norm.meter_bias])
+            assert (biases <= station.room).all()
+            # The greatest bias that a light may have: its sums stay within the contract's limit.
+            worst = np.abs(c.weight.astype(np.int64)).sum((1, 2, 3)) * (255 if c.name == "enter" else (1 << bits) - 1)
+            assert ((worst + station.room) == (1 << 24 if bits == 8 else 1 << 47)).all()
+            assert int(station.room.max()).bit_length() + 1 == station.bias_bits
+
+
+@pytest.mark.parametrize("style", sorted(styles()))
 def test_shipped_networks_in_the_forms_of_hardware(style):
     network = load_model(style, 8).network
     frame = next(iter(synthetic_frames(1)))
