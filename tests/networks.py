@@ -154,6 +154,22 @@ def adaptive_network(seed: int, width: int = 8, blocks: int = 1, bits: int = 8, 
     return validate(IntegerNetwork(bits, tuple(layers)))
 
 
+def without_norms(network: IntegerNetwork) -> IntegerNetwork:
+    """An adaptive network as an ordinary one: the same layers, each gain as the nearest power of two."""
+
+    def plain(c: Convolution) -> Convolution:
+        shift = np.maximum(c.shift - np.round(np.log2(c.gain)).astype(np.int64), 0)
+        return replace(c, shift=shift, multiplier=None, norm=None)
+
+    layers: list[Layer] = []
+    for layer in network.layers:
+        if isinstance(layer, Residual):
+            layers.append(Residual(tuple(map(plain, layer.body))))
+        else:
+            layers.append(plain(layer) if isinstance(layer, Convolution) else layer)
+    return validate(IntegerNetwork(network.bits, tuple(layers)))
+
+
 def floats_like(integers: IntegerNetwork, seed: int = 0) -> FloatNetwork:
     """A float network of an integer one's shape: random weights that keep values lively to the last layer."""
     rng = np.random.default_rng(seed)

@@ -19,6 +19,7 @@ from pleinair_hw.plan.dataflow import (
     Operator,
     PixelShuffle,
     Requantise,
+    SpaceToDepth,
     TapSum,
     Tensor,
     UpsampleNearest,
@@ -104,7 +105,9 @@ class _Writer:
         elif isinstance(o, TapSum):
             self.own("TapSum", o, Taps=o.taps, Lead=o.lead)
         elif isinstance(o, PixelShuffle):
-            self.own("PixelShuffle", o)
+            self.own("PixelShuffle", o, Border=int(o.border))
+        elif isinstance(o, SpaceToDepth):
+            self.own("SpaceToDepth", o, Block=o.block)
         elif isinstance(o, UpsampleNearest):
             self.upsample(o)
         elif isinstance(o, Fork):

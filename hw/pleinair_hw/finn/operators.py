@@ -2,9 +2,9 @@
 
 Importing this module registers them in FINN's own domains (in a foreign one, estimates and HDL generation skip nodes
 without a word), so import it before any model that holds them is loaded; FINN must have been prepared first
-(:func:`pleinair_hw.finn.environment.prepare`). ``RequantShift``, ``AddClamp``, ``TapSum`` and ``PixelShuffle`` are new;
-``DuplicateStreams`` and ``UpsampleNearestNeighbour`` are FINN's, which has them in HLS only. All run in Python on
-integers (``pleinair_hw.finn.golden``) and generate a Verilog wrapper around a block of ``hw/rtl``.
+(:func:`pleinair_hw.finn.environment.prepare`). ``RequantShift``, ``AddClamp``, ``TapSum``, ``PixelShuffle`` and
+``SpaceToDepth`` are new; ``DuplicateStreams`` and ``UpsampleNearestNeighbour`` are FINN's, which has them in HLS only.
+All run in Python on integers (``pleinair_hw.finn.golden``) and generate a Verilog wrapper around a block of ``hw/rtl``.
 """
 
 from __future__ import annotations
@@ -240,32 +240,84 @@ class TapSum(_Operator):
 
 
 class PixelShuffle(_Operator):
-    """Four phases of a (H + 1) x (W + 1) grid to 2 H x 2 W pixels; see hw/pleinair_hw/rtl/pixel_shuffle.sv."""
+    """Four phases to pixels of twice the resolution; see hw/pleinair_hw/rtl/pixel_shuffle.sv.
+
+    With a ``Border`` of 1, (H + 1) x (W + 1) windows to 2 H x 2 W pixels, else H x W.
+    """
 
     def get_nodeattr_types(self) -> dict[str, Any]:
-        """Where the two row buffers live."""
+        """Where the two row buffers live, and whether the outer phases are dropped."""
         attributes = super().get_nodeattr_types()
         attributes["ram_style"] = ("s", False, "auto", {"auto", "block", "distributed", "ultra"})
+        attributes["Border"] = ("i", False, 1, {0, 1})
         return attributes
 
+    @property
+    def border(self) -> int:
+        """1 where the outer phases are dropped, else 0."""
+        return int(self.get_nodeattr("Border"))
+
     def get_normal_input_shape(self, ind: int = 0) -> tuple[int, ...]:
-        """[1, H + 1, W + 1, 4 C]."""
+        """[1, H + border, W + border, 4 C]."""
         return (*self.vectors, 4 * self.channels)
 
     def get_normal_output_shape(self, ind: int = 0) -> tuple[int, ...]:
         """[1, 2 H, 2 W, C]."""
         one, height, width = self.vectors
-        return (one, 2 * (height - 1), 2 * (width - 1), self.channels)
+        return (one, 2 * (height - self.border), 2 * (width - self.border), self.channels)
 
     def execute_node(self, context: dict[str, np.ndarray], graph: Any) -> None:
         """Golden model."""
-        self.put(context, golden.pixel_shuffle(self.integers(context)))
+        self.put(context, golden.pixel_shuffle(self.integers(context), border=bool(self.border)))
 
     def estimate(self, fpgapart: str) -> Resources:
         """Row buffers and control."""
-        words = 2 * (self.vectors[2] - 1) * self.channels // self.lanes
+        words = 2 * (self.vectors[2] - self.border) * self.channels // self.lanes
         bits = self.lanes * self.get_output_datatype().bitwidth()
         return resources.pixel_shuffle(words, bits, self.get_nodeattr("ram_style"))
+
+    def uram_estimation(self, fpgapart: str) -> int:
+        """URAM."""
+        return int(self.estimate(fpgapart).uram)
+
+
+class SpaceToDepth(_Operator):
+    """``Block`` x ``Block`` pixels to one; see hw/pleinair_hw/rtl/space_to_depth.sv. NumChannels are the output's."""
+
+    def get_nodeattr_types(self) -> dict[str, Any]:
+        """The block's side, and where its upper rows live."""
+        attributes = super().get_nodeattr_types()
+        attributes["ram_style"] = ("s", False, "auto", {"auto", "block", "distributed", "ultra"})
+        attributes["Block"] = ("i", True, 0)
+        return attributes
+
+    @property
+    def block(self) -> int:
+        """Rows and columns of a block."""
+        return int(self.get_nodeattr("Block"))
+
+    def get_normal_input_shape(self, ind: int = 0) -> tuple[int, ...]:
+        """[1, H, W, C / block**2]."""
+        return (*self.vectors, self.channels // self.block**2)
+
+    def get_normal_output_shape(self, ind: int = 0) -> tuple[int, ...]:
+        """[1, H / block, W / block, C]."""
+        one, height, width = self.vectors
+        return (one, height // self.block, width // self.block, self.channels)
+
+    def get_exp_cycles(self) -> int:
+        """The upper rows of blocks come in, then whole blocks go out."""
+        return int(np.prod(self.get_folded_input_shape()[:-1])) // self.block * (2 * self.block - 1)
+
+    def execute_node(self, context: dict[str, np.ndarray], graph: Any) -> None:
+        """Golden model."""
+        self.put(context, golden.space_to_depth(self.integers(context), self.block))
+
+    def estimate(self, fpgapart: str) -> Resources:
+        """Row buffers and control."""
+        words = (self.block - 1) * self.vectors[2] * self.channels // self.block**2 // self.lanes
+        bits = self.lanes * self.get_output_datatype().bitwidth()
+        return resources.space_to_depth(words, bits, self.get_nodeattr("ram_style"))
 
     def uram_estimation(self, fpgapart: str) -> int:
         """URAM."""
@@ -425,8 +477,25 @@ class PixelShuffle_rtl(PixelShuffle, _Rtl):
         return {
             "W": self.get_outstream_width(),
             "CF": self.channels // self.lanes,
-            "HI": self.vectors[1] - 1,
-            "WI": self.vectors[2] - 1,
+            "HI": self.vectors[1] - self.border,
+            "WI": self.vectors[2] - self.border,
+            "BORDER": self.border,
+            "RAM_STYLE": f'"{self.get_nodeattr("ram_style")}"',
+        }
+
+
+class SpaceToDepth_rtl(SpaceToDepth, _Rtl):
+    """space_to_depth.sv."""
+
+    BLOCK = "space_to_depth"
+
+    def parameters(self, model: Any) -> dict[str, str | int]:
+        """Word width, words a pixel, the block's side, blocks a row, memory style."""
+        return {
+            "W": self.get_outstream_width(),
+            "CF": self.channels // self.block**2 // self.lanes,
+            "B": self.block,
+            "WO": self.vectors[2] // self.block,
             "RAM_STYLE": f'"{self.get_nodeattr("ram_style")}"',
         }
 
@@ -516,7 +585,7 @@ def _exact_words(self: Any, context: dict[str, np.ndarray], graph: Any) -> None:
 
 def register() -> None:
     """Put the operators into FINN's domains; again and again does no harm."""
-    for operator in (RequantShift, AddClamp, TapSum, PixelShuffle):
+    for operator in (RequantShift, AddClamp, TapSum, PixelShuffle, SpaceToDepth):
         finn_operators.custom_op[operator.__name__] = operator
         add_op_to_domain(DOMAIN, operator)
     for operator in (
@@ -524,6 +593,7 @@ def register() -> None:
         AddClamp_rtl,
         TapSum_rtl,
         PixelShuffle_rtl,
+        SpaceToDepth_rtl,
         DuplicateStreams_rtl,
         UpsampleNearestNeighbour_rtl,
     ):

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from pleinair.errors import OptionError
 from pleinair_hw.plan.boards import Board
-from pleinair_hw.plan.dataflow import AddClamp, Dataflow, MatrixProduct, Operator, Window
+from pleinair_hw.plan.dataflow import AddClamp, Dataflow, MatrixProduct, Operator, SpaceToDepth, Window
 from pleinair_hw.plan.nodes import (
     MVAU,
     Buffer,
@@ -280,6 +280,22 @@ def _before_borders(dataflow: Dataflow, order: Sequence[Stage]) -> dict[str, int
     return found
 
 
+def _behind_blocks(dataflow: Dataflow, order: Sequence[Stage], target: int) -> dict[str, int]:
+    """Words behind space to depth, which gives nothing while the upper rows of its blocks come in.
+
+    What is behind it reads as many in that time, if it is as slow as ``target`` allows.
+    """
+    found = {}
+    for stage in order:
+        o = dataflow.operator(stage.operator)
+        if isinstance(o, SpaceToDepth):
+            source = dataflow.input_of(o)
+            words = source.elements // stage.pe
+            silent = words // o.block * (o.block - 1)  # cycles a frame in which it only takes
+            found[stage.name] = -(-silent * words // (o.output.height * max(target, stage.cycles))) + 16
+    return found
+
+
 def _product(dataflow: Dataflow, stage: Stage) -> MatrixProduct:
     o = dataflow.operator(stage.operator)
     assert isinstance(o, MatrixProduct)
@@ -291,6 +307,7 @@ def _fifos(folder: _Folder) -> None:
     dataflow, order = folder.dataflow, tuple(folder.stages)
     makers = {s.name: s for s in order}
     depths = _before_products(dataflow, order) | _before_borders(dataflow, order)
+    depths |= _behind_blocks(dataflow, order, folder.target)
     for o in dataflow.operators:
         if isinstance(o, AddClamp):
             depths[f"{o.inputs[0]}.skip"] = _skip_words(dataflow, o, makers[o.inputs[0]].pe)

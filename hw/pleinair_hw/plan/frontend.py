@@ -114,8 +114,6 @@ def read_source(model: str, bits: int | None, margin: int | None) -> Source:
                 f"is needed for {path.name}, which has no card; at least the network's halo", option="margin"
             )
         network = read_graph(path.read_bytes(), path.name)
-        if network.adaptive:
-            raise ModelError(f"{path.name}: its network is adaptive, which hardware is not yet")
         if bits is not None and bits != network.bits:
             raise OptionError(f"{bits}: {path.name} is a network of {network.bits} bits", option="bits")
         if margin < network.halo:
@@ -129,10 +127,6 @@ def read_source(model: str, bits: int | None, margin: int | None) -> Source:
     loaded = load_model(str(folder), bits)
     if not isinstance(loaded.network, IntegerNetwork):
         raise OptionError(f"{bits}: a float network cannot be hardware; 4, 8 or 16", option="bits")
-    if loaded.network.adaptive:
-        raise OptionError(
-            f"{folder.name}: its networks are adaptive, which hardware is not yet; starry-night-board is made for it"
-        )
     network = read_graph(read_file(folder, card, bits, "qonnx"), name)
     if dump(network) != dump(loaded.network):
         raise ModelError(f"{folder}: {name} holds another network than {FILES['network'].format(bits=bits)}")

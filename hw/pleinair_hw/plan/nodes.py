@@ -186,6 +186,17 @@ class RequantShift(Node):
         return resources.requant(lanes, self.channels, self.source.bits, bias_bits, spread, self.output.bits, least)
 
 
+class RequantLight(Node):
+    """Our requant_light.sv: a station."""
+
+    def logic(self, lanes: int) -> Resources:
+        o = self.operator
+        assert isinstance(o, dataflow.RequantiseLight)
+        return resources.requant_light(
+            lanes, self.channels, self.source.bits, o.bias_bits, o.longest, self.output.bits, self.source.pixels
+        )
+
+
 class PixelShuffle(Node):
     """Our pixel_shuffle.sv."""
 
@@ -198,6 +209,29 @@ class PixelShuffle(Node):
     def buffer(self, lanes: int) -> Buffer:
         words, bits = self.output.width * (self.channels // lanes), lanes * self.source.bits
         return Buffer(words, bits, lambda style: resources.pixel_shuffle(words, bits, style))
+
+
+class SpaceToDepth(Node):
+    """Our space_to_depth.sv."""
+
+    @property
+    def block(self) -> int:
+        """Rows and columns of a block."""
+        assert isinstance(self.operator, dataflow.SpaceToDepth)
+        return self.operator.block
+
+    @property
+    def channels(self) -> int:
+        return self.source.channels
+
+    def cycles(self, lanes: int) -> int:
+        """The upper rows of blocks come in, then whole blocks go out."""
+        return self.source.elements // lanes // self.block * (2 * self.block - 1)
+
+    def buffer(self, lanes: int) -> Buffer:
+        words = (self.block - 1) * self.source.width * (self.channels // lanes)
+        bits = lanes * self.source.bits
+        return Buffer(words, bits, lambda style: resources.space_to_depth(words, bits, style))
 
 
 class UpsampleNearestNeighbour(Node):
@@ -330,7 +364,9 @@ def conversion(elements: int, have: int, lanes: int, bits: int, target: int) -> 
 _NODES: dict[type[Operator], type[Node]] = {
     dataflow.TapSum: TapSum,
     dataflow.Requantise: RequantShift,
+    dataflow.RequantiseLight: RequantLight,
     dataflow.PixelShuffle: PixelShuffle,
+    dataflow.SpaceToDepth: SpaceToDepth,
     dataflow.UpsampleNearest: UpsampleNearestNeighbour,
     dataflow.Fork: DuplicateStreams,
     dataflow.AddClamp: AddClamp,

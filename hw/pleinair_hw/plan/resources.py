@@ -536,6 +536,26 @@ def requant(
     return Resources(lut=_up(pe * lane) + constants, ff=pe * flops) + control + _output_queue(pe * out_bits)
 
 
+def requant_light(
+    pe: int, channels: int, in_bits: int, bias_bits: int, longest: int, out_bits: int, positions: int
+) -> Resources:
+    """requant_light.sv: a requantisation with two banks of numbers for each channel, and what it sums.
+
+    Args:
+        bias_bits: of any light's bias, signed.
+        longest: the greatest shift.
+        positions: of a frame, which the sums must hold.
+    """
+    factor, total = channels // pe, max(in_bits, bias_bits) + 1
+    product, select = total + 5, clog2(longest + 1)
+    plain = requant(pe, channels, product, product, longest + 1, out_bits)
+    gain = Resources(lut=pe * 4 * product, ff=pe * 3 * product)
+    table = lutram_tables(2 * factor, pe * (bias_bits + 5 + select))
+    sums = lutram_tables(factor, pe * (2 * clog2(positions + 1) + 24))
+    adders = Resources(lut=pe * (clog2(positions + 1) * 2 + 24 + 64), ff=pe * 80)
+    return plain + gain + table + table + sums + adders + Resources(lut=200, ff=400)
+
+
 def add(pe: int, bits: int) -> Resources:
     """add_clamp.sv: trunk plus branch of ``bits`` bits each, clamped to ``bits``."""
     return Resources(lut=2 * pe * bits + 5, ff=pe * (2 * bits + 2) + 2) + _output_queue(pe * bits)
@@ -570,6 +590,14 @@ def pixel_shuffle(words: int, bits: int, style: str = "auto") -> Resources:
     control = Resources(lut=6 * address + 38 + bits // 2, ff=8 * address + 20 + registers * bits)
     short = min(words, words // 2 + words // 16 + 8)  # two pixels more than half a row, of 16 pixels at least
     return memory(words, bits, style) + memory(short, bits, style) + control + _output_queue(bits)
+
+
+def space_to_depth(words: int, bits: int, style: str = "auto") -> Resources:
+    """space_to_depth.sv: ``words`` of ``bits`` bits in all rows of a block but the last."""
+    address = clog2(words)
+    registers = 3 if resolve_style(words, bits, style) == "distributed" else 2  # block RAM has the first
+    control = Resources(lut=3 * address + bits + 14, ff=4 * address + 8 + registers * bits)
+    return memory(words, bits, style) + control + _output_queue(bits)
 
 
 def dma(in_bits: int, out_bits: int) -> Resources:

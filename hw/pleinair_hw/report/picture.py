@@ -27,12 +27,12 @@ svg .head { fill: var(--soft); }
 """
 #: Columns of the picture. A kind that is not named stands behind the one before it.
 _COLUMNS = (
-    ("DuplicateStreams", "UpsampleNearestNeighbour"),
+    ("SpaceToDepth", "DuplicateStreams", "UpsampleNearestNeighbour"),
     ("FMPadding",),
     ("ConvolutionInputGenerator",),
     ("MVAU",),
     ("TapSum",),
-    ("RequantShift",),
+    ("RequantShift", "RequantLight"),
     ("PixelShuffle", "AddClamp"),
 )
 #: In units of the picture: its width, the rows' names, the lane of skips at the right, between boxes, a box, rows.

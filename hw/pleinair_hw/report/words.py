@@ -16,6 +16,8 @@ _KINDS = {
     "MVAU": "product",
     "TapSum": "tap sum",
     "RequantShift": "requantise",
+    "RequantLight": "requantise",
+    "SpaceToDepth": "blocks",
     "PixelShuffle": "shuffle",
     "UpsampleNearestNeighbour": "upsample",
     "DuplicateStreams": "fork",

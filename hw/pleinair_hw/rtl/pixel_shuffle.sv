@@ -1,10 +1,11 @@
-// Phases to pixels: the outputs of a 2 x 2 convolution with four phases, in raster order at twice the resolution.
+// Phases to pixels: four phases (a,b) = (0,0), (0,1), (1,0), (1,1) of CF words each, in raster order at twice the resolution.
 //
-// Input: (HI+1) x (WI+1) windows of four phases (a,b) = (0,0), (0,1), (1,0), (1,1) of CF words each. Phase (a,b) of
+// BORDER 1, the outputs of a 2 x 2 convolution with four phases: (HI+1) x (WI+1) windows come in, and phase (a,b) of
 // window (i,j) is pixel (2i-1+a, 2j-1+b) of the 2*HI x 2*WI output; pixels outside are dropped.
+// BORDER 0, depth to space: HI x WI windows come in, and phase (a,b) of window (i,j) is pixel (2i+a, 2j+b).
 //
 // Words of a = 0 and a = 1 go to a ring each; the output reads a row of 2*WI*CF words from one, then from the other, beginning
-// with a = 1 (row 0). No deadlock: while a row of a = 1 is awaited the other ring is empty, and while one of a = 0 is
+// with row 0, which is one of a = BORDER. No deadlock: while a row of a = 1 is awaited the other ring is empty, and while one of a = 0 is
 // awaited the a = 1 ring holds at most one row, its capacity. One input word a cycle: of a = 0 half a row collects
 // while the row before is read.
 module pixel_shuffle #(
@@ -12,6 +13,7 @@ module pixel_shuffle #(
 	int unsigned CF = 1,  // words a pixel and phase
 	int unsigned HI = 4,  // output rows / 2
 	int unsigned WI = 4,  // output columns / 2
+	bit BORDER = 1,
 	parameter RAM_STYLE = "auto",
 
 	localparam int unsigned BITS = (W+7)/8*8
@@ -48,7 +50,7 @@ module pixel_shuffle #(
 	logic x_first, x_last, y_first, y_last;
 	wire c_last = c == CW'(CF-1);
 	wire take = in0_V_TVALID && in0_V_TREADY;
-	wire kept = (a? !y_last : !y_first) && (b? !x_last : !x_first);
+	wire kept = !BORDER || (a? !y_last : !y_first) && (b? !x_last : !x_first);
 	wire [1:0] write = {take && kept && a, take && kept && !a};
 	always_ff @(posedge ap_clk) begin
 		if(!ap_rst_n) begin
@@ -122,7 +124,7 @@ module pixel_shuffle #(
 	wire words_last = words == AW'(ROW-1);
 	always_ff @(posedge ap_clk) begin
 		if(!ap_rst_n) begin
-			row <= 1'b1;
+			row <= BORDER;
 			words <= '0;
 		end
 		else if(enter) begin

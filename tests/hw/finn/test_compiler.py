@@ -15,7 +15,7 @@ from pleinair_hw.plan.boards import BOARDS
 from pleinair_hw.plan.search import plan_for_cycles
 from tests.hw.finn.test_environment import needs_finn
 from tests.hw.plan.test_dataflow import all_forms, synthetic_frames
-from tests.networks import random_network
+from tests.networks import adaptive_network, random_network, without_norms
 
 pytestmark = needs_finn
 
@@ -53,6 +53,19 @@ def test_random_networks_after_every_step(bits, form, tmp_path):
     board = list(BOARDS.values())[form]
     plan = plan_for_cycles(network, 16, 24, board, 9000, forms=all_forms(network)[form])
     # Before its products are hardware layers, qonnx runs them in float32, which 16 bits exceed.
+    check(network, frame, plan, tmp_path, exact_from=1 if bits == 16 else 0)
+
+
+@pytest.mark.parametrize("bits", [4, 8, 16])
+@pytest.mark.parametrize("form", [0, 1, 2])
+def test_space_to_depth_and_back_after_every_step(bits, form, tmp_path):
+    seed = 10 * bits + form
+    network = without_norms(adaptive_network(seed, width=4, blocks=1, bits=bits))
+    frame = np.random.default_rng(seed).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+    board = list(BOARDS.values())[form]
+    plan = plan_for_cycles(network, 16, 24, board, 9000, forms=all_forms(network)[form])
+    kinds = {s.kind for s in plan.stages}
+    assert {"SpaceToDepth", "PixelShuffle"} <= kinds
     check(network, frame, plan, tmp_path, exact_from=1 if bits == 16 else 0)
 
 

@@ -61,6 +61,19 @@ def test_shapes_words_and_cycles_by_hand(operators):
     shuffle = made(operators, "PixelShuffle", numInputVectors=[1, 5, 3], **common)
     assert shuffle.get_normal_input_shape() == (1, 5, 3, 24) and shuffle.get_normal_output_shape() == (1, 8, 4, 6)
     assert shuffle.get_exp_cycles() == 5 * 3 * 12
+    common["NumChannels"] = 3
+    depth = made(operators, "PixelShuffle", numInputVectors=[1, 5, 3], Border=0, **common | {"PE": 3})
+    assert depth.get_normal_input_shape() == (1, 5, 3, 12) and depth.get_normal_output_shape() == (1, 10, 6, 3)
+    assert depth.get_exp_cycles() == 10 * 6
+    blocks = made(operators, "SpaceToDepth", numInputVectors=[1, 8, 12], Block=4, **common | {"NumChannels": 48})
+    assert blocks.get_normal_input_shape() == (1, 8, 12, 3) and blocks.get_normal_output_shape() == (1, 2, 3, 48)
+    assert (
+        made(
+            operators, "SpaceToDepth", numInputVectors=[1, 8, 12], Block=4, **common | {"NumChannels": 48, "PE": 3}
+        ).get_exp_cycles()
+        == 2 * 7 * 12
+    )
+    common["NumChannels"] = 6
     requant = made(operators, "RequantShift", numInputVectors=[1, 5, 3], **common)
     assert requant.get_normal_input_shape(1) == (6,) and requant.get_instream_width(1) == 0
     assert requant.get_exp_cycles() == 5 * 3 * 3

@@ -8,7 +8,7 @@ from pleinair.errors import OptionError
 from pleinair_hw.plan import resources
 from pleinair_hw.plan.boards import BOARDS
 from pleinair_hw.plan.search import plan_for_cycles, plan_with_folding
-from tests.networks import random_network
+from tests.networks import adaptive_network, random_network
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,17 @@ def test_products_have_the_next_window_waiting(network):
                 assert depths[before.name] >= rows // stage.simd
                 waiting += 1
     assert waiting >= 6
+
+
+@pytest.mark.parametrize("target", [200_000, 1_000_000])
+def test_what_waits_behind_blocks_lasts_while_their_upper_rows_come_in(target):
+    plan = plan_for_cycles(adaptive_network(1, width=4), 96, 128, BOARDS["zcu104"], target)
+    depths = {s.name: s.depth for s in plan.stages if s.kind == "StreamingFIFO"}
+    (blocks,) = [s for s in plan.stages if s.kind == "SpaceToDepth"]
+    # Three rows of 128 pixels come in while the slowest stage takes its share of a row of 32 blocks of 48 values.
+    silent = 3 * 128 * 3 // blocks.pe
+    taken = silent / (plan.cycles / 24) * (32 * 48 // blocks.pe)
+    assert taken <= depths["pixels.blocks.fifo"] <= 1.2 * taken + 17
 
 
 def test_low_frames_have_rows_waiting_before_borders(network):

@@ -11,9 +11,9 @@ import pytest
 from pleinair.errors import ModelError, OptionError
 from pleinair.models import find_style, load_model, read_card, read_file
 from pleinair.network.integer import dump
-from pleinair_hw.plan.frontend import read_graph, read_source
+from pleinair_hw.plan.frontend import read_graph, read_source, unfit_nodes
 from tests.models import write_model
-from tests.networks import adaptive_network, floats_like, random_network
+from tests.networks import floats_like, random_network
 
 onnx = pytest.importorskip("onnx")
 helper = onnx.helper
@@ -42,16 +42,27 @@ def test_a_qonnx_file_needs_a_margin(tmp_path):
         read_source(str(file), 4, 40)
 
 
-def test_an_adaptive_network_is_read_and_is_no_hardware_yet(tmp_path):
+@pytest.mark.parametrize("bits", [8, 16])
+def test_an_adaptive_network_is_read_in_the_light_of_its_file(bits, tmp_path):
     folder = find_style("san-giorgio")
-    data = read_file(folder, read_card(folder), 8, "qonnx")
-    assert dump(read_graph(data, "theirs.onnx")) == dump(load_model("san-giorgio", 8).network)
     file = tmp_path / "mine.onnx"
-    file.write_bytes(data)
-    with pytest.raises(ModelError, match=r"^mine\.onnx: its network is adaptive, which hardware is not yet$"):
-        read_source(str(file), None, 40)
-    with pytest.raises(OptionError, match="san-giorgio: its networks are adaptive"):
-        read_source("san-giorgio", 8, None)
+    file.write_bytes(read_file(folder, read_card(folder), bits, "qonnx"))
+    model = load_model("san-giorgio", bits)
+    assert model.network.adaptive
+    for source in (read_source(str(file), None, 40), read_source("san-giorgio", bits, None)):
+        assert dump(source.network) == dump(model.network)
+    assert (source.title, source.margin, source.grain) == ("san-giorgio", model.margin, model.grain)
+
+
+def test_a_light_that_nothing_quantises_is_named():
+    """Bias, multiplier and divisor are inputs of the graph; the nodes that take them must end in a quantiser."""
+    folder = find_style("san-giorgio")
+    model = onnx.load_model_from_string(read_file(folder, read_card(folder), 8, "qonnx"))
+    assert unfit_nodes(model.graph) == []
+    (quant,) = [n for n in model.graph.node if n.op_type == "Quant" and n.input[0] == "enter.divided"]
+    quant.input[0] = "enter.multiplied"
+    named = [line.split(":")[0] for line in unfit_nodes(model.graph)]
+    assert named == ["enter", "enter.lifted", "enter.multiplied", "enter.divided"]
 
 
 def test_what_the_folder_cannot_give_is_refused(tmp_path):
@@ -62,9 +73,6 @@ def test_what_the_folder_cannot_give_is_refused(tmp_path):
         read_source(str(floats), 32, None)
     with pytest.raises(OptionError, match="margin 12: the card of starry-night-board says 40"):
         read_source("starry-night-board", 8, 12)
-    adaptive = write_model(tmp_path / "adaptive", adaptive_network(1, 4))
-    with pytest.raises(OptionError, match="adaptive: its networks are adaptive.* starry-night-board is made for it"):
-        read_source(str(adaptive), 8, None)
     folder = tmp_path / "two"
     shutil.copytree(find_style("starry-night-small"), folder)
     (folder / "qonnx-8bit.onnx.gz").write_bytes(gzip.compress(b"something else"))

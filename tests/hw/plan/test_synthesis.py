@@ -233,6 +233,16 @@ def requant_parameters(pe: int, factor: int, bits: int, bias: int, select: int, 
 
 
 OWN = [
+    (
+        "space_to_depth",
+        {"W": 24, "CF": 1, "B": 4, "WO": 90, "RAM_STYLE": "block"},
+        resources.space_to_depth(1080, 24, "block"),
+    ),
+    (
+        "pixel_shuffle",
+        {"W": 8, "CF": 3, "HI": 30, "WI": 100, "BORDER": 0, "RAM_STYLE": "block"},
+        resources.pixel_shuffle(600, 8, "block"),
+    ),
     ("requant_shift", requant_parameters(2, 16, 22, 20, 2, 7, 8), resources.requant(2, 32, 22, 20, 4, 8, 7)),
     ("requant_shift", requant_parameters(3, 8, 36, 34, 3, 14, 16), resources.requant(3, 24, 36, 34, 8, 16, 14)),
     ("add_clamp", {"PE": 6, "AW": 8, "BW": 8, "OW": 8}, resources.add(6, 8)),

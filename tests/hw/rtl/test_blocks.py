@@ -192,16 +192,16 @@ def tap_sum_cases(rng: Rng) -> Iterator[Case]:
         yield tap_sum_case(rng, taps, height, width, pe, cf, int(rng.integers(2, 28)), int(rng.integers(0, 3)))
 
 
-def pixel_shuffle_case(rng: Rng, height: int, width: int, pe: int, cf: int, bits: int) -> Case:
+def pixel_shuffle_case(rng: Rng, height: int, width: int, pe: int, cf: int, bits: int, *, border: bool = True) -> Case:
     """Random phases."""
-    x = rng.integers(0, 1 << bits, (FRAMES, height + 1, width + 1, 4 * pe * cf))
+    x = rng.integers(0, 1 << bits, (FRAMES, height + border, width + border, 4 * pe * cf))
     return Case(
         "pixel_shuffle",
-        {"W": pe * bits, "CF": cf, "HI": height, "WI": width},
+        {"W": pe * bits, "CF": cf, "HI": height, "WI": width, "BORDER": int(border)},
         [Stream("in0_V", x.reshape(-1, pe), bits)],
-        [Stream("out0_V", golden.pixel_shuffle(x).reshape(-1, pe), bits)],
+        [Stream("out0_V", golden.pixel_shuffle(x, border=border).reshape(-1, pe), bits)],
         FRAMES,
-        4 * (height + 1) * (width + 1) * cf,
+        4 * (height + border) * (width + border) * cf,
     )
 
 
@@ -217,6 +217,41 @@ def pixel_shuffle_cases(rng: Rng) -> Iterator[Case]:
         yield pixel_shuffle_case(rng, height, width, *(int(n) for n in rng.integers(1, 5, 2)), int(rng.integers(1, 17)))
 
 
+def depth_to_space_cases(rng: Rng) -> Iterator[Case]:
+    """The shuffle without a border: one pixel wide, one high, half a row's buffer less than a row's."""
+    for height, width, pe, cf in ((1, 1, 1, 1), (6, 1, 1, 3), (1, 7, 3, 1), (5, 40, 3, 1), (3, 24, 1, 3)):
+        yield pixel_shuffle_case(rng, height, width, pe, cf, 8, border=False)
+    while True:
+        height, width, pe, cf = (int(n) for n in rng.integers(1, (12, 12, 5, 5)))
+        yield pixel_shuffle_case(rng, height, width, pe, cf, int(rng.integers(1, 17)), border=False)
+
+
+def space_to_depth_case(rng: Rng, block: int, size: tuple[int, int], pe: int, cf: int, bits: int) -> Case:
+    """Random images of ``size`` blocks; the input waits while the upper rows of the blocks are read."""
+    height, width = size
+    x = rng.integers(0, 1 << bits, (FRAMES, block * height, block * width, pe * cf))
+    return Case(
+        "space_to_depth",
+        {"W": pe * bits, "CF": cf, "B": block, "WO": width},
+        [Stream("in0_V", x.reshape(-1, pe), bits)],
+        [Stream("out0_V", golden.space_to_depth(x, block).reshape(-1, pe), bits)],
+        FRAMES,
+        height * (2 * block - 1) * width * block * cf,
+    )
+
+
+def space_to_depth_cases(rng: Rng) -> Iterator[Case]:
+    """One block, one row and one column of blocks; pixels of one word, and of three."""
+    yield space_to_depth_case(rng, 2, (1, 1), 1, 1, 8)
+    yield space_to_depth_case(rng, 4, (5, 1), 3, 1, 8)
+    yield space_to_depth_case(rng, 4, (2, 9), 1, 3, 8)
+    yield space_to_depth_case(rng, 4, (3, 12), 3, 1, 8)
+    yield space_to_depth_case(rng, 3, (2, 4), 2, 1, 5)
+    while True:
+        height, width, pe, cf = (int(n) for n in rng.integers(1, (5, 8, 5, 4)))
+        yield space_to_depth_case(rng, int(rng.choice([2, 4])), (height, width), pe, cf, int(rng.integers(1, 17)))
+
+
 BLOCKS: list[tuple[Callable[[Rng], Iterator[Case]], int]] = [
     (requant_cases, 60),
     (add_cases, 30),
@@ -224,6 +259,8 @@ BLOCKS: list[tuple[Callable[[Rng], Iterator[Case]], int]] = [
     (upsample_cases, 36),
     (tap_sum_cases, 40),
     (pixel_shuffle_cases, 36),
+    (depth_to_space_cases, 25),
+    (space_to_depth_cases, 30),
 ]
 
 
