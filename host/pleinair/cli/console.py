@@ -217,6 +217,8 @@ def status_table(title: str, status: Status) -> Any:
         rows.add_row("captured", Text(frames))
     rows.add_row("painted", f"{status.painted:,}" + (f", {status.pending:,} to come" if status.pending else ""))
     rows.add_row("state", Text(status.state, style="green" if status.state in ("running", "complete") else "yellow"))
+    if status.due is not None and status.wall is not None and status.due - status.wall > 60:
+        rows.add_row("next due", time.strftime("%Y-%m-%d %H:%M", time.localtime(status.due)))
     if skipped := ", ".join(f"{count:,} {reason}" for reason, count in status.skipped.items()):
         rows.add_row("skipped", skipped)
     if status.paint_seconds:

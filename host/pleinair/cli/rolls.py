@@ -36,6 +36,7 @@ from pleinair.films.deflicker import MAX_FRAMES
 from pleinair.films.steadiness import MAX_STRENGTH
 from pleinair.network.floating import FLOAT_BITS
 from pleinair.network.integer import BITS
+from pleinair.rolls.days import DAY
 from pleinair.rolls.originals import SUFFIXES
 from pleinair.rolls.settings import KEEP
 from pleinair.text import one_line
@@ -43,6 +44,7 @@ from pleinair.text import one_line
 if TYPE_CHECKING:
     from pleinair.rolls.developer import OpenLook
     from pleinair.rolls.roll import Roll
+    from pleinair.rolls.schedule import Schedule
     from pleinair.rolls.settings import Look
     from pleinair.rolls.status import Status
     from pleinair.rolls.timelapse import Timelapse
@@ -223,6 +225,8 @@ def _film(lapse: Timelapse, out: Path | None) -> None:
         if settings.preview is not None:
             preview = stack.enter_context(Preview(roll.folder, lapse.status, settings.preview, settings.preview_host))
             remark(f"watch it at {preview.address}")
+        for line in due_lines(lapse.schedule):
+            remark(line)
         title = f"{lapse.shooter.name} {settings.size[0]}x{settings.size[1]} on {roll.folder}, {settings.look.name}"
         with RollDisplay(title) as display:
             state = lapse.run(stop, report=display.show)
@@ -237,6 +241,25 @@ def _film(lapse: Timelapse, out: Path | None) -> None:
             raise click.exceptions.Exit(130)
         if out is not None:
             _join(roll, settings.look, out)
+
+
+def due_lines(schedule: Schedule) -> Iterator[str]:
+    """What there is to say before filming begins of when it begins."""
+    now, due = schedule.clock.wall(), schedule.next_due(366 * DAY)
+    if not schedule.clock.sure():
+        if schedule.windows or (schedule.every is not None and schedule.every >= 3600):
+            yield "the clock was not set since boot: until it is, every frame is taken, at whatever hour"
+    elif due is None:
+        yield "warning: no frame is due within a year"
+    elif due - now > DAY:
+        yield f"warning: no frame is due within a day; the first is due at {local_time(due)}"
+    elif due - now > 60:
+        yield f"the first frame is due at {local_time(due)}"
+
+
+def local_time(wall: float) -> str:
+    """A time of the wall clock as people here read it, to the minute."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(wall))
 
 
 def _summary(folder: Path, state: str, ledger: Any) -> str:
@@ -410,6 +433,8 @@ def status_lines(s: Status) -> Iterator[tuple[str, str]]:
 
     yield "state", s.state + (f": {s.reason}" if s.reason else "")
     yield "camera", f"{s.camera}, {s.size[0]}x{s.size[1]}" + (f", every {s.every:g} s" if s.every else "")
+    if s.due is not None and s.wall is not None and s.due - s.wall > 60:
+        yield "next due", local_time(s.due)
     last = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(s.last_wall))
     yield "captured", f"{s.frames} frames in {s.sessions} sessions" + (f", the last {last}" if s.frames else "")
     yield "painted", f"{s.painted} frames by {s.look}; {s.pending} to come"

@@ -18,6 +18,7 @@ from pleinair.films.recorder import check_film
 from pleinair.films.steadiness import DEFAULT_STRENGTH
 from pleinair.films.tone import choose_tone
 from pleinair.models import DEFAULT_STYLE, absolute, load_model
+from pleinair.rolls.days import DAY
 from pleinair.rolls.developer import OpenLook, open_look
 from pleinair.rolls.notify import parse_command
 from pleinair.rolls.originals import SUFFIXES
@@ -56,6 +57,14 @@ class _Times:
     def schedule(self) -> Schedule:
         """When frames are due."""
         return make_schedule(self.every, start=self.start, stop=self.stop, daylight=self.daylight)
+
+    def check_due(self) -> None:
+        """Raise OptionError where no frame would be due within a year."""
+        if self.schedule().next_due(366 * DAY) is None:
+            asked = f"{self.start or '00:00'} to {self.stop or '24:00'}"
+            if self.daylight is None:
+                raise OptionError(f"{asked}: no frame is due within a year", option="stop")
+            raise OptionError(f"{self.daylight!r}: from {asked} there is no daylight within a year", option="daylight")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +184,7 @@ def begin_roll(
     kept = _Kept.checked(keep=keep, keep_free=keep_free, spool=spool, out=out, notify=notify_cmd)
     times = _Times.of(source, every, frames=frames, seconds=seconds, start=start, stop=stop, daylight=daylight)
     lit = _Lit(light, light_every, tone, default_every(source, every or (LIVE_EVERY if source.live else None)))
+    times.check_due()
     deflicker = deflicker if deflicker is not None else DEFAULT_FRAMES if source.live else 0
     look = _look(style, bits, lit, fps=fps, steady=steady, deflicker=deflicker, timestamp=timestamp)
     about = {"backend": _absolute(backend), "threads": threads, "preview": preview, "preview_host": preview_host}

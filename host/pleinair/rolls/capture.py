@@ -51,6 +51,7 @@ class Capture:
         self._retention = Retention(roll)
         self._mean: float | None = None
         self._suspects = 0
+        schedule.follow(roll.ledger.begun, roll.ledger.wall)
         self._last_size: tuple[int, ...] = ()
         self._begun, self._offset = 0.0, 0.0
 
@@ -62,14 +63,16 @@ class Capture:
     def run(self, stop: threading.Event) -> None:
         """Take frames until ``stop`` is set or there are no more to take; ``state`` says why it ended."""
         settings, roll = self.roll.settings, self.roll
-        wall = self._clock.wall()
-        self._begun, self._offset = self._clock.monotonic(), roll.resumed_seconds(wall)
+        wall, boot = self._clock.wall(), self._clock.boot()
+        self._begun, self._offset = self._clock.monotonic(), roll.resumed_seconds(self._clock)
         watch = WallWatch(self._clock)
         try:
             self._retention.make_room(self._need())
-            roll.begin(wall, self._offset)
+            roll.begin(wall, self._offset, boot)
             if not wall_is_set(wall):
                 self._trouble("clock", "the wall clock is not set; frames are told apart by their numbers")
+            elif not self._clock.sure():
+                self._trouble("clock", "the wall clock was not set since boot; until it is, every tick is taken")
             for tick in self.schedule.ticks(stop):
                 if self._finished():
                     self.state = "complete"
@@ -147,7 +150,7 @@ class Capture:
     def _keep(self, frame: Frame, suspect: str | None, record: Captured) -> None:
         settings = self.roll.settings
         if self.shooter.live:
-            record = replace(record, live=True, clock=None if wall_is_set(record.wall) else False)
+            record = replace(record, live=True, clock=None if self._clock.sure() else False)
             suspect = self._judge(suspect)
             shape = frame.image.shape
             if self._last_size and shape != self._last_size:

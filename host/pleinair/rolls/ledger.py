@@ -23,6 +23,7 @@ from pleinair.rolls.records import (
     Unsealed,
     read_record,
 )
+from pleinair.rolls.schedule import wall_is_set
 
 #: Upper bounds of the histogram of how late frames are, in seconds.
 LATENESS = (0.001, 0.002, 0.005, 0.01, 0.05, 0.5, float("inf"))
@@ -37,6 +38,8 @@ class Ledger:
     position: int = 0  # where a stored camera goes on
     seconds: float = 0.0  # the roll's own time, which stands still only while nobody knows how long the power was off
     wall: float = 0.0  # wall clock at the last frame
+    seen: float = 0.0  # wall clock at ``seconds``
+    boot: tuple[str, float, float] = ("", 0.0, 0.0)  # the last session's run of the machine, its age, the roll's time
     sessions: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
     troubles: int = 0
@@ -68,7 +71,10 @@ class Ledger:
         elif isinstance(record, Begun):
             self.sessions += 1
             self.state, self.reason = "running", ""
-            self.begun = self.begun or record.wall
+            if not wall_is_set(self.begun):
+                self.begun = record.wall
+            if record.boot and record.up is not None and record.t is not None:
+                self.boot = record.boot, record.up, record.t
             self.settings = record.settings
         elif isinstance(record, Sealed):
             self.sealed[record.file] = record
@@ -82,7 +88,14 @@ class Ledger:
             self.paintings[record.name] = record.look
         elif isinstance(record, Ended):
             self.state, self.reason = record.state, record.message
-            self.seconds = max(self.seconds, record.t)
+            self._add_time(record.t, record.wall)
+
+    def _add_time(self, seconds: float, wall: float | None) -> None:
+        """The roll's own time goes on to ``seconds``; also where a wrong clock had it too far ahead."""
+        if wall is not None:
+            self.seconds, self.seen = seconds, wall
+        else:
+            self.seconds = max(self.seconds, seconds)
 
     def _move_to(self, position: int | None) -> None:
         """A stored camera goes on behind this position."""
@@ -94,7 +107,8 @@ class Ledger:
         self.suspects += record.suspect is not None
         self.last = max(self.last, record.seq)
         self._move_to(record.position)
-        self.seconds, self.wall = max(self.seconds, record.t), record.wall
+        self.wall = record.wall
+        self._add_time(record.t, record.wall)
         if record.late is not None:
             late = record.late
             place = next(i for i, bound in enumerate(LATENESS) if late < bound)

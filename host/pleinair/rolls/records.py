@@ -69,6 +69,8 @@ class Begun(Record):
     host: str | None = None
     boot: str | None = None
     pid: int | None = None
+    #: Seconds for which the machine had been running.
+    up: float | None = None
     settings: Mapping[str, Any]
 
 

@@ -39,7 +39,7 @@ from pleinair.rolls.ledger import Ledger, read_ledger
 from pleinair.rolls.lock import lock_roll
 from pleinair.rolls.originals import encode, find_originals, keep_original, original_path, read_original
 from pleinair.rolls.records import Begun, Captured, Lost, PaintingBegun, Record, Sealed, Unsealed
-from pleinair.rolls.schedule import wall_is_set
+from pleinair.rolls.schedule import Clock, wall_is_set
 from pleinair.rolls.segments import Segment, count_frames, find_segments, salvage
 from pleinair.rolls.settings import Look, Settings, check_there, read_settings, write_settings
 from pleinair.rolls.status import Status, status_of
@@ -325,25 +325,36 @@ class Roll:
             raise
         return full
 
-    def begin(self, wall: float, seconds: float) -> None:
-        """Journal that filming begins or goes on. Raises OSError."""
+    def begin(self, wall: float, seconds: float, boot: tuple[str, float] = ("", 0.0)) -> None:
+        """Journal that filming begins or goes on, in a run of the machine (:meth:`Clock.boot`). Raises OSError."""
         self.write(
             Begun(
                 wall=wall,
                 t=seconds,
                 host=socket.gethostname(),
-                boot=_boot(),
+                boot=boot[0],
                 pid=os.getpid(),
+                up=round(boot[1], 3),
                 settings=self.settings.to_json(),
             )
         )
 
-    def resumed_seconds(self, wall: float) -> float:
-        """The roll's own time at ``wall``, on going on: it went on while the power was off, if the wall clock tells."""
-        ledger = self.ledger
-        if ledger.frames and wall_is_set(wall) and wall_is_set(ledger.wall) and wall > ledger.wall:
-            return ledger.seconds + wall - ledger.wall
-        return ledger.seconds
+    def resumed_seconds(self, clock: Clock) -> float:
+        """The roll's own time now, on going on: it went on while nothing was filmed, as far as that can be told.
+
+        In the same run of the machine its own clock tells. After another boot the wall clock does, where it is to be
+        believed, and never more than the time since the roll began.
+        """
+        ledger, wall, (boot, up) = self.ledger, clock.wall(), clock.boot()
+        if not ledger.sessions:
+            return ledger.seconds
+        if boot and ledger.boot[0] == boot and up >= ledger.boot[1]:
+            return ledger.boot[2] + up - ledger.boot[1]
+        if not clock.sure() or not wall_is_set(ledger.seen) or wall <= ledger.seen:
+            return ledger.seconds
+        passed = ledger.seconds + wall - ledger.seen
+        since_begun = wall - ledger.begun
+        return min(passed, since_begun) if wall_is_set(ledger.begun) and since_begun >= 0 else passed
 
     def __enter__(self) -> Roll:
         return self
@@ -357,10 +368,3 @@ class Roll:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
-
-
-def _boot() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""

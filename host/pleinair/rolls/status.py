@@ -70,6 +70,8 @@ class Status:
     # Told by the process that films; None or empty where none does.
     pid: int | None = None
     wall: float | None = None
+    #: When the next frame is due, by the wall clock; None for at once.
+    due: float | None = None
     painter: str = ""
     camera_failures: int = 0
     frames_per_hour: float | None = None
@@ -126,7 +128,7 @@ def status_of(folder: Path, settings: Settings, ledger: Ledger) -> Status:
 
 
 #: What the process that films knows better than the files.
-_LIVE = ("state", "painted", "pending", "celsius", "painter", "pid", "heat")
+_LIVE = ("state", "painted", "pending", "celsius", "painter", "pid", "heat", "due")
 
 
 def read_status(folder: Path | str) -> Status:
@@ -143,5 +145,5 @@ def read_status(folder: Path | str) -> Status:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             live = json.loads((folder / "state.json").read_bytes())
             told = {name: live[name] for name in _LIVE}
-            status = replace(status, **{**told, "heat": tuple(told["heat"])})
+            status = replace(status, **{**told, "heat": tuple(told["heat"])}, wall=live["wall"])
     return status

@@ -231,6 +231,7 @@ class Timelapse:
             seconds=capture.seconds if running else ledger.seconds,
             pid=os.getpid(),
             wall=time.time(),
+            due=self.schedule.due if running else None,
             painter=self.painter,
             camera_failures=capture.failures,
             frames_per_hour=3600 * (ledger.frames - self._began_frames) / elapsed,

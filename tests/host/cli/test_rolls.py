@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from pleinair.cli.main import main
+from pleinair.cli.rolls import due_lines
 from pleinair.rolls.ledger import read_ledger
 from pleinair.rolls.roll import Roll
+from pleinair.rolls.schedule import make_schedule
 from pleinair.rolls.settings import read_settings
 from tests.films import read_video
 from tests.models import write_model
@@ -56,6 +58,42 @@ def test_a_roll_and_its_film(place, capsys):
     status = json.loads(capsys.readouterr().out)
     assert (status["state"], status["frames"], status["painted"], status["pending"]) == ("complete", 12, 12, 0)
     assert status["size"] == [64, 48] and sum(status["lateness"]) == 0 and status["paintings"] == ["plain-8bit"]
+
+
+def test_when_the_first_frame_is_due_is_told(place, capsys, monkeypatch):
+    now = time.time()
+    soon, later = (time.strftime("%H:%M", time.localtime(now + s)) for s in (7200, 10_800))
+    lines = list(due_lines(make_schedule(86_400.0, start=soon, stop=later)))
+    assert len(lines) == 1 and lines[0].startswith("the first frame is due at 20") and lines[0].endswith(soon)
+    lines = list(due_lines(make_schedule(86_400.0)))
+    assert lines == []
+    rare = make_schedule(7 * 86_400.0, start=later)
+    rare.follow(now - 86_400.0, now - 86_400.0)
+    (line,) = due_lines(rare)
+    assert line.startswith("warning: no frame is due within a day; the first is due at ")
+    assert main(film("--every", "10s", "--from", "00:00", "--until", "00:30", "--daylight", "0,0")) in (0, 2)
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    capsys.readouterr()
+    assert main(film("--every", "1m", "--from", "00:00", "--until", "00:30", "--daylight", "0,0")) == 2
+    assert "there is no daylight within a year" in capsys.readouterr().err and not (place / "roll").exists()
+
+
+def test_a_sleeping_roll_says_when_it_wakes(place, capsys):
+    now = time.time()
+    soon, later = (time.strftime("%H:%M", time.localtime(now + s)) for s in (7200, 10_800))
+    process = pleinair(*film("--every", "1d", "--from", soon, "--until", later), models=place / "models", cwd=place)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (place / "roll" / "state.json").exists():
+        time.sleep(0.1)
+    while time.monotonic() < deadline and json.loads((place / "roll" / "state.json").read_text())["due"] is None:
+        time.sleep(0.1)
+    assert main(["status", "roll"]) == 0
+    out = capsys.readouterr().out
+    assert "asleep" in out or "running" in out
+    assert soon in next(line for line in out.splitlines() if "next due" in line)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 130
 
 
 def test_repaint_in_another_style_from_the_same_originals(place, capsys):

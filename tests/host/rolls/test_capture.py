@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from functools import partial
@@ -50,12 +51,46 @@ def test_seconds_end_a_roll_and_the_time_off_counts(tmp_path):
         def wall(self) -> float:
             return super().wall() + 36_000
 
+        def boot(self) -> tuple[str, float]:
+            return "another", 5.0
+
     film_roll(new_roll(tmp_path / "roll", frames=None, seconds=0.5, every=0.05), Still())
     first = len(frames_of(tmp_path / "roll"))
     assert 7 <= first <= 10
     roll = Roll.open(tmp_path / "roll")
     film_roll(roll, Still(), schedule=Schedule(0.05, clock=Later()))
     assert len(frames_of(tmp_path / "roll")) == first  # it was over long ago
+
+
+def test_a_wrong_clock_closes_nothing(tmp_path):
+    """A resume with the clock a day ahead: in the same run of the machine, and after another boot."""
+
+    class Ahead(Clock):
+        def __init__(self, by: float, boot: str) -> None:
+            self.by, self.name = by, boot
+
+        def wall(self) -> float:
+            return super().wall() + self.by
+
+        def boot(self) -> tuple[str, float]:
+            return (self.name, 5.0) if self.name else super().boot()
+
+    settings = {"frames": None, "seconds": 3.0, "every": 0.05}
+    stop = threading.Event()
+    threading.Timer(0.5, stop.set).start()
+    film_roll(new_roll(tmp_path / "roll", **settings), Still(), stop)
+    first = len(frames_of(tmp_path / "roll"))
+    shutil.copytree(tmp_path / "roll", tmp_path / "copy")
+    stop = threading.Event()
+    threading.Timer(0.5, stop.set).start()
+    lapse = film_roll(Roll.open(tmp_path / "roll"), Still(), stop, schedule=Schedule(0.05, clock=Ahead(86_400, "")))
+    assert len(frames_of(tmp_path / "roll")) > first and lapse.capture.seconds < 3
+    # In another run of the machine only its clock can tell: it is over, until the clock is right again.
+    film_roll(Roll.open(tmp_path / "copy"), Still(), schedule=Schedule(0.05, clock=Ahead(86_400, "other")))
+    assert len(frames_of(tmp_path / "copy")) == first
+    with Roll.open(tmp_path / "copy") as roll:
+        assert roll.ledger.state == "complete" and roll.ledger.seconds > 86_000
+        assert roll.resumed_seconds(Ahead(0.0, "third")) < 60
 
 
 def guarded(folder: Path, faults: dict[int, str]) -> GuardedCamera:
