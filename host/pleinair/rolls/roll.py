@@ -350,9 +350,9 @@ class Roll:
             return ledger.seconds
         if boot and ledger.boot[0] == boot and up >= ledger.boot[1]:
             return ledger.boot[2] + up - ledger.boot[1]
-        if not clock.sure() or not wall_is_set(ledger.seen) or wall <= ledger.seen:
+        if not clock.sure() or not wall_is_set(ledger.seen):
             return ledger.seconds
-        passed = ledger.seconds + wall - ledger.seen
+        passed = ledger.seconds + max(0.0, wall - ledger.seen)
         since_begun = wall - ledger.begun
         return min(passed, since_begun) if wall_is_set(ledger.begun) and since_begun >= 0 else passed
 
