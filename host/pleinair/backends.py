@@ -24,6 +24,7 @@ from pleinair.emulator.fabric import Simulator
 from pleinair.engines.exact import AUTO, DEFAULT_ENGINE, check_engine, exact_runner
 from pleinair.engines.meter import exact_meter
 from pleinair.errors import OptionError
+from pleinair.fpga.adaptive import AdaptiveAcceleratorPainter
 from pleinair.fpga.deployment import read_deployment
 from pleinair.fpga.driver import Accelerator, import_pynq
 from pleinair.fpga.overlay import Overlay, check_model
@@ -206,6 +207,9 @@ def _open_accelerator_painter(
     try:
         check_model(accelerator.deployment, model)
         fallback = None if backend.fallback is None else open_painter(model, backend.fallback, threads)
+        if model.adaptive:
+            assert fallback is None or isinstance(fallback, AdaptivePainter)
+            return AdaptiveAcceleratorPainter(model, accelerator, fallback, threads)
         return AcceleratorPainter(model, accelerator, fallback)
     except BaseException:
         accelerator.close()

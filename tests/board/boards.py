@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pynq
 
-from pleinair.emulator.board import EmulatedDevice
+from pleinair.backends import open_painter
+from pleinair.emulator.board import EmulatedDevice, StationsMaker
 from pleinair.emulator.fabric import Fabric, Power, parse_faults
 from pleinair.emulator.stand_in import stand_in
+from pleinair.emulator.stations import Stations, with_tables
+from pleinair.fpga.adaptive import AdaptiveAcceleratorPainter
 from pleinair.fpga.driver import Accelerator
 from pleinair.fpga.painter import AcceleratorPainter
 from pleinair.models import Model, load_model
 from pleinair.network import reference
+from pleinair.painting.adaptive import AdaptivePainter
 from pleinair.painting.painter import NetworkPainter
 from tests.models import write_model
-from tests.networks import random_network
+from tests.networks import adaptive_network, random_network
 
 #: PYNQ 4 has given the Zynq-7000 up: it cannot read its handoff.
 FAMILIES = ["pynq-z2", "zcu104"] if pynq.__version__.startswith("3.") else ["zcu104"]
@@ -48,17 +53,34 @@ class Board:
         compute: Any = None,
         seed: int = 1,
         blocks: int = 0,
+        adaptive: bool = False,
+        metering: bool = True,
+        mapped: bool = False,
+        stations: Any = None,
     ) -> None:
+        """``stations``: further arguments of an adaptive network's."""
         print(f"network of seed {seed}")
-        self.network = random_network(seed, 4, blocks, bits, kernel=3)
+        make = adaptive_network if adaptive else random_network
+        self.network = make(seed, 4, blocks, bits, 3)
         halo = self.network.halo
         model = write_model(folder / "model", self.network, halo if margin is None else margin, grain)
         self.model: Model = load_model(str(model), bits)
         self.deployment = stand_in(
-            folder / "deploy", model, bits, board=name, clock_mhz=100, height=height, width=width, writeable=writeable
+            folder / "deploy",
+            model,
+            bits,
+            board=name,
+            clock_mhz=100,
+            height=height,
+            width=width,
+            writeable=writeable,
+            metering=metering,
         )
+        if self.deployment.light is not None:
+            options = {"paint": self.compute_lit, **(stations or {})}
+            compute = StationsMaker(partial(Stations, self.network, self.deployment.light, **options))
         self.power = Power(parse_faults(faults))
-        self.device = EmulatedDevice(self.deployment, compute or self.compute, self.power)
+        self.device = EmulatedDevice(self.deployment, compute or self.compute, self.power, mapped)
         #: Whether what was done wrong belongs to the test.
         self.forgiven = False
         self._closing: list[Any] = []
@@ -67,6 +89,10 @@ class Board:
         """The reference."""
         frame = data.reshape(self.deployment.height, self.deployment.width, 3)
         return reference.run(self.network, frame).reshape(-1)
+
+    def compute_lit(self, pixels: np.ndarray, tables: list[np.ndarray]) -> np.ndarray:
+        """The reference, with the numbers in the tables."""
+        return reference.run(with_tables(self.network, tables), pixels)
 
     @property
     def fabric(self) -> Fabric:
@@ -90,6 +116,20 @@ class Board:
         accelerator = self.accelerator(first_deadline, kind)
         self._closing[-1] = AcceleratorPainter(self.model, accelerator, fallback)
         return self._closing[-1]
+
+    def adaptive_painter(
+        self, fallback: AdaptivePainter | None = None, kind: type[Accelerator] = Accelerator
+    ) -> AdaptiveAcceleratorPainter:
+        """What paints frames in any light, closed with the board."""
+        accelerator = self.accelerator(kind=kind)
+        self._closing[-1] = AdaptiveAcceleratorPainter(self.model, accelerator, fallback)
+        return self._closing[-1]
+
+    def adaptive_reference(self) -> AdaptivePainter:
+        """The painter to compare with, of an adaptive network."""
+        painter = open_painter(self.model, "reference")
+        assert isinstance(painter, AdaptivePainter)
+        return painter
 
     def reference(self) -> NetworkPainter:
         """The painter to compare with."""

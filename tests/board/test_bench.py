@@ -8,6 +8,7 @@ import pytest
 
 from pleinair.cli.main import main
 from pleinair.measuring.bench import begin, measure_accelerator
+from pleinair.measuring.lights import measure_accelerator_lights
 
 
 def test_the_file_of_an_emulated_board_says_so(board, tmp_path, capsys):
@@ -35,3 +36,31 @@ def test_power_is_the_mean_of_what_the_rails_say(board, monkeypatch):
     tiles = measure_accelerator(figures, painter, 12)
     assert figures.measurements[0].watts == {"12V": 10.0, "INT": 3.0}
     assert (tiles.count, tiles.replaced, tiles.reloads) == (12, 0, 0)
+
+
+def test_what_light_costs_is_measured_apart(board, tmp_path, capsys):
+    b = board(adaptive=True)
+    file = tmp_path / "bench.json"
+    options = ["--backend", "fpga", "--overlay", f"emulated:{b.deployment.folder}", "--frames", "3"]
+    assert main(["bench", *options, "--json", str(file)]) == 0
+    out, data = capsys.readouterr().out, json.loads(file.read_text())
+    assert set(data["measurements"][0]["stages"]) == {"prepare", "dma", "wait", "collect", "light"}
+    (light,) = data["lights"]
+    assert (light["engine"], light["threads"], light["frames"]) == ("fpga", 1, 3)
+    assert min(light[f"{name}_ms"] for name in ("known", "new", "sums", "own")) > 0
+    # Two passes that meter and one that paints, for each frame.
+    assert "of which there were 9" in out and "6 of them were metered" in out and ", light " in out, out
+
+
+def test_each_figure_of_light_is_of_what_it_says(board, monkeypatch):
+    b = board(adaptive=True)
+    painter = b.adaptive_painter()
+    seen = []
+    for name in ("paint", "paint_in", "sums"):
+        real = getattr(painter, name)
+        monkeypatch.setattr(painter, name, lambda *a, real=real, name=name: seen.append((name, *a[1:])) or real(*a))
+    found = measure_accelerator_lights(painter, (30, 20), 2)
+    assert found.own_ratio > 0
+    assert [entry[0] for entry in seen][-5:] == ["paint_in", "paint_in", "paint_in", "sums", "paint"]
+    first, known, new = (entry[1] for entry in seen[-5:-2])
+    assert first == known == painter.average != new

@@ -6,7 +6,7 @@ from tests.children import python
 from tests.house import PATHS
 
 CODE = """
-import builtins, sys, tempfile
+import builtins, shutil, sys, tempfile
 from pathlib import Path
 sys.path[:0] = {paths!r}
 allowed = set(sys.stdlib_module_names) | {{"numpy", "cv2", "pynq", "pynqmetadata", "pleinair"}}
@@ -18,8 +18,8 @@ def guarded(name, globals=None, *rest, **more):
         raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
     return genuine(name, globals, *rest, **more)
 from tests.models import write_model
-from tests.networks import random_network
-network = random_network(1, 4, 0, 8, 3)
+from tests.networks import adaptive_network, random_network
+networks = random_network(1, 4, 0, 8, 3), adaptive_network(1, 4, 0, 8, 3)
 builtins.__import__ = guarded
 import numpy as np
 
@@ -27,19 +27,22 @@ from pleinair.network import reference
 from pleinair.fpga.overlay import Overlay
 from pleinair.models import load_model
 from pleinair.backends import Backend, open_painter
-from pleinair.painting.painter import NetworkPainter
 from pleinair.emulator.stand_in import stand_in
-with tempfile.TemporaryDirectory() as name:
-    folder = Path(name)
+for number, network in enumerate(networks):
+    folder = Path(tempfile.mkdtemp())
     model = write_model(folder / "model", network, 16)
-    deploy = stand_in(folder / "deploy", model, 8, board="zcu104", clock_mhz=100, height=64, width=96)
+    # An adaptive network is metered here, so that no accelerator does it.
+    deploy = stand_in(
+        folder / "deploy", model, 8, board="zcu104", clock_mhz=100, height=64, width=96, metering=False
+    )
     overlay = Overlay.parse(f"emulated:{{deploy.folder}}")
     style, bits = overlay.style()
-    painter = open_painter(load_model(style, bits), Backend("fpga", overlay=overlay, fallback="reference"))
+    model = load_model(style, bits)
+    painter = open_painter(model, Backend("fpga", overlay=overlay, fallback="reference" if number == 0 else None))
     frame = np.random.default_rng(0).integers(0, 256, (40, 70, 3), dtype=np.uint8)
-    plain = NetworkPainter("reference", network, 16, lambda i: reference.run(network, i), 1 << 20, 2)
-    assert np.array_equal(painter.paint(frame), plain.paint(frame))
+    assert np.array_equal(painter.paint(frame), open_painter(model, "reference").paint(frame))
     painter.close()
+    shutil.rmtree(folder)
 # The emulation would like ONNX Runtime and does without.
 assert refused <= {{"onnxruntime", "onnx"}}, refused
 print("painted")

@@ -154,8 +154,10 @@ class _Wanted:
 def _bench_alone(model: Model, backend: Backend, extent: tuple[int, int] | None, frames: int, threads: int) -> Bench:
     """An accelerator, or the reference."""
     from pleinair.backends import open_painter
+    from pleinair.fpga.adaptive import AdaptiveAcceleratorPainter
     from pleinair.fpga.painter import AcceleratorPainter
     from pleinair.measuring.bench import begin, measure_accelerator, measure_reference
+    from pleinair.measuring.lights import measure_accelerator_lights
 
     with closing(open_painter(model, backend, threads, simulator=simulate_build)) as painter:
         accelerated = painter if isinstance(painter, AcceleratorPainter) else None
@@ -168,6 +170,8 @@ def _bench_alone(model: Model, backend: Backend, extent: tuple[int, int] | None,
             measure_reference(figures, painter, frames)
         else:
             tiles = measure_accelerator(figures, accelerated, frames)
+            if isinstance(accelerated, AdaptiveAcceleratorPainter):
+                figures.lights.append(measure_accelerator_lights(accelerated, figures.size, min(frames, ROUNDS)))
             lines = _accelerator_lines(accelerated, figures.measurements[0], tiles)
         (found,) = figures.measurements
         width, height = figures.size
@@ -175,18 +179,22 @@ def _bench_alone(model: Model, backend: Backend, extent: tuple[int, int] | None,
         say(f"{found.fps:.2f} frames a second, {found.ms:.2f} ms a frame, over {frames} frames")
         for line in lines:
             say(line)
+        if figures.lights:
+            _show_lights(figures)
     return figures
 
 
 def _accelerator_lines(painter: Any, found: Measurement, tiles: Any) -> list[str]:
     """What an accelerator's time and power were spent on."""
     assert found.stages is not None
-    own = found.stages["prepare"] + found.stages["dma"] + found.stages["collect"]
+    own = sum(ms for name, ms in found.stages.items() if name != "wait")
     lines = [
         f"a tile of {painter.accelerator.width}x{painter.accelerator.height}, of which there were {tiles.count}: "
         + ", ".join(f"{name} {ms:.2f} ms" for name, ms in found.stages.items())
         + f"; the driver's own {own:.2f} ms"
     ]
+    if tiles.metered:
+        lines.append(f"{tiles.metered} of them were metered: for each frame as many as there are adaptive convolutions")
     if tiles.replaced or tiles.reloads:
         lines.append(f"{tiles.replaced} frames painted by the fallback, the overlay loaded anew {tiles.reloads} times")
     if found.watts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from pleinair.errors import PleinairError
 from pleinair.fpga.build_folder import is_build, read_build
 from pleinair.fpga.deployment import Deployment, read_deployment
 from pleinair.fpga.driver import SLOTS, import_pynq
-from pleinair.fpga.overlay import Overlay
+from pleinair.fpga.handoff import light_port
+from pleinair.fpga.overlay import Overlay, check_model
 from pleinair.machine import kernel_bytes
+from pleinair.models import load_model
 
 #: $BOARD of PYNQ's images, in small letters, begins with one of these on our boards.
 _NAMES: Mapping[str, tuple[str, ...]] = {
@@ -40,6 +43,7 @@ def look_at_board(overlay: Overlay) -> Iterator[Finding]:
                 f"{deployment.style} at {deployment.bits} bits for {deployment.board}, tiles of "
                 f"{deployment.width}x{deployment.height}; every file as it was written",
             )
+            yield from look_at_light(deployment)
     except PleinairError as error:
         yield Finding("overlay", BAD, str(error), "`pleinair deploy` brings it; docs/fpga.md")
         return
@@ -58,6 +62,34 @@ def look_at_board(overlay: Overlay) -> Iterator[Finding]:
     yield look_at_rights(os.geteuid(), os.environ)
     yield look_at_name(os.environ.get("BOARD", ""), deployment)
     yield look_at_buffers(deployment)
+
+
+def look_at_light(deployment: Deployment) -> Iterator[Finding]:
+    """Whether an adaptive style's deployment has the registers of its light."""
+    model = load_model(str(deployment.model), deployment.bits)
+    if not model.adaptive:
+        return
+    try:
+        check_model(deployment, model)
+    except PleinairError as error:
+        yield Finding("light", BAD, str(error), "build it again with this version; docs/fpga.md")
+        return
+    assert deployment.light is not None
+    light, (_, size) = deployment.light, light_port(deployment.bitfile.with_suffix(".hwh"))
+    found = f"registers for {len(light.stations)} adaptive convolutions, map {light.hash:08x}"
+    if size < light.bytes:
+        found += ", but the overlay has no port for all of it"
+        yield Finding("light", BAD, found, "deploy the whole build again")
+    elif light.meters:
+        yield Finding("light", GOOD, f"{found}; the accelerator meters")
+    else:
+        slow = find_spec("onnxruntime") is None
+        yield Finding(
+            "light",
+            DOUBTFUL if slow else GOOD,
+            f"{found}; the processor meters" + (" in NumPy, slowly" if slow else ""),
+            "--light scene meters a few frames only; or build with metering" if slow else "",
+        )
 
 
 def look_at_version(version: str, deployment: Deployment) -> Finding:

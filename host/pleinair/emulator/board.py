@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,12 +30,13 @@ from pynqmetadata.views.runtime import RuntimeMetadataParser
 
 from pleinair.emulator.fabric import Compute, Fabric, Memory, Power, Simulator, parse_faults
 from pleinair.emulator.stand_in import stand_in_for_build
+from pleinair.emulator.stations import LitPainting, Stations
 from pleinair.engines.exact import exact_runner
 from pleinair.errors import EngineError, OptionError
 from pleinair.fpga.build_folder import is_build
 from pleinair.fpga.deployment import Deployment, read_deployment
 from pleinair.fpga.driver import Accelerator
-from pleinair.fpga.handoff import is_zynq_7000, weight_ports
+from pleinair.fpga.handoff import is_zynq_7000, light_port, weight_ports
 from pleinair.fpga.overlay import SIMULATED, Overlay
 from pleinair.models import load_model
 from pleinair.network import reference
@@ -43,6 +46,8 @@ FAULTS_VARIABLE = "PLEINAIR_FAULTS"
 #: Seconds for a processor, or a simulation of every gate, to paint the first tile.
 _FIRST_DEADLINE = 3600.0
 _PS = 0xF000_0000
+#: Words of a wide register.
+_REGISTER_WORDS = 2
 #: Clock registers after power-up: PLLs at 1.5 GHz (UltraScale+) or 1 GHz (Zynq-7000), fabric clocks at 100 MHz.
 _ULTRASCALE_RESET = {
     0xFF5E0020: 90 << 8 | 1 << 16,
@@ -69,10 +74,67 @@ class EmulatedBuffer(PynqBuffer):  # type: ignore[misc]
             self.device.memory.free(address)
 
 
+class MappedRegisters(np.ndarray):
+    """An array of uint32 whose words are a device's registers.
+
+    A slice of one or two words is an array of registers again, as pynq keeps them; a longer one is what they hold.
+    Such runs must begin and end at multiples of four, as a processor's copy of others may be unaligned.
+    """
+
+    device: EmulatedDevice
+    address: int
+
+    def __array_finalize__(self, whole: Any) -> None:
+        if isinstance(whole, MappedRegisters):
+            self.device, self.address = whole.device, whole.address
+
+    def __getitem__(self, key: Any) -> Any:
+        words = self._words(key)
+        if isinstance(key, slice) and len(words) <= _REGISTER_WORDS:
+            part = super().__getitem__(key)
+            assert isinstance(part, MappedRegisters)
+            part.address = self.address + 4 * words.start
+            return part
+        values = np.array([self.device._read(self.address + 4 * k) for k in words], np.uint32)
+        return values if isinstance(key, slice) else values[0]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        words = self._words(key)
+        for k, word in zip(words, np.broadcast_to(value, len(words)), strict=True):
+            self.device._write(self.address + 4 * k, int(word))
+
+    def _words(self, key: Any) -> range:
+        words = range(self.shape[0])[key if isinstance(key, slice) else slice(key, key + 1)]
+        if (
+            isinstance(key, slice)
+            and len(words) > _REGISTER_WORDS
+            and (words.start % 4 or words.stop % 4 or words.step != 1)
+        ):
+            raise RuntimeError(f"unaligned access to registers at {self.address + 4 * words.start:#x}")
+        return words
+
+
+@dataclass(frozen=True)
+class StationsMaker:
+    """Makes the stations of an adaptive network that has just been loaded."""
+
+    make: Callable[[], Stations]
+
+    def __call__(self) -> Stations:
+        """Stations that have begun no frame."""
+        return self.make()
+
+
 class EmulatedDevice(pynq.Device):  # type: ignore[misc]
     """A pynq device; see this file's description. Give it to an overlay, or make it ``pynq.Device.active_device``."""
 
-    def __init__(self, deployment: Deployment, compute: Compute, power: Power | None = None) -> None:
+    def __init__(
+        self, deployment: Deployment, compute: Compute | StationsMaker, power: Power | None = None, mapped: bool = False
+    ) -> None:
+        """``compute``: of an adaptive network, what makes its stations, anew each time that a bitstream is loaded.
+
+        ``mapped``: registers are memory for the processor, as on a board, and not messages.
+        """
         super().__init__("emulated")
         self.name = "emulated"
         self.power = power or Power()
@@ -80,7 +142,7 @@ class EmulatedDevice(pynq.Device):  # type: ignore[misc]
         self.fabric: Fabric | None = None
         self.downloads = 0
         self.scratch: Any = None
-        self.capabilities = {"REGISTER_RW": True}
+        self.capabilities = {"MEMORY_MAPPED": True} if mapped else {"REGISTER_RW": True}
         self._handoff = deployment.bitfile.with_suffix(".hwh")
         zynq_7000 = is_zynq_7000(self._handoff)
         self.arch = "armv7l" if zynq_7000 else "aarch64"
@@ -88,7 +150,7 @@ class EmulatedDevice(pynq.Device):  # type: ignore[misc]
         self.timestamp: str | None = None
         self._system = dict(_ZYNQ_7000_RESET if zynq_7000 else _ULTRASCALE_RESET)
         self._engines = deployment.engines
-        self._frame_bytes = deployment.height * deployment.width * 3
+        self._shape = deployment.height, deployment.width
         self._compute = compute
 
     # -- what pynq asks of a device
@@ -103,7 +165,11 @@ class EmulatedDevice(pynq.Device):  # type: ignore[misc]
             self.fabric.switch_off()
         first, last = (int(parser.ip_dict[name]["phys_addr"]) for name in self._engines)
         ports = {address: size for address, size in weight_ports(self._handoff).values()}
-        self.fabric = Fabric(self.memory, self.power, (first, last), self._frame_bytes, self._compute, ports)
+        compute, light, (height, width) = self._compute, None, self._shape
+        if isinstance(compute, StationsMaker):
+            stations = compute()
+            compute, light = frame_by_frame(stations.paint, height, width), (*light_port(self._handoff), stations)
+        self.fabric = Fabric(self.memory, self.power, (first, last), height * width * 3, compute, ports, light)
         self.downloads += 1
         self.post_download(bitstream, parser)
 
@@ -116,6 +182,12 @@ class EmulatedDevice(pynq.Device):  # type: ignore[misc]
         data = bytes(data)
         for k in range(0, len(data), 4):
             self._write(address + k, int.from_bytes(data[k : k + 4], "little"))
+
+    def mmap(self, address: int, length: int) -> MappedRegisters:
+        """Registers as an array."""
+        array = np.zeros(length // 4, np.uint32).view(MappedRegisters)
+        array.device, array.address = self, address
+        return array
 
     def _read(self, address: int) -> int:
         if address >= _PS:
@@ -174,10 +246,12 @@ def frame_by_frame(run: Any, height: int, width: int) -> Compute:
     return compute
 
 
-def integer_network(deployment: Deployment) -> Compute:
+def integer_network(deployment: Deployment) -> Compute | StationsMaker:
     """The deployment's network: by ONNX Runtime where it is installed and exact, else by the reference."""
     network = load_model(str(deployment.model), deployment.bits).network
     assert isinstance(network, IntegerNetwork)
+    if deployment.light is not None:
+        return StationsMaker(partial(Stations, network, deployment.light, paint=LitPainting(network)))
     try:
         run: Any = exact_runner(network, 1)
     except EngineError:
@@ -204,6 +278,11 @@ def open_board(overlay: Overlay, simulator: Simulator | None = None) -> Accelera
         raise OptionError(f"{overlay}: not a build's folder, which has the RTL", option="overlay")
     else:
         deployment = read_deployment(folder)
+    if simulated and deployment.light is not None:
+        raise OptionError(
+            f"{overlay}: the light's registers of adaptive styles are not simulated yet", option="overlay"
+        )
+    compute: Compute | StationsMaker
     if simulated and simulator is not None:
         compute = frame_by_frame(simulator(folder), deployment.height, deployment.width)
     else:

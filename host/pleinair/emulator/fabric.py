@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Protocol
 
 import numpy as np
 
@@ -82,13 +83,18 @@ class Memory:
 
 #: hang: a frame is never done. late: it is done long after its time. short: it is done with its last quarter unwritten.
 #: bus: reading an engine's register fails once it has been started. memory: a buffer cannot be allocated.
-FAULTS = ("hang", "late", "short", "bus", "memory")
-_FAULT = re.compile(r"(hang|late|short|bus|memory)@(\d+)(\+?)")
+#: torn: a word that is written to the registers of the light is lost. stuck0, stuck1: a bit of them is always 0 or 1.
+FAULTS = ("hang", "late", "short", "bus", "memory", "torn", "stuck0", "stuck1")
+_FAULT = re.compile(rf"({'|'.join(FAULTS)})@(\d+)(\+?)")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong, at which frame (or allocation, for ``memory``) since power-up, once or from there on."""
+    """What goes wrong, at which frame since power-up, once or from there on.
+
+    The number is that of an allocation for ``memory``, of a word written for ``torn``. For ``stuck0`` and ``stuck1``,
+    which always last, it is that of a bit, counted from the first of the light's registers.
+    """
 
     kind: str
     number: int
@@ -136,16 +142,31 @@ class _Engine:
 
 
 class Power:
-    """What outlives a bitstream: how many frames have been started since power-up, and what goes wrong when."""
+    """What outlives a bitstream: how much has been started and written since power-up, and what goes wrong when."""
 
     def __init__(self, faults: list[Fault] | None = None, late: float = 5.0) -> None:
         """``late``: by how many seconds a late frame is late."""
         self.faults, self.late = faults or [], late
-        self.frames = self.allocations = 0
+        self.frames = self.allocations = self.light_writes = 0
 
     def strikes(self, kind: str, number: int) -> bool:
         """Whether a fault of this kind is due."""
         return any(fault.kind == kind and fault.strikes(number) for fault in self.faults)
+
+
+class LightRegisters(Protocol):
+    """The registers of an accelerator's light, by byte offset."""
+
+    #: Bits, counted from the first register's, that are always 0 or 1.
+    stuck: dict[int, int]
+
+    def read(self, offset: int) -> int:
+        """A 32-bit register."""
+        ...
+
+    def write(self, offset: int, value: int) -> None:
+        """A 32-bit register."""
+        ...
 
 
 class Fabric:
@@ -159,8 +180,9 @@ class Fabric:
         frame_bytes: int,
         compute: Compute,
         weight_ports: Mapping[int, int] | None = None,
+        light: tuple[int, int, LightRegisters] | None = None,
     ) -> None:
-        """``engines``: base addresses; ``weight_ports``: base addresses and bytes."""
+        """``engines``: base addresses; ``weight_ports``: base addresses and bytes; ``light``: those and registers."""
         self._memory, self._power, self._bytes, self._compute = memory, power, frame_bytes, compute
         self._in, self._out = _Engine(), _Engine()
         self._engines = {engines[0]: self._in, engines[1]: self._out}
@@ -168,6 +190,12 @@ class Fabric:
         #: Words written to the accelerator's weights, by port and offset.
         self.weights: dict[int, dict[int, int]] = {port: {} for port in weight_ports or {}}
         self._windows = {**dict.fromkeys(self._engines, WINDOW), **(weight_ports or {})}
+        self.light: LightRegisters | None = None
+        self._light_base = -1
+        if light is not None:
+            self._light_base, size, self.light = light
+            self._windows[self._light_base] = size
+            self.light.stuck.update({f.number: int(f.kind[-1]) for f in power.faults if f.kind.startswith("stuck")})
         #: Accesses to registers, newest last: ("write" or "read", "in" or "out", offset, value). A read that is
         #: repeated, and gives the same again, stands there once.
         self.traffic: deque[tuple[str, str, int, int]] = deque(maxlen=10_000)
@@ -200,6 +228,8 @@ class Fabric:
                 return self.weights[base].get(offset, 0)
             if self._broken:
                 raise BusError(f"bus error: no answer at {address:#x}")
+            if base == self._light_base and self.light is not None:
+                return self.light.read(offset)
             registers = self._engines[base].registers
             value = registers.get(offset, 0)
             if offset == CONTROL:
@@ -218,6 +248,11 @@ class Fabric:
                 return
             if self._broken:
                 raise BusError(f"bus error: no answer at {address:#x}")
+            if base == self._light_base and self.light is not None:
+                self._power.light_writes += 1
+                if not self._power.strikes("torn", self._power.light_writes - 1):
+                    self.light.write(offset, value)
+                return
             engine = self._engines[base]
             self.traffic.append(("write", self._names[base], offset, value))
             if engine.started:

@@ -21,13 +21,19 @@ from pleinair.fpga.deployment import (
     write_manifest,
 )
 from pleinair.fpga.handoff import write_handoff
+from pleinair.fpga.light_map import LightMap, lay_out
+from pleinair.fpga.light_port import stations_of
 from pleinair.models import CARD, FILES, find_style, read_card, read_file
+from pleinair.network.integer import IntegerNetwork, parse
+from pleinair.network.light import identity
 
 _ENGINES = ("idma0", "odma0")
 
 
-def settings(height: int, width: int, clock_mhz: int, writeable: bool) -> dict[str, object]:
-    """What finn-plus 1.6.1 writes to settings.json for an accelerator of RGB frames, a pixel a word."""
+def settings(
+    height: int, width: int, clock_mhz: int, writeable: bool, light: LightMap | None = None
+) -> dict[str, object]:
+    """What finn-plus 1.6.1 writes to settings.json for an accelerator of RGB frames, a pixel a word; and the light."""
     shapes: dict[str, object] = {"idma_names": [_ENGINES[0]], "odma_names": [_ENGINES[1]]}
     for end in "io":
         shapes[f"{end}dt"] = ["DataType['UINT8']"]
@@ -42,11 +48,28 @@ def settings(height: int, width: int, clock_mhz: int, writeable: bool) -> dict[s
         "runtime_weights": writeable,
         "fclk_mhz": float(clock_mhz),
     }
-    return {"driver_information": information, "experiment_information": {}}
+    ours = {} if light is None else {"light": light.to_json()}
+    return {"driver_information": information, "experiment_information": {}, **ours}
+
+
+def light_map_of(network: IntegerNetwork, height: int, width: int, metering: bool = True) -> LightMap | None:
+    """A map for an adaptive network, whose registers are where we like; None for any other network."""
+    if not network.adaptive:
+        return None
+    return lay_out(identity(network), stations_of(network, height, width), metering=metering)
 
 
 def stand_in(
-    folder: Path, model: Path, bits: int, *, board: str, clock_mhz: int, height: int, width: int, writeable: int = 0
+    folder: Path,
+    model: Path,
+    bits: int,
+    *,
+    board: str,
+    clock_mhz: int,
+    height: int,
+    width: int,
+    writeable: int = 0,
+    metering: bool = True,
 ) -> Deployment:
     """Write a deployment folder.
 
@@ -58,6 +81,7 @@ def stand_in(
         clock_mhz: the accelerator's clock, MHz.
         height, width: of the accelerator's frame, margin included.
         writeable: how many layers have weights that are written at run time.
+        metering: whether the accelerator of an adaptive network measures light.
 
     Raises ModelError, OSError.
     """
@@ -65,10 +89,16 @@ def stand_in(
     network = read_file(model, card, bits, "network")
     for name in (Path(BITFILE).parent, Path(SETTINGS).parent, Path(MODEL)):
         (folder / name).mkdir(parents=True)
+    light = light_map_of(parse(network, str(model)), height, width, metering)
     write_handoff(
-        folder / BITFILE, zynq_7000=board == "pynq-z2", engines=_ENGINES, clock_mhz=clock_mhz, layers=writeable
+        folder / BITFILE,
+        zynq_7000=board == "pynq-z2",
+        engines=_ENGINES,
+        clock_mhz=clock_mhz,
+        layers=writeable,
+        light=0 if light is None else light.bytes,
     )
-    (folder / SETTINGS).write_text(json.dumps(settings(height, width, clock_mhz, writeable > 0), indent=2))
+    (folder / SETTINGS).write_text(json.dumps(settings(height, width, clock_mhz, writeable > 0, light), indent=2))
     shutil.copyfile(model / CARD, folder / MODEL / CARD)
     (folder / MODEL / FILES["network"].format(bits=bits)).write_bytes(network)
     write_manifest(folder, board=board, clock_mhz=clock_mhz, style=model.resolve().name, bits=bits)

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from pleinair.cameras.opening import CameraSource
 from pleinair.errors import OptionError
 from pleinair.network.light import Light, Sums
+from pleinair.painting.adaptive import LightMeter
 
 LIGHTS = ("frame", "scene", "fixed")
 MAX_EVERY = 1000
@@ -91,21 +91,6 @@ def choose_lighting(light: str | None, every: int | None, *, adaptive: bool, def
     if not 1 <= every <= MAX_EVERY:
         raise OptionError(f"{every}: 1 to {MAX_EVERY}", option="light_every")
     return Lighting(light, every)
-
-
-class LightMeter(Protocol):
-    """What a film's light asks a painter for."""
-
-    #: The light of an average photo.
-    average: Light
-
-    def sums(self, frame: np.ndarray) -> tuple[Sums, ...]:
-        """What is metered in a frame, uint8 [H, W, 3], of each adaptive convolution."""
-        ...
-
-    def light_of(self, sums: tuple[Sums, ...]) -> Light:
-        """The light of one frame's sums, or of several frames' together."""
-        ...
 
 
 class FilmLight:

@@ -3,7 +3,8 @@
 ::
 
     bitfile/finn-accel.bit, finn-accel.hwh    what PYNQ loads
-    driver/settings.json                      what finn-plus-driver 1.6.1 reads: shapes, types, engines' names
+    driver/settings.json                      what finn-plus-driver 1.6.1 reads: shapes, types, engines' names; "light",
+                                              the map of an adaptive network's registers (light_map.py)
     driver/runtime_weights/                   only for layers with ``runtime_writeable_weights``
     model/card.json, network-8bit.npz         a model folder that :func:`pleinair.models.load_model` reads
     hashes.json                               the board, the clock, and the SHA-256 of every other file
@@ -22,6 +23,7 @@ from typing import Any
 from pleinair.documents import read_record
 from pleinair.durable import file_sha256
 from pleinair.errors import PleinairError
+from pleinair.fpga.light_map import LightMap, read_light_map
 
 MANIFEST = "hashes.json"
 FORMAT = "pleinair-deployment"
@@ -44,7 +46,8 @@ class Deployment:
     """A deployment folder whose files are all there and as they were written.
 
     ``height`` and ``width`` are the accelerator's frame in pixels, margin included; ``settings`` is
-    ``driver_information`` of settings.json; ``model`` the folder for :func:`pleinair.models.load_model`.
+    ``driver_information`` of settings.json; ``model`` the folder for :func:`pleinair.models.load_model`; ``light`` the
+    map of an adaptive network's registers, None where the accelerator has none.
     """
 
     folder: Path
@@ -55,6 +58,7 @@ class Deployment:
     height: int
     width: int
     settings: dict[str, Any]
+    light: LightMap | None = None
 
     @property
     def bitfile(self) -> Path:
@@ -93,6 +97,7 @@ def write_manifest(folder: Path, *, board: str, clock_mhz: int, style: str, bits
         OSError: the file cannot be written.
     """
     _, height, width = read_settings(folder / SETTINGS)
+    read_light(folder / SETTINGS, height, width)
     manifest = {
         "format": FORMAT,
         "version": 1,
@@ -128,6 +133,15 @@ def read_settings(path: Path) -> tuple[dict[str, Any], int, int]:
         return settings, int(height), int(width)
     except (KeyError, TypeError, ValueError) as error:
         raise DeploymentError(f"{path}: is not the description of an accelerator that paints RGB frames") from error
+
+
+def read_light(path: Path, height: int, width: int) -> LightMap | None:
+    """The map of the light in settings.json of an accelerator of this size; None where it has none.
+
+    Raises DeploymentError for a damaged one.
+    """
+    record = read_record(path, most=_MAX_MANIFEST, error=DeploymentError)
+    return read_light_map(record.part("light"), height, width) if record.has("light") else None
 
 
 def _check_files(folder: Path, hashes: Mapping[str, Any]) -> None:
@@ -169,5 +183,10 @@ def read_deployment(folder: Path) -> Deployment:
     if (manifest.get("height"), manifest.get("width")) != (height, width):
         raise DeploymentError(f"{folder / MANIFEST}: names another frame than {SETTINGS}, {width}x{height}")
     return Deployment(
-        folder=folder, height=height, width=width, settings=settings, **{key: manifest[key] for key in facts}
+        folder=folder,
+        height=height,
+        width=width,
+        settings=settings,
+        light=read_light(folder / SETTINGS, height, width),
+        **{key: manifest[key] for key in facts},
     )

@@ -61,14 +61,17 @@ class Stages:
     """Seconds spent in each stage since the start, over so many tiles.
 
     ``prepare``: frame to input buffer; ``dma``: cache maintenance and registers; ``wait``: for the accelerator;
-    ``collect``: output buffer to frame.
+    ``collect``: output buffer to frame; ``light``: registers of the light, written, compared and read. ``metered``:
+    how many of the tiles were metered.
     """
 
     prepare: float = 0.0
     dma: float = 0.0
     wait: float = 0.0
     collect: float = 0.0
+    light: float = 0.0
     tiles: int = 0
+    metered: int = 0
 
     @contextlib.contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -121,6 +124,53 @@ def import_pynq() -> Any:
     return pynq
 
 
+class Registers:
+    """A range of 32-bit registers, read and written in runs. Its methods raise AcceleratorError."""
+
+    def __init__(self, mmio: Any, within: Callable[[float, Callable[[], Any]], Any]) -> None:
+        """``mmio``: of pynq; ``within``: does something that a board must answer in so many seconds."""
+        self._mmio, self._within = mmio, within
+        # On a board the registers are memory, so a run of them is a slice. Elsewhere that would be a message a word.
+        self._memory = mmio.array if isinstance(mmio.array, np.ndarray) else None
+
+    def read(self, offset: int, count: int) -> np.ndarray:
+        """So many words from a byte offset on, uint32."""
+        with _device_errors("read registers"):
+            words: np.ndarray = self._within(_LOADING, partial(self._read, offset, count))
+        return words
+
+    def _read(self, offset: int, count: int) -> np.ndarray:
+        mmio = self._mmio
+        if self._memory is not None:
+            return np.array(self._memory[offset // 4 : offset // 4 + count], np.uint32)
+        if mmio.device.has_capability("REGISTER_RW"):
+            data = mmio.device.read_registers(mmio.base_addr + offset, 4 * count)
+            return np.frombuffer(bytes(data), "<u4").astype(np.uint32)
+        # A board on the network sends words with a sign.
+        return np.array([mmio.read(offset + 4 * k) & 0xFFFFFFFF for k in range(count)], np.uint32)
+
+    def write(self, offset: int, words: np.ndarray) -> None:
+        """Words, uint32, from a byte offset on."""
+        with _device_errors("write registers"):
+            self._within(_LOADING, partial(self._write, offset, words))
+
+    def _write(self, offset: int, words: np.ndarray) -> None:
+        if self._memory is not None:
+            self._memory[offset // 4 : offset // 4 + words.size] = words
+        else:
+            self._mmio.write(offset, words.astype("<u4").tobytes())
+
+    def get(self, offset: int) -> int:
+        """One word."""
+        with _device_errors("read a register"):
+            return int(self._within(_ANSWER, partial(self._mmio.read, offset))) & 0xFFFFFFFF
+
+    def set(self, offset: int, value: int) -> None:
+        """One word."""
+        with _device_errors("write a register"):
+            self._within(_ANSWER, partial(self._mmio.write, offset, value))
+
+
 class Accelerator:
     """An overlay on its board. Close it: its buffers are memory that the whole board shares."""
 
@@ -149,6 +199,8 @@ class Accelerator:
             except Exception as error:
                 raise EngineError(f"fpga: pynq finds no board here: {error}", option="backend") from error
         self.device = device
+        #: Tiles started since the overlay was loaded: the number of the next one.
+        self.frames = 0
         self._slots: list[_Slot] = []
         self._running: int | None = None
         self._first_deadline, self._slowest = first_deadline, 0.0
@@ -229,7 +281,7 @@ class Accelerator:
         with _device_errors("allocate buffers"):
             while len(self._slots) < SLOTS:
                 self._slots.append(self._within(_ANSWER, self._allocate))
-        self._running = None
+        self._running, self.frames = None, 0
         if self.deployment.runtime_weights:
             self._write_weights()
 
@@ -275,6 +327,12 @@ class Accelerator:
         self.start(0)
         self.finish(0)
 
+    def registers(self, address: int, size: int) -> Registers:
+        """The registers at an address, ``size`` bytes. Raises AcceleratorError."""
+        with _device_errors("find registers"):
+            mmio = self._within(_ANSWER, lambda: self._pynq.MMIO(address, size, device=self.device))
+        return Registers(mmio, self._within)
+
     def input(self, slot: int) -> np.ndarray:
         """uint8 [H, W, 3]: what the slot's next start paints. Not to be kept, nor changed between start and finish."""
         return self._slots[slot].input
@@ -291,6 +349,7 @@ class Accelerator:
         with self.stages.timed("dma"), _device_errors("start the accelerator"):
             self._within(_ANSWER, lambda: self._begin(s))
         s.began = time.monotonic()
+        self.frames += 1
 
     def _begin(self, s: _Slot) -> None:
         s.given.flush()

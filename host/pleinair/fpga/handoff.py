@@ -21,6 +21,8 @@ from pleinair.fpga.deployment import DeploymentError
 WINDOW = 0x10000
 _PARTITION = re.compile(r"StreamingDataflowPartition_(\d+)")
 _WEIGHT_PORT = re.compile(r"s_axilite_(\d+)")
+#: The accelerator's port for its light, see :mod:`pleinair.fpga.light_map`.
+LIGHT_PORT = "s_axilite_light"
 #: FINN's name for what lies between the two engines: the whole accelerator.
 ACCELERATOR = "StreamingDataflowPartition_1"
 
@@ -99,6 +101,15 @@ def weight_ports(file: Path) -> dict[tuple[int, int], tuple[int, int]]:
     return ports
 
 
+def light_port(file: Path) -> tuple[int, int]:
+    """The address and the bytes of the port for light; no bytes where there is none. Raises DeploymentError."""
+    for entry in _root(file).iter("MEMRANGE"):
+        if entry.get("SLAVEBUSINTERFACE") == LIGHT_PORT and _PARTITION.fullmatch(entry.get("INSTANCE", "")):
+            base, last = int(entry.get("BASEVALUE", "0"), 16), int(entry.get("HIGHVALUE", "0"), 16)
+            return base, last + 1 - base
+    return 0, 0
+
+
 def _add(parent: ElementTree.Element, tag: str, **attributes: object) -> ElementTree.Element:
     return ElementTree.SubElement(parent, tag, {key: str(value) for key, value in attributes.items()})
 
@@ -140,8 +151,11 @@ def _interfaces(module: ElementTree.Element, names: list[str], kind: str) -> Non
         )
 
 
-def handoff(zynq_7000: bool, engines: tuple[str, str], clock_mhz: float, layers: int = 0) -> str:
-    """The text of a .hwh for two engines and an accelerator that has ports for the weights of ``layers`` layers."""
+def handoff(zynq_7000: bool, engines: tuple[str, str], clock_mhz: float, layers: int = 0, light: int = 0) -> str:
+    """The text of a .hwh for two engines and an accelerator.
+
+    It has ports for the weights of ``layers`` layers, and one of ``light`` bytes for its light.
+    """
     family = _ZYNQ_7000 if zynq_7000 else _ULTRASCALE
     system = ElementTree.Element("EDKSYSTEM", EDWVERSION="1.2", VIVADOVERSION="2022.2")
     _add(system, "SYSTEMINFO", ARCH=family.arch, DEVICE=family.device, NAME="top")
@@ -153,8 +167,9 @@ def handoff(zynq_7000: bool, engines: tuple[str, str], clock_mhz: float, layers:
     _interfaces(processor, [family.master], "MASTER")
     ranges = _add(processor, "MEMORYMAP")
     blocks = [(name, ["s_axi_control_0"]) for name in engines]
-    if layers:
-        blocks.append((ACCELERATOR, [f"s_axilite_{number}" for number in range(layers)]))
+    ports = [f"s_axilite_{number}" for number in range(layers)] + [LIGHT_PORT] * (light > 0)
+    if ports:
+        blocks.append((ACCELERATOR, ports))
     base = family.base
     for name, ports in blocks:
         kind = name if name == ACCELERATOR else f"StreamingDataflowPartition_{name}"
@@ -162,6 +177,8 @@ def handoff(zynq_7000: bool, engines: tuple[str, str], clock_mhz: float, layers:
         _parameters(module, {"Component_Name": f"top_{name}_0"})
         _interfaces(module, ports, "SLAVE")
         for port in ports:
+            size = max(WINDOW, light) if port == LIGHT_PORT else WINDOW
+            base = -(-base // size) * size
             _add(
                 ranges,
                 "MEMRANGE",
@@ -169,7 +186,7 @@ def handoff(zynq_7000: bool, engines: tuple[str, str], clock_mhz: float, layers:
                 BASENAME="C_BASEADDR",
                 BASEVALUE=f"0x{base:08X}",
                 HIGHNAME="C_HIGHADDR",
-                HIGHVALUE=f"0x{base + WINDOW - 1:08X}",
+                HIGHVALUE=f"0x{base + size - 1:08X}",
                 INSTANCE=name,
                 IS_DATA="TRUE",
                 IS_INSTRUCTION="TRUE",
@@ -177,7 +194,7 @@ def handoff(zynq_7000: bool, engines: tuple[str, str], clock_mhz: float, layers:
                 MEMTYPE="REGISTER",
                 SLAVEBUSINTERFACE=port,
             )
-            base += WINDOW
+            base += size
     clock = _module(modules, "clk_wiz_0", "clk_wiz", "xilinx.com:ip:clk_wiz:6.0", True)
     _parameters(clock, {"CLKOUT1_REQUESTED_OUT_FREQ": clock_mhz, "CLKOUT1_OUT_FREQ": clock_mhz})
     _interfaces(clock, [], "SLAVE")
@@ -199,8 +216,8 @@ def bitstream(part: str) -> bytes:
 
 
 def write_handoff(
-    bitfile: Path, *, zynq_7000: bool, engines: tuple[str, str], clock_mhz: float, layers: int = 0
+    bitfile: Path, *, zynq_7000: bool, engines: tuple[str, str], clock_mhz: float, layers: int = 0, light: int = 0
 ) -> None:
     """Write ``bitfile`` and the .hwh beside it; see :func:`handoff` for the rest. Raises OSError."""
     bitfile.write_bytes(bitstream((_ZYNQ_7000 if zynq_7000 else _ULTRASCALE).device))
-    bitfile.with_suffix(".hwh").write_text(handoff(zynq_7000, engines, clock_mhz, layers))
+    bitfile.with_suffix(".hwh").write_text(handoff(zynq_7000, engines, clock_mhz, layers, light))

@@ -13,7 +13,9 @@ from pathlib import Path
 from pleinair.errors import ModelError, OptionError
 from pleinair.fpga.build_folder import is_build, read_build
 from pleinair.fpga.deployment import Deployment, read_deployment
+from pleinair.fpga.light_port import check_network
 from pleinair.models import Model, read_card, styles
+from pleinair.network.integer import IntegerNetwork
 
 #: Overlays without a board, and what computes in its place: the integer network, or the build's RTL in Verilator.
 EMULATED, SIMULATED = "emulated", "simulated"
@@ -67,7 +69,7 @@ class Overlay:
 
 
 def check_model(deployment: Deployment, model: Model) -> None:
-    """Raise OptionError unless the deployment paints exactly this model: its network, margin and grain."""
+    """Raise OptionError unless the deployment paints exactly this model: its network, margin, grain and lights."""
     card = read_card(deployment.model)
     found, asked = card.network_sha256(deployment.bits), model.sha256
     if deployment.bits != model.bits or found != asked:
@@ -81,3 +83,12 @@ def check_model(deployment: Deployment, model: Model) -> None:
             raise OptionError(
                 f"{deployment.folder}: built for a {key} of {built}, {model.style} has {value}", option="overlay"
             )
+    if not model.adaptive:
+        return
+    assert isinstance(model.network, IntegerNetwork)
+    if deployment.light is None:
+        raise OptionError(
+            f"{deployment.folder}: has no registers for light, which {model.style} needs; build it again",
+            option="overlay",
+        )
+    check_network(deployment.light, model.network, deployment.height, deployment.width, str(deployment.folder))

@@ -21,8 +21,10 @@ from pleinair.fpga.driver import SLOTS, Accelerator, AcceleratorError
 from pleinair.models import Model
 from pleinair.network import reference
 from pleinair.network.integer import IntegerNetwork
+from pleinair.network.light import Light
+from pleinair.painting.adaptive import FrameLight
 from pleinair.painting.painter import NetworkPainter, Painter, checked_frame
-from pleinair.painting.tiles import Span, add_margin, plan, round_up
+from pleinair.painting.tiles import Span, Window, add_margin, plan, round_up
 
 #: How often the overlay is loaded anew for one frame, or for one opening, before it is given up.
 ATTEMPTS = 3
@@ -33,26 +35,27 @@ _COMPARED = 16
 _log = logging.getLogger("pleinair")
 
 
-class _Picture:
-    """A frame on its way: margin and grain added, tiles painted so far."""
+class Picture:
+    """A frame on its way: margin and grain added, tiles painted so far; the light of an adaptive network."""
 
     def __init__(self, frame: np.ndarray, padded: np.ndarray, tiles: list[tuple[Span, Span]]) -> None:
         self.frame, self.padded, self.tiles = frame, padded, tiles
         self.canvas = np.empty_like(frame)
         self.missing = len(tiles)
         self.failures = 0
+        self.light: Light | None = None
 
     def replace(self, painting: np.ndarray) -> None:
         """Another painter has painted it."""
         self.canvas, self.missing = painting, 0
 
 
-class _Job:
-    """One tile of a picture, in a slot."""
+class Job:
+    """One tile of a picture, in a slot; ``number`` is its own among all tiles since the overlay was loaded."""
 
-    def __init__(self, picture: _Picture, row: Span, column: Span) -> None:
+    def __init__(self, picture: Picture, row: Span, column: Span) -> None:
         self.picture, self.row, self.column = picture, row, column
-        self.slot = -1
+        self.slot = self.number = -1
 
 
 class _Clock:
@@ -96,9 +99,9 @@ class AcceleratorPainter(NetworkPainter):
         self.tile = (accelerator.height, accelerator.width)
         #: Frames painted by the fallback, and how often the overlay was loaded anew.
         self.replaced = self.reloads = 0
-        self._flight: deque[_Job] = deque()
+        self._flight: deque[Job] = deque()
         self._broken, self._rest, self._resting_until = False, REST, 0.0
-        self._corners = _corners(network, *self.tile)
+        self._corners = self._make_corners(network)
         try:
             if not accelerator.loaded:
                 accelerator.load()
@@ -118,8 +121,12 @@ class AcceleratorPainter(NetworkPainter):
 
         While one tile computes, the next is prepared, also across frames, so this reads one frame ahead.
         """
+        return self._paint_film(frames, None)
+
+    def _paint_film(self, frames: Iterable[np.ndarray], film: FrameLight | None) -> Generator[np.ndarray, None, None]:
+        """Paint frames in the light that a film gives them; without one, in their own."""
         source = iter(frames)
-        pictures: deque[_Picture] = deque()
+        pictures: deque[Picture] = deque()
         failure: Exception | None = None
         clock = _Clock()
         try:
@@ -129,7 +136,7 @@ class AcceleratorPainter(NetworkPainter):
                     if self._run is None:
                         raise RuntimeError("the painter is closed")
                     with clock:
-                        picture = self._prepare(frame)
+                        picture = self._prepare(frame, film)
                 except StopIteration:
                     break
                 except Exception as error:
@@ -139,7 +146,7 @@ class AcceleratorPainter(NetworkPainter):
                 with clock:
                     for row, column in picture.tiles:
                         if picture.missing:
-                            self._push(_Job(picture, row, column))
+                            self._push(Job(picture, row, column))
                 while pictures and not pictures[0].missing:
                     self.spent = self.spent.plus(*clock.taken())
                     yield pictures.popleft().canvas
@@ -155,7 +162,11 @@ class AcceleratorPainter(NetworkPainter):
             # Whoever stops listening, or an error: the next frame finds empty slots.
             self._abandon()
 
-    def _prepare(self, frame: np.ndarray) -> _Picture:
+    def _prepare(self, frame: np.ndarray, film: FrameLight | None) -> Picture:
+        """The picture of the next frame. Raises AcceleratorError where the light has to be measured and cannot be."""
+        return self._picture(frame)
+
+    def _picture(self, frame: np.ndarray) -> Picture:
         n = self.network
         with self.accelerator.stages.timed("prepare"):
             padded = add_margin(self._grain(frame), self.margin, n.stride)
@@ -172,9 +183,9 @@ class AcceleratorPainter(NetworkPainter):
             for row, column in plan(height, width, self.tile, n.halo, n.stride)
             if max(row.first, top) < min(row.last, bottom) and max(column.first, left) < min(column.last, right)
         ]
-        return _Picture(frame, padded, tiles)
+        return Picture(frame, padded, tiles)
 
-    def _push(self, job: _Job) -> None:
+    def _push(self, job: Job) -> None:
         """Bring a tile on its way, waiting for a slot; the picture may come out painted by the fallback instead."""
         while job.picture.missing:
             if self._resting():
@@ -191,7 +202,7 @@ class AcceleratorPainter(NetworkPainter):
             return False
         return True
 
-    def _board(self, job: _Job) -> None:
+    def _board(self, job: Job) -> None:
         while len(self._flight) == SLOTS:
             self._land()
         self._fill(job)
@@ -199,18 +210,23 @@ class AcceleratorPainter(NetworkPainter):
         if len(self._flight) == 1:
             self.accelerator.start(job.slot)
 
-    def _fill(self, job: _Job) -> None:
+    def _fill(self, job: Job) -> None:
         job.slot = 1 - self._flight[-1].slot if self._flight else 0
-        row, column = job.row, job.column
+        job.number = self.accelerator.frames
+        self._put(job.picture, job.row, job.column, job.slot)
+
+    def _put(self, picture: Picture, row: Span, column: Span, slot: int) -> None:
+        """A tile of a picture into a slot."""
         with self.accelerator.stages.timed("prepare"):
-            piece = job.picture.padded[row.start : row.stop, column.start : column.stop]
+            piece = picture.padded[row.start : row.stop, column.start : column.stop]
             # A smaller frame leaves the rest as it was: farther from the frame than the halo.
-            self.accelerator.input(job.slot)[: piece.shape[0], : piece.shape[1]] = piece
+            self.accelerator.input(slot)[: piece.shape[0], : piece.shape[1]] = piece
 
     def _land(self) -> None:
         """Wait for the tile that computes, start the next, then collect."""
         job = self._flight[0]
         self.accelerator.finish(job.slot)
+        self._finished(job)
         self._flight.popleft()
         try:
             if self._flight:
@@ -218,7 +234,10 @@ class AcceleratorPainter(NetworkPainter):
         finally:
             self._collect(job)
 
-    def _collect(self, job: _Job) -> None:
+    def _finished(self, job: Job) -> None:
+        """A tile is painted, the next not started. Raises AcceleratorError for one that must not be used."""
+
+    def _collect(self, job: Job) -> None:
         picture, row, column, margin = job.picture, job.row, job.column, self.margin
         height, width = picture.frame.shape[:2]
         top, left = max(row.first, margin), max(column.first, margin)
@@ -231,32 +250,48 @@ class AcceleratorPainter(NetworkPainter):
 
     # -- mishaps
 
+    def _make_corners(self, network: IntegerNetwork) -> list[Corner]:
+        """Which corner of each slot's noise is compared."""
+        return [Corner(network, *self.tile, slot) for slot in range(SLOTS)]
+
     def _check(self) -> None:
         """Both slots, one after the other as in a film, against the reference. Raises AcceleratorError."""
         board = self.accelerator
-        for slot in range(SLOTS):
-            board.input(slot)[:] = _noise(*self.tile, slot)
+        self._fill_with_noise()
         board.start(0)
         for slot in range(SLOTS):
             board.finish(slot)
             if slot + 1 < SLOTS:
                 board.start(slot + 1)
-        for slot, (rows, columns, expected) in enumerate(self._corners):
-            wrong = int(np.count_nonzero(board.output(slot)[rows, columns] != expected))
+        self._compare_corners()
+
+    def _fill_with_noise(self) -> None:
+        for slot in range(SLOTS):
+            self.accelerator.input(slot)[:] = _noise(*self.tile, slot)
+
+    def _compare_corners(self) -> None:
+        board = self.accelerator
+        for slot, corner in enumerate(self._corners):
+            wrong = int(np.count_nonzero(corner.right.of(board.output(slot)) != corner.painted))
             if wrong:
                 raise AcceleratorError(
                     f"the accelerator paints otherwise than the network of {board.deployment.style}: {wrong} of "
-                    f"{expected.size} values of a test picture differ"
+                    f"{corner.painted.size} values of a test picture differ"
                 )
 
-    def _recover(self, error: AcceleratorError) -> None:
-        """Load the overlay anew and start again what was in flight, or rest. Raises AcceleratorError to give up."""
+    def _recover(self, error: AcceleratorError, picture: Picture | None = None) -> None:
+        """Load the overlay anew and start again what was in flight, or rest. Raises AcceleratorError to give up.
+
+        ``picture``: the one that failed where none was in flight.
+        """
         jobs = list(self._flight)
         if jobs:
-            jobs[0].picture.failures += 1
+            picture = jobs[0].picture
+        if picture is not None:
+            picture.failures += 1
         self._broken = True
         for _ in range(ATTEMPTS):
-            if jobs and jobs[0].picture.failures > ATTEMPTS:
+            if picture is not None and picture.failures > ATTEMPTS:
                 break
             _log.warning("%s; loading the overlay anew", error)
             self.reloads += 1
@@ -286,7 +321,7 @@ class AcceleratorPainter(NetworkPainter):
             self._recover(AcceleratorError("the accelerator failed before"))
         return self._broken
 
-    def _give_to_fallback(self, picture: _Picture) -> None:
+    def _give_to_fallback(self, picture: Picture) -> None:
         assert self.fallback is not None
         picture.replace(self.fallback.paint(picture.frame))
         self.replaced += 1
@@ -316,21 +351,24 @@ def _noise(height: int, width: int, slot: int) -> np.ndarray:
     return np.random.Generator(np.random.PCG64(slot)).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def _corners(network: IntegerNetwork, height: int, width: int) -> list[tuple[slice, slice, np.ndarray]]:
-    """What is right of each slot's noise in one corner: rows, columns, values.
+class Corner:
+    """A corner of a slot's noise, and what is right there: of the first slot at the top left, else at the bottom right.
 
-    The first slot's at the top left, the second's at the bottom right; a crop as deep as the halo and a bit more is
-    enough to know it, as it lies flush with the picture's edge.
+    A crop as deep as the halo and a bit more is enough to know it, as it lies flush with the picture's edge.
     """
-    halo = round_up(network.halo, network.stride)
-    side = halo + round_up(_COMPARED, network.stride)
-    rows, columns = min(height, side), min(width, side)
-    # Without an inner edge all of it is right.
-    right_rows, right_columns = rows if rows == height else rows - halo, columns if columns == width else columns - halo
-    first = reference.run(network, _noise(height, width, 0)[:rows, :columns])
-    last = reference.run(network, _noise(height, width, 1)[height - rows :, width - columns :])
-    bottom, right = slice(height - right_rows, height), slice(width - right_columns, width)
-    return [
-        (slice(0, right_rows), slice(0, right_columns), first[:right_rows, :right_columns]),
-        (bottom, right, last[rows - right_rows :, columns - right_columns :]),
-    ]
+
+    def __init__(self, network: IntegerNetwork, height: int, width: int, slot: int) -> None:
+        halo = round_up(network.halo, network.stride)
+        side = halo + round_up(_COMPARED, network.stride)
+        rows, columns = min(height, side), min(width, side)
+        # Without an inner edge all of it is right.
+        down, across = rows if rows == height else rows - halo, columns if columns == width else columns - halo
+        if slot == 0:
+            crop, self.right = Window(0, 0, rows, columns), Window(0, 0, down, across)
+        else:
+            crop = Window(height - rows, width - columns, height, width)
+            self.right = Window(height - down, width - across, height, width)
+        self.pixels = crop.of(_noise(height, width, slot))
+        #: The right window in the crop.
+        self.inner = self.right.within(crop)
+        self.painted = self.inner.of(reference.run(network, self.pixels))

@@ -29,7 +29,8 @@ The file is one JSON object; lengths in pixels, numbers of bytes and 10**9 multi
   - ``times_float``, ``times_johnson``: how many times as fast as those; null where they were not measured.
   - ``board``: an accelerator's, else null. ``emulated``: whether this machine's processor stood in for the board.
     ``watts``: {rail: mean} by the board's sensors, processor included; null where nothing was measured.
-  - ``stages``: with an accelerator, milliseconds a tile: ``prepare``, ``dma``, ``wait``, ``collect``; else null.
+  - ``stages``: with an accelerator, milliseconds a tile: ``prepare``, ``dma``, ``wait``, ``collect``, and ``light`` of
+    an adaptive network; else null.
 
 - ``refused``: a list of ``engine``, ``threads``, ``reason``, and ``differing`` of ``values`` that differ from the
   reference (null where it was not even compared).
@@ -42,7 +43,7 @@ The file is one JSON object; lengths in pixels, numbers of bytes and 10**9 multi
 - ``pipelines``: {threads: figures of pleinair.measuring.bench_pipeline}: the stages of a film, and the whole film
   against painting alone.
 - ``lights``: of an adaptive network a list of pleinair.measuring.lights' figures, one for each exact engine and number
-  of threads: ``known_ms``, ``new_ms``, ``sums_ms``, ``own_ms`` and ``own_ratio``.
+  of threads, or for the accelerator: ``known_ms``, ``new_ms``, ``sums_ms``, ``own_ms`` and ``own_ratio``.
 - ``large``: ``size``, ``engine``, ``threads``, ``peak_bytes``, ``opened_bytes`` (before the frame), ``seconds``;
   whether it has the ``same_pixels`` as ``other`` ("untiled", or "in smaller tiles" where there is too little memory
   for that) and ``other_peak_bytes``; or null.
@@ -535,15 +536,22 @@ def measure_large(model: Model, engine: str, threads: int, size: tuple[int, int]
 
 @dataclass(frozen=True)
 class Tiles:
-    """What an accelerator's frames were made of: tiles, frames that the fallback painted, overlays loaded anew."""
+    """What an accelerator's frames were made of: tiles, frames that the fallback painted, overlays loaded anew.
+
+    ``metered`` of the tiles were passes that measure light.
+    """
 
     count: int
     replaced: int
     reloads: int
+    metered: int = 0
 
 
 def measure_accelerator(bench: Bench, painter: AcceleratorPainter, frames: int) -> Tiles:
-    """Paint a film of so many frames, two tiles in flight; stages, and power where the board has sensors."""
+    """Paint a film of so many frames, two tiles in flight; stages, and power where the board has sensors.
+
+    An adaptive network paints each frame in its own light; pleinair.measuring.lights takes that apart.
+    """
     from pleinair.fpga.driver import Stages
 
     accelerator = painter.accelerator
@@ -580,8 +588,8 @@ def measure_accelerator(bench: Bench, painter: AcceleratorPainter, frames: int) 
             watts={rail: sum(values) / len(values) for rail, values in watts.items()} or None,
             stages={
                 name: 1e3 * getattr(stages, name) / max(1, stages.tiles)
-                for name in ("prepare", "dma", "wait", "collect")
+                for name in ("prepare", "dma", "wait", "collect", *(["light"] if painter.adaptive else []))
             },
         )
     )
-    return Tiles(stages.tiles, painter.replaced, painter.reloads)
+    return Tiles(stages.tiles, painter.replaced, painter.reloads, stages.metered)

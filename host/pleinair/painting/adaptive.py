@@ -39,10 +39,25 @@ class Metering(Protocol):
         ...
 
 
+class LightMeter(Protocol):
+    """What a film's light asks a painter for."""
+
+    #: The light of an average photo.
+    average: Light
+
+    def sums(self, frame: np.ndarray) -> tuple[Sums, ...]:
+        """What is metered in a frame, uint8 [H, W, 3], of each adaptive convolution."""
+        ...
+
+    def light_of(self, sums: tuple[Sums, ...]) -> Light:
+        """The light of one frame's sums, or of several frames' together."""
+        ...
+
+
 class FrameLight(Protocol):
     """Says in which light the next frame of a film is painted."""
 
-    def __call__(self, frame: np.ndarray, meter: AdaptivePainter) -> Light | None:
+    def __call__(self, frame: np.ndarray, meter: LightMeter) -> Light | None:
         """The light of the next frame, uint8 [H, W, 3]; None for its own. Called once for each frame, in order."""
         ...
 

@@ -9,21 +9,30 @@ import os
 import stat
 import sys
 import tarfile
+from dataclasses import replace
 
 import pytest
 
 from pleinair.cli.main import main
-from pleinair.doctor.board import look_at_board, look_at_buffers, look_at_name, look_at_rights, look_at_version
+from pleinair.doctor import board as doctor
+from pleinair.doctor.board import (
+    look_at_board,
+    look_at_buffers,
+    look_at_light,
+    look_at_name,
+    look_at_rights,
+    look_at_version,
+)
 from pleinair.emulator.stand_in import stand_in
 from pleinair.errors import OptionError
 from pleinair.fpga.build_folder import Build, read_build
-from pleinair.fpga.deployment import DeploymentError, read_deployment
-from pleinair.fpga.handoff import is_zynq_7000, weight_ports
+from pleinair.fpga.deployment import DeploymentError, read_deployment, write_manifest
+from pleinair.fpga.handoff import is_zynq_7000, light_port, weight_ports
 from pleinair.fpga.overlay import Overlay
 from pleinair.fpga.package import find_deployment, frame_size, instructions, package
 from tests import children
 from tests.models import write_model
-from tests.networks import random_network
+from tests.networks import adaptive_network, random_network
 
 
 @pytest.fixture
@@ -232,3 +241,61 @@ def test_what_a_build_writes_is_what_is_read(tmp_path):
         ' "style": "The Starry Night",\n "bits": 8,\n "margin": 40,\n "grain": 2,\n "height": 96,\n "width": 96,\n'
         ' "board": "kv260",\n "clock_mhz": 300.0,\n "network_sha256": "' + 64 * "0" + '"\n}\n'
     )
+
+
+# -- adaptive styles
+
+
+def adaptive_deployment(tmp_path, metering=True):
+    model = write_model(tmp_path / f"model{metering}", adaptive_network(1, 4, 1, 8, 3), 16)
+    options = {"board": "zcu104", "clock_mhz": 300, "height": 64, "width": 96, "metering": metering}
+    return stand_in(tmp_path / f"deploy{metering}", model, 8, **options)
+
+
+def test_the_map_of_the_light_is_part_of_the_deployment(tmp_path):
+    deployment = adaptive_deployment(tmp_path)
+    assert read_deployment(deployment.folder) == deployment and len(deployment.light.stations) == 4
+    address, size = light_port(deployment.bitfile.with_suffix(".hwh"))
+    assert address % size == 0 and size >= deployment.light.bytes
+    with tarfile.open(fileobj=io.BytesIO(package(deployment.folder))) as tar:
+        settings = json.load(tar.extractfile("pleinair/deploy/driver/settings.json"))
+    assert settings["light"] == deployment.light.to_json()
+    file = deployment.folder / "driver" / "settings.json"
+    settings["light"]["stations"][0]["channels"] += 1
+    file.write_text(json.dumps(settings))
+    with pytest.raises(DeploymentError, match=r"settings.json is damaged"):
+        read_deployment(deployment.folder)
+    with pytest.raises(DeploymentError, match=r"settings.json: light: \w+"):
+        write_manifest(deployment.folder, board="zcu104", clock_mhz=300, style="model", bits=8)
+
+
+def test_other_deployments_have_no_port_for_light(deployment):
+    assert deployment.light is None and light_port(deployment.bitfile.with_suffix(".hwh")) == (0, 0)
+    assert list(look_at_light(deployment)) == []
+
+
+@pytest.mark.parametrize(
+    "metering, installed, state, said",
+    (
+        (True, False, "good", "; the accelerator meters"),
+        (False, True, "good", "; the processor meters"),
+        (False, False, "doubtful", "; the processor meters in NumPy, slowly"),
+    ),
+)
+def test_the_doctor_says_who_meters(tmp_path, monkeypatch, metering, installed, state, said):
+    monkeypatch.setattr(doctor, "find_spec", lambda _: installed or None)
+    deployment = adaptive_deployment(tmp_path, metering)
+    (finding,) = look_at_light(deployment)
+    assert finding.subject == "light" and finding.state == state and finding.found.endswith(said)
+    assert finding.found.startswith("registers for 4 adaptive convolutions, map ") and bool(finding.remedy) != (
+        state == "good"
+    )
+
+
+def test_the_doctor_sees_what_lacks_for_light(tmp_path, monkeypatch):
+    deployment = adaptive_deployment(tmp_path)
+    (finding,) = look_at_light(replace(deployment, light=None))
+    assert finding.state == "bad" and "has no registers for light, which model needs" in finding.found
+    monkeypatch.setattr(doctor, "light_port", lambda _: (0, 0))
+    (finding,) = look_at_light(deployment)
+    assert finding.state == "bad" and "no port for all of it" in finding.found

@@ -17,7 +17,7 @@ from pleinair.network.integer import dump
 from tests import children
 from tests.house import ROOT
 
-FILES = ("test_driver.py", "test_painter.py", "test_film.py", "test_imports.py", "test_remote.py")
+FILES = ("test_driver.py", "test_painter.py", "test_film.py", "test_light.py", "test_imports.py", "test_remote.py")
 ENVIRONMENTS = {".venv-pynq31": ("3.1.2", (3, 10)), ".venv-pynq40": ("4.0.0", (3, 11))}
 
 
