@@ -22,6 +22,7 @@ from pleinair.models import load_model
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "pynq-z2": ("pynq-z2",),
     "ultra96": ("ultra96",),
+    "aup-zu3": ("aup-zu3",),
     "kv260": ("kv260", "kria"),
     "zcu104": ("zcu104",),
 }

@@ -78,6 +78,10 @@ BOARDS: dict[str, Board] = {
             dsp=360, dsp_block="DSP48E2", bram36=216, uram=0, lut=70_560, lutram=28_800, ff=141_120, clock_mhz=300,
         ),
         Board(
+            name="aup-zu3", title="AMD AUP-ZU3", part="xczu3eg-sfvc784-2-e", finn_name="AUP-ZU3_8GB",
+            dsp=360, dsp_block="DSP48E2", bram36=216, uram=0, lut=70_560, lutram=28_800, ff=141_120, clock_mhz=300,
+        ),
+        Board(
             name="kv260", title="AMD Kria KV260", part="xck26-sfvc784-2LV-c", finn_name="KV260_SOM",
             dsp=1_248, dsp_block="DSP48E2", bram36=144, uram=64, lut=117_120, lutram=57_600, ff=234_240, clock_mhz=300,
         ),

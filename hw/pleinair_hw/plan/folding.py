@@ -37,7 +37,9 @@ _LOW_FRAME = 320
 def _cheapest_product(
     unit: MVAU, have: int, wanted: int, target: int, board: Board, dsp_price: float
 ) -> tuple[int, int]:
-    """SIMD and PE of a matrix product that meets ``target`` at the least cost, its width converters included.
+    """SIMD and PE of a matrix product that meets ``target`` at the least cost.
+
+    Its width converters are included, and its weights: block RAM holds them best in 512 or 1024 words.
 
     ``have`` lanes come in (0: any), ``wanted`` go out. Where nothing meets the target, the fastest.
     """
@@ -55,7 +57,9 @@ def _cheapest_product(
                 key: tuple[float, ...] = (1, cycles)
             else:
                 total = sum((c.logic for c in (*before, *after)), unit.logic(simd, pe))
-                key = (0, share_of(total, board, dsp_price))
+                weights = unit.weights(simd, pe, writeable=False)
+                stored = min(share_of(weights.cost(style), board, dsp_price) for style in ("distributed", "block"))
+                key = (0, share_of(total, board, dsp_price) + stored)
             if best is None or key < best[0]:
                 best = (key, simd, pe)
     assert best is not None

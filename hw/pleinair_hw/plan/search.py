@@ -23,6 +23,8 @@ _NEARLY = (1.003, 1.007, 1.011, 1.015)
 _WORTH = 0.985
 #: Shares of the cycles allowed that are tried where a plan for all of them does not fit.
 _HASTE = (0.9, 0.8, 0.65, 0.5)
+#: Shares of the cycles of the fastest plan found that are tried beyond it, for the same reason.
+_LEAPS = (0.5, 0.6, 0.7, 0.8, 0.9)
 #: Prices of DSPs against all else.
 _DSP_PRICES = (1.0, 4.0, 0.25)
 #: A target in cycles that every stage meets.
@@ -156,20 +158,32 @@ def fastest_plan(
         return plan_for_cycles(network, height, width, board, target, clock_hz=clock_hz, options=options)
 
     # One word a cycle is the limit: no stage is faster than the frame's pixels.
-    low, high = height * width, height * width * 4096
-    best = attempt(high)
+    best = attempt(height * width * 4096)
     if best.over:
         raise DoesNotFitError(
             f"{board.name}: not even one frame in {best.cycles / best.clock_hz:.1f} s fits: {binding(best)}; "
             "build for a smaller size, frames larger than that are painted in tiles"
         )
-    while high / low > 1.004:
-        middle = math.isqrt(low * high)
-        plan = attempt(middle)
-        if plan.over or plan.cycles > middle:
-            low = middle
-        else:
-            best, high = plan, min(middle, plan.cycles)
+
+    def refined(low: int, best: Plan) -> Plan:
+        """The fastest plan of more than ``low`` cycles that is found by halving; ``best`` fits."""
+        high = best.cycles
+        while high / low > 1.004:
+            middle = math.isqrt(low * high)
+            plan = attempt(middle)
+            if plan.over or plan.cycles > middle:
+                low = middle
+            else:
+                best, high = plan, min(middle, plan.cycles)
+        return best
+
+    best = refined(height * width, best)
+    for share in _LEAPS:
+        target = int(best.cycles * share)
+        plan = attempt(target)
+        if plan.cycles <= target and not plan.over:
+            best = refined(int(0.9 * plan.cycles), plan)
+            break
     # The last per cent can be dear: among the plans hardly slower, take the one that leaves the board emptiest.
     nearly = [attempt(int(best.cycles * share)) for share in _NEARLY]
     return min([best, *(p for p in nearly if p.fps >= _WORTH * best.fps)], key=lambda p: p.fullest)

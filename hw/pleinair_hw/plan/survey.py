@@ -21,7 +21,7 @@ from pleinair.durable import write_file
 from pleinair.errors import OptionError, OutputError
 from pleinair.models import load_model, read_card
 from pleinair.models import styles as find_styles
-from pleinair.network.integer import BITS, Convolution, IntegerNetwork, Residual, Upsample
+from pleinair.network.integer import BITS, Convolution, IntegerNetwork, Residual, SpaceToDepth, Upsample
 from pleinair.painting.tiles import padded_size
 from pleinair_hw.plan.boards import BOARDS, Board, find_board
 from pleinair_hw.plan.dataflow import Form, MatrixProduct, build_dataflow, possible_forms
@@ -46,6 +46,7 @@ class Row:
     ``size`` is the frame that the user sees, (width, height); ``input`` that with the margin. ``fps`` is None where not
     even a slow plan fits. ``binds`` says what keeps it from being faster, or from fitting. ``limit`` are the frames a
     second of :func:`dsp_limit`. ``pumped``: matrix products at twice the clock (``BuildOptions.pumped``).
+    ``adaptive``: a frame's own light changes the network's numbers.
     """
 
     style: str
@@ -64,6 +65,7 @@ class Row:
     binds: str
     limit: float
     pumped: bool = False
+    adaptive: bool = False
 
     @property
     def shares(self) -> dict[str, float]:
@@ -81,9 +83,13 @@ class _Task:
 
 
 def shape_of(network: IntegerNetwork) -> tuple[int, int]:
-    """A transform network's width (channels of its first convolution) and its number of residual blocks."""
-    first = next(network.convolutions())
-    return first.outputs, sum(isinstance(layer, Residual) for layer in network.layers)
+    """A transform network's width and its number of residual blocks.
+
+    The width is the channels of its first convolution, divided by the side of the blocks that it takes for pixels.
+    """
+    first, entry = next(network.convolutions()), network.layers[0]
+    block = entry.block if isinstance(entry, SpaceToDepth) else 1
+    return first.outputs // block, sum(isinstance(layer, Residual) for layer in network.layers)
 
 
 def what_binds(plan: Plan) -> str:
@@ -172,6 +178,7 @@ def survey_network(
         binds=binds,
         limit=limit,
         pumped=options.pumped,
+        adaptive=network.adaptive,
     )
 
 
@@ -227,11 +234,11 @@ def survey(
 
 
 def widths_of(style: str) -> list[int]:
-    """The integer widths that a style has and hardware can be made of, ascending. Raises ModelError."""
+    """The integer widths that a style has, ascending. Raises ModelError."""
     from pleinair.models import find_style
 
     networks = read_card(find_style(style)).networks
-    return sorted(bits for bits, entry in networks.items() if bits in BITS and not entry.adaptive)
+    return sorted(bits for bits in networks if bits in BITS)
 
 
 # ---------------------------------------------------------------------------------------------------- tables
@@ -328,8 +335,8 @@ LANES_AIM = 0.85
 
 
 def _kind(row: Row) -> str:
-    pumped = ", pumped" if row.pumped else ""
-    return f"width {row.width}, {row.blocks} {'block' if row.blocks == 1 else 'blocks'}{pumped}"
+    blocks = f"{row.blocks} {'block' if row.blocks == 1 else 'blocks'}"
+    return f"width {row.width}, {blocks}{', adaptive' * row.adaptive}{', pumped' * row.pumped}"
 
 
 def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> list[str]:
@@ -431,16 +438,20 @@ def markdown(rows: Sequence[Row], holds_for: Mapping[tuple[str, int], Sequence[s
 
 
 def representatives(styles: Sequence[str], bits: Sequence[int]) -> dict[tuple[str, int], list[str]]:
-    """One style for all that have the same layers: (style, bits) and the styles that it stands for. Widest first."""
-    groups: dict[tuple[int, int, int, object], list[str]] = {}
+    """One style for all that have the same layers: (style, bits) and the styles that it stands for.
+
+    Adaptive ones first, then the widest.
+    """
+    groups: dict[tuple[bool, int, int, int, object], list[str]] = {}
     for style in styles:
         for width in sorted(set(bits) & set(widths_of(style))):
             model = load_model(style, width)
             assert isinstance(model.network, IntegerNetwork)
             shapes = tuple((c.weight.shape, c.stride, c.weight_bits) for c in model.network.convolutions())
-            groups.setdefault((shape_of(model.network)[0], width, model.margin, shapes), []).append(style)
-    ordered = sorted(groups.items(), key=lambda group: (-group[0][0], group[0][1]))
-    return {(names[0], key[1]): names for key, names in ordered}
+            key = (model.network.adaptive, shape_of(model.network)[0], width, model.margin, shapes)
+            groups.setdefault(key, []).append(style)
+    ordered = sorted(groups.items(), key=lambda group: (not group[0][0], -group[0][1], group[0][2]))
+    return {(names[0], key[2]): names for key, names in ordered}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

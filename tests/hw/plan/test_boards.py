@@ -22,7 +22,9 @@ def test_a_board_is_consistent(board):
     assert board.clock_ns * board.clock_hz == pytest.approx(1e9)
 
 
-@pytest.mark.parametrize("name, mebibits", [("pynq-z2", 1.06), ("ultra96", 1.8), ("kv260", 3.5), ("zcu104", 6.2)])
+@pytest.mark.parametrize(
+    "name, mebibits", [("pynq-z2", 1.06), ("ultra96", 1.8), ("aup-zu3", 1.8), ("kv260", 3.5), ("zcu104", 6.2)]
+)
 def test_tables_that_can_be_memory_make_the_data_sheets_distributed_ram(name, mebibits):
     """DS190 and DS891 give the sum of the distributed RAM in mebibits, to two digits: 64 bits a table."""
     assert find_board(name).lutram * 64 / 2**20 == pytest.approx(mebibits, rel=0.03)
@@ -42,4 +44,4 @@ def test_a_board_is_found_in_any_case():
 def test_an_unknown_board_is_answered_with_the_list():
     with pytest.raises(OptionError) as caught:
         find_board("arty")
-    assert all(name in str(caught.value) for name in ("arty", "pynq-z2", "ultra96", "kv260", "zcu104"))
+    assert all(name in str(caught.value) for name in ("arty", "pynq-z2", "ultra96", "aup-zu3", "kv260", "zcu104"))

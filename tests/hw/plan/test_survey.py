@@ -16,7 +16,7 @@ from pleinair_hw.plan.boards import BOARDS
 from pleinair_hw.plan.plan import BUDGET
 from pleinair_hw.plan.search import fastest_plan, plan_for_cycles
 from tests.models import write_model
-from tests.networks import random_network
+from tests.networks import adaptive_network, random_network
 
 SIZES = ((48, 32),)
 
@@ -150,6 +150,21 @@ def test_styles_of_the_same_layers_share_a_row(folder: Path, tmp_path: Path) -> 
     wider = write_model(tmp_path / "wider", random_network(9, width=8, blocks=1, kernel=3), margin=5)
     names = [str(folder), str(twin), str(wider)]
     assert survey.representatives(names, (4, 8, 16)) == {(names[2], 8): [names[2]], (names[0], 8): names[:2]}
+
+
+def test_an_adaptive_style_is_surveyed_by_its_own_width(tmp_path: Path) -> None:
+    network = adaptive_network(1, width=4, blocks=1)
+    adaptive = str(write_model(tmp_path / "adaptive", network, margin=32))
+    plain = str(write_model(tmp_path / "plain", random_network(9, width=8, blocks=1, kernel=3), margin=32))
+    assert survey.representatives([plain, adaptive], (8,)) == {(adaptive, 8): [adaptive], (plain, 8): [plain]}
+    (row,) = survey.survey([adaptive], ["zcu104"], SIZES, (8,))
+    assert (row.width, row.blocks, row.adaptive) == (4, 1, True)
+    page = survey.markdown([row], {(adaptive, 8): [adaptive]})
+    assert "### Width 4, 1 block, adaptive, 8 bits" in page
+    # 16 channels at a quarter of the input, four phases of four for the doubling, four to twelve at half of it.
+    quarter, half = 96 // 4 * 112 // 4, 96 // 2 * 112 // 2
+    macs = quarter * (48 * 16 + 16 * 16 + 16 * 16) * 9 + 25 * 29 * 16 * 16 * 4 + half * 4 * 12 * 9
+    assert row.limit == pytest.approx(1728 * 3e8 * 2 / macs)
 
 
 @pytest.mark.parametrize("width", [80, 200])
