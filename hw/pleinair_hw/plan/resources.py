@@ -537,23 +537,34 @@ def requant(
 
 
 def requant_light(
-    pe: int, channels: int, in_bits: int, bias_bits: int, longest: int, out_bits: int, positions: int
+    pe: int,
+    channels: int,
+    in_bits: int,
+    bias_bits: int,
+    longest: int,
+    out_bits: int,
+    positions: int,
+    *,
+    metered: bool = True,
 ) -> Resources:
-    """requant_light.sv: a requantisation with two banks of numbers for each channel, and what it sums.
+    """requant_light.sv: a requantisation with two banks of numbers for each channel, and what it sums of them.
 
     Args:
         bias_bits: of any light's bias, signed.
         longest: the greatest shift.
         positions: of a frame, which the sums must hold.
+        metered: whether it sums at all, one channel a cycle.
     """
-    factor, total = channels // pe, max(in_bits, bias_bits) + 1
-    product, select = total + 5, clog2(longest + 1)
-    plain = requant(pe, channels, product, product, longest + 1, out_bits)
-    gain = Resources(lut=pe * 4 * product, ff=pe * 3 * product)
-    table = lutram_tables(2 * factor, pe * (bias_bits + 5 + select))
-    sums = lutram_tables(factor, pe * (2 * clog2(positions + 1) + 24))
-    adders = Resources(lut=pe * (clog2(positions + 1) * 2 + 24 + 64), ff=pe * 80)
-    return plain + gain + table + table + sums + adders + Resources(lut=200, ff=400)
+    factor, sums = channels // pe, max(in_bits, bias_bits) + 1
+    select, steps = clog2(longest + 1), (clog2(longest + 1) + 1) // 2
+    windows = sum(out_bits + 4**k - 1 for k in range(steps))
+    lane = 4 * sums + windows + out_bits + 2 * (sums + 5 - out_bits) / 5 + 30
+    table = lutram_tables(2 << clog2(factor), pe * (bias_bits + 5 + select))
+    total = Resources(lut=_up(190 + pe * lane), ff=_up(156 + 11.6 * sums * pe)) + Resources(lutram=8 * pe) + table
+    if metered:
+        held = lutram_tables(channels, clog2(65025 * positions + 1) + clog2(255 * positions + 1))
+        total += Resources(lut=280 + 8 * pe, lutram=6 * pe, ff=380) + held
+    return total + _output_queue(pe * out_bits)
 
 
 def add(pe: int, bits: int) -> Resources:
