@@ -330,12 +330,12 @@ class _Builder:
     def shuffle(self, name: str, outputs: int, *, border: bool) -> None:
         s = self.tensor
         out = Tensor(2 * (s.height - border), 2 * (s.width - border), outputs, s.bits, s.signed)
-        self.add(PixelShuffle(f"{name}.shuffle", (self.at,), out, border))
+        self.add(PixelShuffle(name, (self.at,), out, border))
 
-    def space_to_depth(self, block: int) -> None:
+    def space_to_depth(self, name: str, block: int) -> None:
         s = self.tensor
         out = Tensor(s.height // block, s.width // block, s.channels * block * block, s.bits)
-        self.add(SpaceToDepth("pixels.blocks", (self.at,), out, block))
+        self.add(SpaceToDepth(name, (self.at,), out, block))
 
     def convolution(self, c: Convolution) -> None:
         reach, form, high = c.kernel // 2, self.forms.get(c.name, "direct"), (1 << self.tensor.bits) - 1
@@ -362,7 +362,7 @@ class _Builder:
             self.product(c.name, _matrix(weight), max(narrow_bits(weight), c.weight_bits))
             if c.norm is None:
                 self.requantise(c, high, 4)
-            self.shuffle(c.name, c.outputs, border=True)
+            self.shuffle(f"{c.name}.shuffle", c.outputs, border=True)
             if c.norm is not None:
                 self.requantise(c, high)
 
@@ -403,10 +403,11 @@ def build_dataflow(
             pending = layer
             continue
         if isinstance(layer, SpaceToDepthLayer):
-            builder.space_to_depth(layer.block)
+            builder.space_to_depth(f"{next(network.convolutions()).name}.blocks", layer.block)
             continue
         if isinstance(layer, DepthToSpaceLayer):
-            builder.shuffle("pixels", builder.tensor.channels // layer.block**2, border=False)
+            last = builder.at.rsplit(".", 1)[0]
+            builder.shuffle(f"{last}.pixels", builder.tensor.channels // layer.block**2, border=False)
             continue
         first = layer if isinstance(layer, Convolution) else layer.body[0]
         body = (layer,) if isinstance(layer, Convolution) else layer.body

@@ -89,7 +89,7 @@ def test_what_waits_behind_blocks_lasts_while_their_upper_rows_come_in(target):
     # Three rows of 128 pixels come in while the slowest stage takes its share of a row of 32 blocks of 48 values.
     silent = 3 * 128 * 3 // blocks.pe
     taken = silent / (plan.cycles / 24) * (32 * 48 // blocks.pe)
-    assert taken <= depths["pixels.blocks.fifo"] <= 1.2 * taken + 17
+    assert taken <= depths["enter.blocks.fifo"] <= 1.2 * taken + 17
 
 
 def test_low_frames_have_rows_waiting_before_borders(network):

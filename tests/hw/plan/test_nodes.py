@@ -69,14 +69,14 @@ def test_blocks_and_stations_by_hand():
     flow = build_dataflow(adaptive_network(1, width=4), 16, 24, {"up1": "phases"})
     assert [node_of(flow, s).kind for s in flow.stations] == ["RequantLight"] * 4
     # Blocks of 4 x 4: three rows of 24 pixels come in, then four rows of six blocks go out.
-    blocks = node_of(flow, flow.operator("pixels.blocks"))
+    blocks = node_of(flow, flow.operator("enter.blocks"))
     assert (blocks.kind, blocks.channels, blocks.cycles(1), blocks.cycles(3)) == ("SpaceToDepth", 3, 4 * 504, 4 * 168)
     assert (blocks.buffer(3).words, blocks.buffer(3).bits) == (3 * 24, 24)
     # A station's positions are its layer's, also where the layer's product has four phases.
     (up,) = [s for s in flow.stations if s.layer == "up1"]
     assert flow.operator(up.inputs[0]).name == "up1.shuffle" and node_of(flow, up).cycles(1) == 8 * 12 * 4
     # Without a border 8 x 12 windows of four phases are 16 x 24 pixels.
-    leave = node_of(flow, flow.operator("pixels.shuffle"))
+    leave = node_of(flow, flow.operator("leave.pixels"))
     assert (leave.kind, leave.cycles(1), leave.cycles(3)) == ("PixelShuffle", 16 * 24 * 3, 16 * 24)
 
 
