@@ -52,6 +52,10 @@ class CameraError(PleinairError):
     """A camera, folder of frames or video cannot be opened, or has no frame to give."""
 
 
+class AwayError(CameraError):
+    """A camera's folder, disk or share is away for now; asked again later, it may give its frames."""
+
+
 class OutputError(PleinairError):
     """A result cannot be written: no such folder, not writable, no space left."""
 

@@ -40,7 +40,7 @@ SupplementaryGroups=video
 WorkingDirectory={folder}
 Environment=PYTHONUNBUFFERED=1
 {models}Restart=on-failure
-SuccessExitStatus=130
+SuccessExitStatus=3 130
 # A roll that is in use, or whose disk is full, is looked at again later.
 RestartSec={restart}
 WatchdogSec={watchdog}

@@ -7,13 +7,14 @@ anywhere. A :class:`Shooter` is asked for each frame when it is due; live camera
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import errno
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
-from pleinair.errors import CameraError
+from pleinair.errors import AwayError, CameraError
 from pleinair.images import MAX_PIXELS
 from pleinair.painting.tiles import MIN_SIDE
 
@@ -34,6 +35,33 @@ class Frame:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
+class LeftOut(str):
+    """A line that says why frames of a stored camera could not be used; ``frames`` is how many, 0 for nobody knows."""
+
+    frames: int
+
+    def __new__(cls, text: str, frames: int = 1) -> LeftOut:
+        """See the class."""
+        line = super().__new__(cls, text)
+        line.frames = frames
+        return line
+
+
+def left_out(lines: Iterable[str]) -> int:
+    """How many frames these lines of :attr:`Camera.skipped` stand for."""
+    return sum(getattr(line, "frames", 1) for line in lines)
+
+
+#: Errors of the system that say nothing of a file, but that its disk, share or stick is away, or this process too busy.
+AWAY = frozenset(
+    (
+        *(errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN),
+        *(errno.ETIMEDOUT, errno.ENOMEM, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ECONNRESET, errno.ESHUTDOWN),
+        *(errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ENOMEDIUM, errno.EREMOTEIO),
+    )
+)
+
+
 class Camera(Protocol):
     """Gives frames of one size, in order."""
 
@@ -43,7 +71,10 @@ class Camera(Protocol):
     skipped: list[str]  # one line for each frame that could not be used
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
-        """The frames from position ``start`` on; raises CameraError when there is none in the whole source."""
+        """The frames from position ``start`` on; raises CameraError when there is none in the whole source.
+
+        Raises AwayError while the source is away: frames from ``start``, or behind the last one given, may come later.
+        """
 
 
 class Shooter(Protocol):
@@ -61,18 +92,26 @@ class Shooter(Protocol):
 
 
 class StoredShooter:
-    """A stored camera, asked frame by frame, from position ``start`` on."""
+    """A stored camera, asked frame by frame, from position ``start`` on; asked again after an AwayError, it goes on."""
 
     live = False
 
     def __init__(self, camera: Camera, start: int = 0) -> None:
         self.name, self.size = camera.name, camera.size
         self.skipped = camera.skipped
+        self._camera, self._next = camera, start
         self._frames = camera.frames(start)
 
     def shoot(self) -> Frame | None:
         """See :class:`Shooter`."""
-        return next(self._frames, None)
+        try:
+            frame = next(self._frames, None)
+        except AwayError:
+            self._frames = self._camera.frames(self._next)
+            raise
+        if frame is not None:
+            self._next = frame.position + 1
+        return frame
 
     def close(self) -> None:
         """See :class:`Shooter`."""

@@ -91,10 +91,14 @@ class GuardedCamera:
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, self._make), daemon=True)
-        process.start()
-        theirs.close()
+        try:
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs, self._make), daemon=True)
+            process.start()
+            theirs.close()
+        except OSError as error:  # no descriptor or process to be had for the moment
+            self._problem = f"camera {self.name}: {error.strerror}"
+            return
         try:
             answer = self._receive(process, ours, self._start_deadline)
             if answer[0] != "ready":

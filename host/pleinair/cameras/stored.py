@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pleinair.cameras.camera import Frame, check_size
+import numpy as np
+
+from pleinair.cameras.camera import AWAY, Frame, LeftOut, check_size
 from pleinair.cameras.framing import fit
-from pleinair.errors import CameraError, ImageError
+from pleinair.errors import AwayError, CameraError, ImageError
 from pleinair.images import SUFFIXES, read_image
 
 
@@ -41,7 +45,7 @@ class FolderCamera:
         problems = []
         for path in self._files:
             try:
-                image = read_image(path)
+                image = self._read(path)
             except ImageError as error:
                 problems.append(error)
                 continue
@@ -52,6 +56,31 @@ class FolderCamera:
         folder = self._files[0].parent
         return CameraError(f"frames:{folder}: none of its images can be read; the first: {first}", option="camera")
 
+    def _read(self, path: Path) -> np.ndarray:
+        """An image. Raises ImageError for one that is damaged or gone, AwayError where all of them are."""
+        for again in (True, False):
+            try:
+                return read_image(path)
+            except ImageError as error:
+                cause = error.__cause__
+                number = cause.errno if isinstance(cause, OSError) else None
+                gone = number in (errno.ENOENT, errno.ENOTDIR, errno.EACCES)
+                if number in AWAY or (gone and not self._there()):
+                    raise AwayError(f"frames:{path.parent}: {cause.strerror}", option="camera") from error  # type: ignore[union-attr]
+                if not (gone and again):
+                    raise
+                # The folder may have been away for this one moment.
+        raise AssertionError
+
+    def _there(self) -> bool:
+        """Whether the folder is there, with at least one of the images that were found in it."""
+        folder = self._files[0].parent
+        try:
+            names = set(os.listdir(folder))
+        except OSError:
+            return False
+        return any(path.name in names for path in self._files)
+
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """See :class:`~pleinair.cameras.camera.Camera`."""
         index = 0
@@ -59,9 +88,9 @@ class FolderCamera:
             if self._limit and index >= self._limit:
                 return
             try:
-                image = read_image(path)
+                image = self._read(path)
             except ImageError as error:
-                self.skipped.append(str(error))
+                self.skipped.append(LeftOut(str(error)))
                 continue
             yield Frame(fit(image, self.size), index, float(index), path.name, position)
             index += 1

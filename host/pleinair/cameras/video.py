@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from pleinair.cameras.camera import Frame, check_size
+from pleinair.cameras.camera import AWAY, Frame, LeftOut, check_size
 from pleinair.cameras.framing import fit
-from pleinair.errors import CameraError
+from pleinair.errors import AwayError, CameraError
 from pleinair.painting.tiles import MIN_SIDE
 from pleinair.pyav import MISSING, reformatter
 
@@ -39,7 +40,8 @@ class VideoCamera:
             total = max(1, math.ceil(total / rate / every))
         self.count: int | None = min(total, limit) if total and limit else total or None
 
-    def _open(self) -> Any:
+    def _open(self, again: bool = False) -> Any:
+        """The container; ``again`` where it was there before, so that it can only be away."""
         try:
             import av
         except ImportError as error:
@@ -53,7 +55,10 @@ class VideoCamera:
         except av.error.InvalidDataError as error:
             raise CameraError(f"video:{self._path}: not a video, or one without its end", option="camera") from error
         except (av.error.FFmpegError, OSError) as error:
-            raise CameraError(f"video:{self._path}: {error.strerror}", option="camera") from error
+            away = again and (error.errno in AWAY or error.errno == errno.ENOENT)
+            raise (AwayError if away else CameraError)(
+                f"video:{self._path}: {error.strerror}", option="camera"
+            ) from error
         if not container.streams.video:
             container.close()
             raise CameraError(f"video:{self._path}: holds no video stream", option="camera")
@@ -70,7 +75,9 @@ class VideoCamera:
         while True:
             try:
                 packet = next(packets, None)
-            except (av.error.FFmpegError, OSError):
+            except (av.error.FFmpegError, OSError) as error:
+                if error.errno in AWAY:
+                    raise AwayError(f"video:{self._path}: {error.strerror}", option="camera") from error
                 damaged[0] += 1
                 return
             if packet is None:
@@ -94,7 +101,7 @@ class VideoCamera:
         Damage is reported in ``skipped``; all frames that can be decoded come.
         """
         index, damaged, last, due = 0, [0], 0.0, -math.inf
-        with self._open() as container:
+        with self._open(again=True) as container:
             reformat = reformatter()
             stream = container.streams.video[0]
             for picture, seconds in self._pictures(container, damaged):
@@ -111,10 +118,11 @@ class VideoCamera:
                 if self._limit and index >= self._limit:
                     return
             if damaged[0]:
-                self.skipped.append(f"video {self._path}: {damaged[0]} of its frames are damaged")
+                self.skipped.append(LeftOut(f"video {self._path}: {damaged[0]} of its frames are damaged", damaged[0]))
             end = _announced_end(container, stream)
             if end is not None and last < end - max(1.0, 0.02 * end):
-                self.skipped.append(f"video {self._path}: truncated, it ends at {last:.1f} s of {end:.1f} s")
+                cut = f"video {self._path}: truncated, it ends at {last:.1f} s of {end:.1f} s"
+                self.skipped.append(LeftOut(cut, 0))
         if index == 0:
             raise CameraError(f"video:{self._path}: no frame could be read", option="camera")
 

@@ -24,6 +24,8 @@ from pleinair.films.tone import DEFAULT_TONE
 from pleinair.network.floating import FLOAT_BITS
 from pleinair.network.integer import BITS
 
+#: Exit status of a run that left frames of a stored camera out, or lost originals: the film is there, without them.
+INCOMPLETE = 3
 MOST_FRAMES = 10_000_000
 PATH = click.Path(path_type=Path)
 

@@ -12,6 +12,7 @@ import click
 from pleinair.cli.console import FilmBars, print_table, remark, say, say_json
 from pleinair.cli.fpga import accelerator_options, choose, simulate_build
 from pleinair.cli.options import (
+    INCOMPLETE,
     MOST_FRAMES,
     PATH,
     backend_option,
@@ -151,6 +152,7 @@ def run(
 def _film_at_once(o: Common) -> None:
     """From a stored camera straight into the film."""
     from pleinair.backends import open_painter
+    from pleinair.cameras.camera import left_out
     from pleinair.cameras.opening import open_camera
     from pleinair.films.lighting import choose_lighting, default_every
     from pleinair.films.pipeline import plural
@@ -188,6 +190,7 @@ def _film_at_once(o: Common) -> None:
                 lighting=lighting,
                 tone=choose_tone(o.tone, adaptive=model.adaptive),
                 report=bars.update,
+                tell=bars.tell,
                 stop=stop,
             )
     for line in outcome.skipped[:_SHOWN]:
@@ -208,6 +211,10 @@ def _film_at_once(o: Common) -> None:
     if outcome.interrupted:
         remark("interrupted: the film ends with the last painted frame")
         raise click.exceptions.Exit(130)
+    if outcome.skipped:
+        count = left_out(outcome.skipped)
+        remark(f"left out of the film: {plural(count, 'frame') if count else 'an unknown number of frames'}, damaged")
+        raise click.exceptions.Exit(INCOMPLETE)
 
 
 @click.command()

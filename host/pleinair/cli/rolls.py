@@ -19,6 +19,7 @@ from pleinair.cameras.opening import CameraSource, Driver
 from pleinair.cli.console import Bars, RollDisplay, remark, say, say_json
 from pleinair.cli.fpga import backend_of, simulate_build
 from pleinair.cli.options import (
+    INCOMPLETE,
     PATH,
     bits_option,
     config_option,
@@ -241,6 +242,22 @@ def _film(lapse: Timelapse, out: Path | None) -> None:
             raise click.exceptions.Exit(130)
         if out is not None:
             _join(roll, settings.look, out)
+        missing = incomplete(lapse.shooter.live, roll.ledger)
+    if missing:
+        remark(missing)
+        raise click.exceptions.Exit(INCOMPLETE)
+
+
+def incomplete(live: bool, ledger: Any) -> str:
+    """How many frames of a stored camera, or originals of any, are missing from the film, and why; "" for none.
+
+    The ticks that a live camera missed are no part of it: no month is without one.
+    """
+    counts = [(len(ledger.lost), "originals damaged")]
+    if not live:
+        counts += [(count, reason) for reason, count in ledger.skipped.items() if reason == "damaged"]
+    parts = [f"{count} {reason}" for count, reason in counts if count]
+    return f"left out of the film: {', '.join(parts)}" if parts else ""
 
 
 def due_lines(schedule: Schedule) -> Iterator[str]:
@@ -264,7 +281,8 @@ def local_time(wall: float) -> str:
 
 def _summary(folder: Path, state: str, ledger: Any) -> str:
     missed = ", ".join(f"{count} skipped ({reason})" for reason, count in ledger.skipped.items())
-    return f"{folder}: {state}, {ledger.frames} frames" + (f", {missed}" if missed else "")
+    parts = [missed, f"{ledger.suspects} suspect and left out of the film" if ledger.suspects else ""]
+    return ", ".join(filter(None, (f"{folder}: {state}, {ledger.frames} frames", *parts)))
 
 
 def _open_look() -> OpenLook:

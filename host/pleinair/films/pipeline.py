@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from pleinair.cameras.camera import Camera, Frame
-from pleinair.errors import CameraError, PleinairError
+from pleinair.errors import AwayError, CameraError, PleinairError
 from pleinair.films.lighting import Lighting
 from pleinair.films.recorder import Recorder
 from pleinair.films.treatment import Treatment
@@ -32,6 +32,8 @@ from pleinair.painting.painter import Painter
 
 T = TypeVar("T")
 _POLL = 0.1
+#: Seconds before a source that is away is asked again: at first, and at most.
+_FIRST_WAIT, _LONGEST_WAIT = 0.25, 30.0
 
 
 class ReadAhead(Generic[T]):
@@ -152,8 +154,29 @@ def _busy(progress: Progress, stage: str) -> Iterator[None]:
         setattr(progress, cpu, getattr(progress, cpu) + time.thread_time() - computed)
 
 
-def _captured(camera: Camera, treatment: Treatment, progress: Progress) -> Iterator[Frame]:
-    source = camera.frames()
+def patient(camera: Camera, stop: threading.Event, tell: Callable[[str], None]) -> Iterator[Frame]:
+    """A camera's frames; while its source is away, it is asked again after ever longer pauses, and that is told."""
+    source, following, wait = camera.frames(), 0, _FIRST_WAIT
+    while True:
+        try:
+            frame = next(source, None)
+        except AwayError as error:
+            if wait == _FIRST_WAIT:
+                tell(f"{error}; waiting for it to come back")
+            if stop.wait(wait):
+                return
+            wait = min(_LONGEST_WAIT, 2 * wait)
+            source = camera.frames(following)
+            continue
+        if frame is None:
+            return
+        if wait > _FIRST_WAIT:
+            tell(f"{camera.name}: goes on")
+        following, wait = frame.position + 1, _FIRST_WAIT
+        yield frame
+
+
+def _captured(source: Iterator[Frame], treatment: Treatment, progress: Progress) -> Iterator[Frame]:
     while True:
         with _busy(progress, "capture"):
             frame = next(source, None)
@@ -226,13 +249,15 @@ def run(
     lighting: Lighting | None = None,
     tone: float = 0.0,
     report: Callable[[Progress], None] | None = None,
+    tell: Callable[[str], None] = lambda text: None,
     stop: threading.Event | None = None,
 ) -> Outcome:
     """Film all of a camera's frames.
 
     ``steady`` to ``tone`` are the film's :class:`~pleinair.films.treatment.Treatment`. ``report``
     is called in this thread once for each recorded frame. The stages do not wait for it, so the progress that it gets
-    may be further already.
+    may be further already. ``tell`` is told, in another thread, when the camera's source is away and when it is back;
+    meanwhile the film waits.
 
     When a stage fails, the film of the frames before is completed, and the stage's error is raised; without a frame,
     no file is left behind. Setting ``stop``, or a KeyboardInterrupt, completes the film, and the outcome says
@@ -240,7 +265,7 @@ def run(
     """
     treatment = Treatment(steady=steady, deflicker=deflicker, timestamp=timestamp, lighting=lighting, tone=tone)
     with _one_opencv_thread():
-        return _run(camera, painter, recorder, treatment, report, stop or threading.Event())
+        return _run(camera, painter, recorder, treatment, report, tell, stop or threading.Event())
 
 
 def _run(
@@ -249,10 +274,11 @@ def _run(
     recorder: Recorder,
     treatment: Treatment,
     report: Callable[[Progress], None] | None,
+    tell: Callable[[str], None],
     stop: threading.Event,
 ) -> Outcome:
     progress, films = Progress(camera.count), list[Path]()
-    frames = ReadAhead(_captured(camera, treatment, progress), stop=stop)
+    frames = ReadAhead(_captured(patient(camera, stop, tell), treatment, progress), stop=stop)
     paintings = ReadAhead(_painted(frames, painter.lit_by(treatment.light), progress), stop=stop)
     recording = ReadAhead(_recorded(paintings, recorder, treatment, progress, films), stop=stop)
     interrupted = False

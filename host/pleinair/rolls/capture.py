@@ -11,14 +11,15 @@ import errno
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
-from pleinair.cameras.camera import Frame, Shooter
+from pleinair.cameras.camera import AWAY, Frame, Shooter, left_out
 from pleinair.cameras.framing import Framing
-from pleinair.errors import CameraError, DiskFullError
+from pleinair.errors import AwayError, CameraError, DiskFullError
 from pleinair.rolls.defects import defect
-from pleinair.rolls.records import Captured, ClockSet, Ended, Recovered, Skipped, Troubled
+from pleinair.rolls.records import Captured, ClockSet, Ended, Record, Recovered, Skipped, Troubled
 from pleinair.rolls.retention import Retention
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.schedule import Clock, Schedule, WallWatch, wall_is_set
@@ -26,6 +27,9 @@ from pleinair.rolls.schedule import Clock, Schedule, WallWatch, wall_is_set
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: Bytes of room for a frame and what is written beside it, at least.
 _LEAST_NEED = 2_000_000
+#: Seconds: between two looks for a source that is away, and for a disk that fails now and then.
+_LONGEST_PAUSE, _DISK_PATIENCE = 60.0, 600.0
+_T = TypeVar("_T")
 #: After so many suspect frames in a row, the camera is believed.
 _SUSPECTS_BELIEVED = 5
 
@@ -50,6 +54,7 @@ class Capture:
         self._framing = Framing(roll.settings.rotate, roll.settings.crop)
         self._retention = Retention(roll)
         self._mean: float | None = None
+        self._stop = threading.Event()
         self._suspects = 0
         schedule.follow(roll.ledger.begun, roll.ledger.wall)
         self._last_size: tuple[int, ...] = ()
@@ -63,6 +68,7 @@ class Capture:
     def run(self, stop: threading.Event) -> None:
         """Take frames until ``stop`` is set or there are no more to take; ``state`` says why it ended."""
         settings, roll = self.roll.settings, self.roll
+        self._stop = stop
         wall, boot = self._clock.wall(), self._clock.boot()
         self._begun, self._offset = self._clock.monotonic(), roll.resumed_seconds(self._clock)
         watch = WallWatch(self._clock)
@@ -80,8 +86,8 @@ class Capture:
                 if tick.missed:
                     self._skip(tick.missed, "late")
                 if (by := watch.jumped()) is not None:
-                    roll.write(ClockSet(by=round(by, 1), wall=self._clock.wall()))
-                self._retention.make_room(self._need())
+                    self._write(ClockSet(by=round(by, 1), wall=self._clock.wall()))
+                self._patiently(lambda: self._retention.make_room(self._need()))
                 if not self._take(tick.due):
                     self.state = "complete"
                     break
@@ -133,6 +139,9 @@ class Capture:
                     # Once more, while the moment lasts.
                     frame = self.shooter.shoot()
                     suspect = None if frame is None else defect(frame.image, self._mean)
+        except AwayError as error:
+            self._wait_for_source(str(error))
+            return True
         except CameraError as error:
             self._fail(str(error))
             return True
@@ -140,7 +149,7 @@ class Capture:
         if frame is None:
             return False
         if self.failures:
-            self.roll.write(Recovered(what="camera", after=self.failures, wall=wall))
+            self._write(Recovered(what="camera", after=self.failures, wall=wall))
             self.failures = 0
         timed = self.schedule.every is not None
         record = Captured(t=round(seconds, 4), wall=round(wall, 3), late=round(late, 5) if timed else None)
@@ -163,7 +172,8 @@ class Capture:
         if not suspect:
             self._mean = float(frame.image.mean())
         image = self._framing(frame.image, settings.size)
-        full = self.roll.keep(np.ascontiguousarray(image), record)
+        image = np.ascontiguousarray(image)
+        full = self._patiently(lambda: self.roll.keep(image, record))
         if suspect:
             self._trouble("camera", f"frame {full.seq} is {suspect}; it is kept, and left out of the film")
 
@@ -171,6 +181,36 @@ class Capture:
         """After five suspect frames in a row, believe the camera."""
         self._suspects = self._suspects + 1 if suspect else 0
         return suspect if self._suspects < _SUSPECTS_BELIEVED else None
+
+    def _wait_for_source(self, message: str) -> None:
+        """A stored camera's frames wait; so no frame is missed, and the next one is asked for after a pause."""
+        self.failures += 1
+        if self.failures & (self.failures - 1) == 0:
+            self._trouble("camera", f"{message}; waiting for it to come back")
+        self._rest(min(_LONGEST_PAUSE, 0.125 * 2.0 ** min(self.failures, 20)))
+
+    def _rest(self, seconds: float) -> None:
+        end = self._clock.monotonic() + seconds
+        while (left := end - self._clock.monotonic()) > 0 and not self._stop.is_set():
+            self.schedule.alive = self._clock.monotonic()
+            self._clock.wait(min(1.0, left), self._stop)
+
+    def _patiently(self, action: Callable[[], _T]) -> _T:
+        """What a disk does that may fail for a moment: it is asked again after growing pauses, up to ten minutes."""
+        pause, waited = 0.1, 0.0
+        while True:
+            try:
+                return action()
+            except OSError as error:
+                if error.errno not in AWAY or waited > _DISK_PATIENCE or self._stop.is_set():
+                    raise
+                if not waited:
+                    self._on_trouble("disk", f"{error.strerror}; trying again")
+            self._rest(pause)
+            waited, pause = waited + pause, min(10.0, 2 * pause)
+
+    def _write(self, record: Record, sync: bool = True) -> None:
+        self._patiently(lambda: self.roll.write(record, sync))
 
     def _fail(self, message: str) -> None:
         self.failures += 1
@@ -181,14 +221,17 @@ class Capture:
             self._trouble("camera", message + again)
 
     def _skip(self, ticks: int, reason: str) -> None:
-        self.roll.write(Skipped(ticks=ticks, reason=reason, wall=self._clock.wall()), sync=False)
+        self._write(Skipped(ticks=ticks, reason=reason, wall=self._clock.wall()), sync=False)
 
     def _tell_skipped(self) -> None:
         """Frames of a stored camera that cannot be used."""
         skipped = getattr(self.shooter, "skipped", None)
         while skipped:
-            self._trouble("camera", skipped.pop(0))
+            line = skipped.pop(0)
+            self._trouble("camera", line)
+            if count := left_out([line]):
+                self._skip(count, "damaged")
 
     def _trouble(self, what: str, message: str) -> None:
-        self.roll.write(Troubled(what=what, message=message, wall=self._clock.wall()))
+        self._write(Troubled(what=what, message=message, wall=self._clock.wall()))
         self._on_trouble(what, message)

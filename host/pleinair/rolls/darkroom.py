@@ -127,7 +127,11 @@ class Darkroom:
     def _watch(self) -> None:
         wait = 0.25
         while not self._stop.is_set() and not self.done.is_set():
-            painted = self._run_child()
+            try:
+                painted = self._run_child()
+            except OSError as error:  # no descriptor or process to be had for the moment
+                painted = False
+                self._tell(Event("failed", message=f"painting: {error.strerror}"))
             wait = 0.25 if painted else min(60.0, 2 * wait)
             if not self.done.is_set():
                 self._stop.wait(wait)

@@ -196,7 +196,10 @@ class Timelapse:
         if self._thermometer is None:
             return
         before = self.heat
-        self.heat = self._thermometer()
+        try:
+            self.heat = self._thermometer()
+        except OSError:
+            return  # no descriptor left for the moment, or none of its files any more
         troubles = self.heat.now()
         if troubles and (before is None or before.now() != troubles):
             hot = f" at {self.heat.celsius:.0f} C" if self.heat.celsius is not None else ""

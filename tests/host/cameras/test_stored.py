@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from pleinair.cameras.camera import Frame
+from pleinair.cameras.camera import Frame, StoredShooter, left_out
 from pleinair.cameras.opening import open_camera
-from pleinair.errors import CameraError
+from pleinair.errors import AwayError, CameraError
 from tests.films import frame_of, means, write_frames
 
 LEVELS = [20, 60, 100, 140, 180, 220]
@@ -57,6 +59,51 @@ def test_limit_counts_frames_that_come(tmp_path):
     paths = write_frames(tmp_path, LEVELS)
     paths[1].write_bytes(b"x")
     np.testing.assert_allclose(means(images(f"frames:{tmp_path}", frames=3)), [20, 100, 140], atol=1)
+
+
+def test_a_folder_that_is_away_is_no_bad_image(tmp_path):
+    write_frames(tmp_path / "frames", LEVELS)
+    camera = open_camera(f"frames:{tmp_path / 'frames'}")
+    shooter = StoredShooter(camera)
+    first = [shooter.shoot(), shooter.shoot()]
+    (tmp_path / "frames").rename(tmp_path / "away")
+    (tmp_path / "frames").mkdir()  # the mount point of a stick that was pulled out
+    for _ in range(3):
+        with pytest.raises(AwayError, match="No such file"):
+            shooter.shoot()
+    (tmp_path / "frames").rmdir()
+    with pytest.raises(AwayError, match="No such file"):
+        shooter.shoot()
+    (tmp_path / "away").rename(tmp_path / "frames")
+    (tmp_path / "frames" / "frame0004.png").unlink()  # one that is really gone
+    rest = list(iter(shooter.shoot, None))
+    np.testing.assert_allclose(means([f.image for f in (*first, *rest)]), [20, 60, 100, 180, 220], atol=1)
+    assert len(camera.skipped) == left_out(camera.skipped) == 1 and "frame0004.png" in camera.skipped[0]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ESTALE, errno.ENODEV])
+def test_a_disk_that_fails_for_a_moment_costs_no_image(tmp_path, monkeypatch, number):
+    write_frames(tmp_path, LEVELS)
+    shooter, whole = StoredShooter(open_camera(f"frames:{tmp_path}")), Path.read_bytes
+    failing = [True, True]
+
+    def read(path: Path) -> bytes:
+        if path.name == "frame0003.png" and failing:
+            failing.pop()
+            raise OSError(number, os.strerror(number), str(path))
+        return whole(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    got, away = list[np.ndarray](), 0
+    while len(got) < 6:
+        try:
+            frame = shooter.shoot()
+            assert frame is not None
+            got.append(frame.image)
+        except AwayError:
+            away += 1
+    assert away == 2
+    np.testing.assert_allclose(means(got), LEVELS, atol=1)
 
 
 def test_folders_that_do_not_serve(tmp_path):

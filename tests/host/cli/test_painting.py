@@ -130,18 +130,21 @@ def test_how_many_frames(place, capsys, arguments, count):
 
 def test_damaged_frames_are_told_and_left_out(place, capsys):
     (place / "frames" / "frame0002.png").write_bytes(b"")
-    assert main(film()) == 0
+    assert main(film()) == 3
     assert len(read_video(place / "out" / "film.mp4")) == 5
     out, err = capsys.readouterr()
-    assert "5 frames" in out and err == "skipped: image frames/frame0002.png: the file is empty\n"
+    assert "5 frames" in out
+    told = "skipped: image frames/frame0002.png: the file is empty\nleft out of the film: 1 frame, damaged\n"
+    assert err == told
 
 
 def test_many_damaged_frames_do_not_flood(place, capsys):
     for path in write_frames(place / "many", [9] * 40)[1:]:
         path.write_bytes(b"")
-    assert main(film("--camera", "frames:many")) == 0
+    assert main(film("--camera", "frames:many")) == 3
     out, err = capsys.readouterr()
-    assert "film.mp4: 1 frame, " in out and err.splitlines()[-1] == "skipped: 29 more" and err.count("\n") == 11
+    assert "film.mp4: 1 frame, " in out and err.count("\n") == 12
+    assert err.splitlines()[-2:] == ["skipped: 29 more", "left out of the film: 39 frames, damaged"]
 
 
 def test_config_gives_defaults_and_the_command_line_wins(place):
@@ -376,7 +379,7 @@ def test_damage_that_libraries_remark_on_is_one_line_all_the_same(place):
         assert run.returncode == 2 and out == "" and err.count("\n") == 1 and ": damaged" in err
     run = start(*film())
     out, err = run.communicate(timeout=60)
-    assert run.returncode == 0 and err.count("\n") == 1 and err.startswith("skipped: image frames/frame0002.tif")
+    assert run.returncode == 3 and err.count("\n") == 2 and err.startswith("skipped: image frames/frame0002.tif")
     assert os.listdir("out") == ["film.mp4"]
 
 

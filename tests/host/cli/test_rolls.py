@@ -96,6 +96,34 @@ def test_a_sleeping_roll_says_when_it_wakes(place, capsys):
     assert process.wait(30) == 130
 
 
+@pytest.mark.parametrize("roll", [True, False])
+def test_a_folder_that_is_away_for_a_while_costs_no_frame(place, roll):
+    write_coded(place / "frames", 60)
+    arguments = film("--out", "film.mp4")
+    if not roll:
+        at = arguments.index("--roll")
+        del arguments[at : at + 4]
+    process = pleinair(*arguments, models=place / "models", cwd=place, stderr=-1)
+    deadline = time.monotonic() + 60
+    sign = place / "roll" / "originals" if roll else place / ".film.mp4.part.mkv"
+    while time.monotonic() < deadline and not sign.exists():
+        time.sleep(0.01)
+    (place / "frames").rename(place / "away")
+    time.sleep(1.0)
+    (place / "away").rename(place / "frames")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert film_codes(place / "film.mp4") == list(range(60))
+
+
+def test_damaged_images_of_a_roll_end_in_status_3_and_the_last_line(place, capsys):
+    (place / "frames" / "frame00003.png").write_bytes(b"no image")
+    assert main(film("--out", "film.mp4")) == 3
+    err = capsys.readouterr().err
+    assert "1 skipped (damaged)" in err and err.splitlines()[-1] == "left out of the film: 1 damaged"
+    assert film_codes(place / "film.mp4") == [n for n in range(12) if n != 3]
+
+
 def test_repaint_in_another_style_from_the_same_originals(place, capsys):
     assert main(film("--out", "film.mp4", "--spool", "png", "--steady", "0")) == 0
     assert main(["repaint", "roll", "--style", "integers", "--backend", "reference", "--out", "other.mp4"]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import threading
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pleinair import durable
 from pleinair.cameras.guarded import GuardedCamera
 from pleinair.rolls.originals import original_path
 from pleinair.rolls.roll import Roll
@@ -215,3 +217,21 @@ def test_without_a_clock_nothing_is_overwritten(tmp_path):
     both = {r["seq"]: r["sha256"] for r in frames_of(tmp_path / "roll")}
     assert sorted(both) == list(range(16)) and first.items() <= both.items()
     assert "not set" in events(tmp_path / "roll", "trouble")[0]["message"]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE])
+def test_a_disk_that_fails_for_a_moment_ends_nothing(tmp_path, monkeypatch, number):
+    write, failing = durable.write_all, [True] * 3
+
+    def moody(handle: int, data: bytes) -> None:
+        if failing and len(frames_of(tmp_path / "roll")) == 5:
+            failing.pop()
+            raise OSError(number, "trouble of the moment")
+        write(handle, data)
+
+    roll = new_roll(tmp_path / "roll")
+    monkeypatch.setattr(durable, "write_all", moody)
+    lapse = film_roll(roll, Still())
+    assert not failing and lapse.capture.state == "complete"
+    assert [r["seq"] for r in frames_of(tmp_path / "roll")] == list(range(25))
+    assert joined(tmp_path / "roll") == list(range(25))
