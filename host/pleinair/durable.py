@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import secrets
+import stat
 from pathlib import Path
 
 #: The end of a file's name while it is written. Opening a roll removes files whose names end so.
@@ -63,15 +65,20 @@ def write_file(path: Path, data: bytes, durable: bool = True, *, shared: bool = 
     """Write a file whole or not at all; with ``durable`` it is on the disk when this returns.
 
     It is written beside its place first, as NAME.part, which one writer at a time may do. Where several processes may
-    write the file at once, ``shared`` gives each a hidden name of its own. No part is left behind, except by a kill.
+    write the file at once, ``shared`` gives each a hidden name of its own, and what was there before gives its mode
+    and, if it was a link, its target. No part is left behind, except by a kill.
     """
+    if shared:
+        path = Path(os.path.realpath(path))
     part = path.with_name(path.name + PART)
     if shared:
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
     try:
         fresh = os.O_EXCL if shared else os.O_TRUNC
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | fresh | os.O_CLOEXEC, 0o666)
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | fresh | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
+            if shared:
+                keep_mode(path, handle)
             write_all(handle, data)
             if durable:
                 sync_file(handle)
@@ -85,6 +92,30 @@ def write_file(path: Path, data: bytes, durable: bool = True, *, shared: bool = 
         with contextlib.suppress(OSError):
             part.unlink()
         raise
+
+
+def keep_mode(path: Path, handle: int) -> None:
+    """Give an open file the mode of the one that it will replace, where there is one."""
+    with contextlib.suppress(OSError):
+        os.fchmod(handle, stat.S_IMODE(os.stat(path).st_mode))
+
+
+def put_aside(path: Path) -> Path | None:
+    """Rename a file that is there to NAME.before-N.SUFFIX, the first N that is free; where it is now, None for none."""
+    if not path.is_file() or path.stat().st_size == 0:
+        return None
+    for number in itertools.count(1):
+        aside = path.with_name(f"{path.stem}.before-{number}{path.suffix}")
+        if aside.exists():
+            continue
+        try:
+            os.link(path, aside)
+        except FileExistsError:
+            continue
+        except OSError:  # a file system without hard links
+            os.replace(path, aside)
+        return aside
+    raise AssertionError
 
 
 def file_sha256(path: Path) -> str:
@@ -102,7 +133,7 @@ class DurableFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.error: OSError | None = None
-        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 
     def write(self, data: bytes) -> int:
         """See io.RawIOBase."""

@@ -29,6 +29,8 @@ _KNOWN = (_JPEG, _PNG, b"RIFF", b"II*\0", b"MM\0*", b"BM")
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)
 #: What may follow a scan (ITU-T T.81, B.2.1): tables, another scan, DNL, application data, comments, the end.
 _AFTER_SCAN = {0xC4, 0xCC, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)}
+#: Scans of a progressive JPEG; encoders make ten or so. Pixels times scans.
+_MOST_SCANS, _MOST_WORK = 100, 20 * MAX_PIXELS
 _TRUNCATED = "truncated, its end is missing"
 #: Newer OpenCVs decode straight into the order that is wanted.
 _IN_RGB: int = getattr(cv2, "IMREAD_COLOR_RGB", 0)
@@ -36,7 +38,7 @@ _IN_RGB: int = getattr(cv2, "IMREAD_COLOR_RGB", 0)
 
 def _jpeg_fault(data: bytes) -> str:
     """What is wrong with a JPEG's markers from its first to its EOI (ITU-T T.81, annex B), or nothing."""
-    position = 2
+    position, scans, pixels = 2, 0, 0
     while position + 2 <= len(data):
         marker = data[position + 1]
         if data[position] != 0xFF or marker in (0x00, 0xFF):
@@ -46,9 +48,17 @@ def _jpeg_fault(data: bytes) -> str:
             return ""
         # SOI, RSTn and TEM stand alone; every other marker gives its length, itself included.
         position += 2
+        at = data[position : position + 7]
         if marker != 0x01 and not 0xD0 <= marker <= 0xD8:
             position += max(2, int.from_bytes(data[position : position + 2], "big"))
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            pixels = int.from_bytes(at[3:5], "big") * int.from_bytes(at[5:7], "big")
+            if pixels > MAX_PIXELS:
+                return _too_large(int.from_bytes(at[5:7], "big"), int.from_bytes(at[3:5], "big"))
         if marker == 0xDA:
+            scans += 1
+            if scans > _MOST_SCANS or scans * pixels > _MOST_WORK:
+                return f"its {scans} scans and more would take too long"
             found = _MARKER.search(data, position)
             if found is None:
                 return _TRUNCATED
@@ -56,6 +66,11 @@ def _jpeg_fault(data: bytes) -> str:
                 return f"damaged in the middle, at byte {found.start()}"
             position = found.start()
     return _TRUNCATED
+
+
+def _is_known(data: bytes) -> bool:
+    """Whether a file is of a kind that is read here, by its first bytes; OpenCV would try others, without a bound."""
+    return data.startswith(_KNOWN) and (not data.startswith(b"RIFF") or data[8:12] == b"WEBP")
 
 
 def _fault(data: bytes) -> str:
@@ -77,6 +92,8 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     """An encoded image as uint8 [H, W, 3] RGB. Raises ImageError, which calls it ``name``."""
     if not data:
         raise ImageError(f"image {name}: the file is empty")
+    if not _is_known(data):
+        raise ImageError(f"image {name}: not an image that is read here (JPEG, PNG, WebP, TIFF, BMP)")
     if fault := _fault(data):
         raise ImageError(f"image {name}: {fault}")
     try:
@@ -85,10 +102,8 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
         if "MAX_IMAGE" in str(error):
             raise ImageError(f"image {name}: larger than {MAX_PIXELS // 1_000_000} megapixels") from error
         raise ImageError(f"image {name}: damaged ({error.err})") from error
-    if image is None and data.startswith(_KNOWN):
-        raise ImageError(f"image {name}: damaged, or of a kind that this OpenCV cannot read")
     if image is None:
-        raise ImageError(f"image {name}: not an image this OpenCV can read (JPEG, PNG, WebP, TIFF, BMP)")
+        raise ImageError(f"image {name}: damaged, or of a kind that this OpenCV cannot read")
     if image.shape[0] * image.shape[1] > MAX_PIXELS:
         raise ImageError(f"image {name}: {_too_large(image.shape[1], image.shape[0])}")
     rgb: np.ndarray = image if _IN_RGB else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

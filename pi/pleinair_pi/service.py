@@ -102,6 +102,10 @@ def unit_text(roll: Path, user: str, command: Path, preview: int | None = None) 
         if re.search(r"[\s%\"'\\$]", str(path)):
             raise OptionError(f"service: {path}: a path without spaces, quotes, % or $ is needed")
     models = os.environ.get("PLEINAIR_MODELS")
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*\$?", user):
+        raise OptionError(f"{user!r}: no name of a user", option="user")
+    if models and re.search(r"[\s%\"'\\$]", models):
+        raise OptionError(f"service: PLEINAIR_MODELS {models!r}: a path without spaces, quotes, % or $ is needed")
     return _UNIT.format(
         roll=roll,
         folder=folder,
@@ -115,6 +119,16 @@ def unit_text(roll: Path, user: str, command: Path, preview: int | None = None) 
     )
 
 
+def _refuse_another(roll: Path, path: Path) -> None:
+    """Raise OptionError where the unit of that name is another roll's."""
+    try:
+        found = re.search(r"^RequiresMountsFor=(.+)$", path.read_text(errors="replace"), re.MULTILINE)
+    except OSError:
+        return
+    if found is not None and found[1] != str(roll.resolve()):
+        raise OptionError(f"service: {path} is that of the roll {found[1]}; rename this roll's folder")
+
+
 def own_command() -> Path:
     """The pleinair that is running, by its full path."""
     beside = Path(sys.executable).parent / "pleinair"
@@ -123,6 +137,7 @@ def own_command() -> Path:
 
 def install(roll: Path, user: str | None, preview: int | None, units: Path = UNITS, start: bool = True) -> Path:
     """Write the unit, enable it and start it; where it is. Raises OutputError when that is not allowed."""
+    _refuse_another(roll, units / unit_name(roll))
     owner = user or os.environ.get("SUDO_USER") or getpass.getuser()
     path = units / unit_name(roll)
     text = unit_text(roll, owner, own_command(), preview)
@@ -146,6 +161,7 @@ def remove(roll: Path, units: Path = UNITS) -> Path:
     path = units / unit_name(roll)
     if not path.exists():
         raise OutputError(f"service {path}: there is none")
+    _refuse_another(roll, path)
     try:
         subprocess.run(["systemctl", "disable", "--now", path.name], capture_output=True, check=False)
         path.unlink()

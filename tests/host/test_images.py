@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 
 from pleinair.errors import ImageError, OutputError
-from pleinair.images import MAX_PIXELS, check_image_output, check_writable, read_image, write_bytes, write_image
+from pleinair.images import (
+    MAX_PIXELS,
+    check_image_output,
+    check_writable,
+    decode_image,
+    read_image,
+    write_bytes,
+    write_image,
+)
 
 #: A red CMYK JPEG of 16x16 with Adobe's inverted inks, made with Pillow 13.
 CMYK = base64.b64decode(
@@ -237,3 +245,33 @@ def test_outputs_that_cannot_be_are_refused_beforehand(tmp_path):
         write_bytes(tmp_path / ("x" * 250), b"")
     with pytest.raises(OutputError, match=r"\.webp does not hold 20000x16"):
         write_image(tmp_path / "wide.webp", np.zeros((16, 20000, 3), np.uint8))
+
+
+def test_a_painting_is_written_through_a_link_and_keeps_its_mode(tmp_path):
+    (tmp_path / "real").mkdir()
+    target = tmp_path / "real" / "p.png"
+    target.write_bytes(b"older")
+    target.chmod(0o600)
+    (tmp_path / "latest.png").symlink_to(target)
+    write_image(tmp_path / "latest.png", np.full((20, 20, 3), 7, np.uint8))
+    assert (tmp_path / "latest.png").is_symlink() and target.stat().st_mode & 0o777 == 0o600
+    assert read_image(target).mean() == 7
+
+
+@pytest.mark.parametrize("data", [b"GIF89a", b"\0\0\0\x0cjP  \r\n\x87\n", b"\0\0\0 ftypavif", b"RIFF\0\0\0\0AVI "])
+def test_other_kinds_are_refused_by_their_first_bytes(data):
+    with pytest.raises(ImageError, match="not an image that is read here"):
+        decode_image(data + bytes(100), "x")
+
+
+def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded():
+    done, encoded = cv2.imencode(".jpg", np.zeros((64, 64, 3), np.uint8), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
+    data = encoded.tobytes()
+    assert done and decode_image(data, "x").shape == (64, 64, 3)
+    scan = data[data.index(b"\xff\xda") : data.index(b"\xff", data.index(b"\xff\xda") + 2)]
+    many = data[:-2] + scan * 200 + b"\xff\xd9"
+    with pytest.raises(ImageError, match="too long"):
+        decode_image(many, "x")
+    at = data.index(b"\xff\xc2") + 5
+    with pytest.raises(ImageError, match="larger than 64 megapixels"):
+        decode_image(data[:at] + b"\xff\xff\xff\xff" + data[at + 4 :], "x")

@@ -67,6 +67,19 @@ class _Done:
     returncode = 0
 
 
+def test_another_rolls_unit_is_not_replaced(roll, tmp_path, monkeypatch):
+    monkeypatch.setattr(service.subprocess, "run", lambda command, **_: _Done())
+    install(roll, "pi", None, units=tmp_path)
+    (tmp_path / "2027").mkdir()
+    shutil.copytree(roll, tmp_path / "2027" / roll.name)
+    for change in (lambda other: install(other, "pi", None, units=tmp_path), lambda other: remove(other, tmp_path)):
+        with pytest.raises(OptionError, match="is that of the roll"):
+            change(tmp_path / "2027" / roll.name)
+    install(roll, "pi", None, units=tmp_path)
+    with pytest.raises(OptionError, match="no name of a user"):
+        install(roll, "pi\nExecStart=x", None, units=tmp_path)
+
+
 def test_what_cannot_be(roll, tmp_path):
     with pytest.raises(OutputError, match="No such file.*by sudo"):
         install(roll, "pi", None, units=tmp_path / "nowhere")

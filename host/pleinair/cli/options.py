@@ -67,6 +67,8 @@ threads_option = click.option(
 )
 every_option = click.option("--every", type=DURATION, help="Time between frames, such as 10s, 5m or 2h.")
 
+force_option = click.option("--force", is_flag=True, help="Overwrite a film that is there; else it is put aside.")
+
 #: Where a context keeps the file that its options came from.
 CONFIG = "pleinair.cli.main.config"
 

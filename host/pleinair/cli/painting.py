@@ -21,6 +21,7 @@ from pleinair.cli.options import (
     engine_option,
     every_option,
     film_light_options,
+    force_option,
     frames_for,
     refuse_same,
     stopped_by_signals,
@@ -86,6 +87,7 @@ _SHOWN = 10
 @film_light_options
 @threads_option
 @roll_options
+@force_option
 @config_option
 def run(
     out: Path | None,
@@ -110,6 +112,7 @@ def run(
     threads: int,
     overlay: str | None,
     fallback: str | None,
+    force: bool,
     **roll_settings: Any,
 ) -> None:
     """Film a time-lapse: capture, paint, record.
@@ -141,6 +144,7 @@ def run(
         light_every=light_every,
         tone=tone,
         threads=threads,
+        force=force,
     )
     if roll_settings["roll"] is not None or source.live:
         film_on_roll(common, **roll_settings)
@@ -170,7 +174,7 @@ def _film_at_once(o: Common) -> None:
     model = load_model(o.style, o.bits)
     default = default_every(o.camera, o.every)
     lighting = choose_lighting(o.light, o.light_every, adaptive=model.adaptive, default=default)
-    recorder = FilmRecorder(out, fps)
+    recorder = FilmRecorder(out, fps, force=o.force)
     if recorder.aside is not None:
         remark(f"an earlier run to this film was cut off; what it recorded is now {recorder.aside}")
     source = open_camera(o.camera, size=o.size, every=o.every, frames=frames, framing=o.framing)
@@ -193,6 +197,8 @@ def _film_at_once(o: Common) -> None:
                 tell=bars.tell,
                 stop=stop,
             )
+    if recorder.before is not None:
+        remark(f"the film that was there is now {recorder.before}")
     for line in outcome.skipped[:_SHOWN]:
         remark(f"skipped: {line}")
     if len(outcome.skipped) > _SHOWN:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import glob
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from pleinair.cli.options import (
     config_option,
     engine_option,
     film_light_options,
+    force_option,
     frames_for,
     refuse_same,
     stopped_by_signals,
@@ -84,6 +86,7 @@ class Common:
     light_every: int | None
     tone: float | None
     threads: int
+    force: bool = False
 
 
 def roll_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -202,7 +205,7 @@ def film_on_roll(
         thermometer=read_heat,
         painter=_open_look(),
     )
-    _film(lapse, o.out)
+    _film(lapse, o.out, o.force)
 
 
 def _end(o: Common) -> tuple[int | None, float | None]:
@@ -214,7 +217,7 @@ def _end(o: Common) -> tuple[int | None, float | None]:
     return frames_for(o.for_, o.camera, o.every, o.frames), None
 
 
-def _film(lapse: Timelapse, out: Path | None) -> None:
+def _film(lapse: Timelapse, out: Path | None, force: bool = False) -> None:
     """Film until it ends; then the film, where one is asked for."""
     from pleinair.rolls.preview import Preview
 
@@ -226,7 +229,7 @@ def _film(lapse: Timelapse, out: Path | None) -> None:
         if settings.preview is not None:
             preview = stack.enter_context(Preview(roll.folder, lapse.status, settings.preview, settings.preview_host))
             remark(f"watch it at {preview.address}")
-        for line in due_lines(lapse.schedule):
+        for line in (*lapse.warnings, *due_lines(lapse.schedule)):
             remark(line)
         title = f"{lapse.shooter.name} {settings.size[0]}x{settings.size[1]} on {roll.folder}, {settings.look.name}"
         with RollDisplay(title) as display:
@@ -241,7 +244,7 @@ def _film(lapse: Timelapse, out: Path | None) -> None:
             remark(f"interrupted: go on with it by: pleinair resume {roll.folder}")
             raise click.exceptions.Exit(130)
         if out is not None:
-            _join(roll, settings.look, out)
+            _join(roll, settings.look, out, force)
         missing = incomplete(lapse.shooter.live, roll.ledger)
     if missing:
         remark(missing)
@@ -292,18 +295,33 @@ def _open_look() -> OpenLook:
     return functools.partial(open_look, simulator=simulate_build)
 
 
-def _join(roll: Roll, look: Look, out: Path) -> None:
+def _join(roll: Roll, look: Look, out: Path, force: bool = False) -> None:
     from pleinair.films.pipeline import plural
     from pleinair.rolls.finish import finish
 
+    before = films_put_aside(out)
     with Bars() as bars:
-        frames = finish(roll, look, out, report=lambda done, of: bars.show("painting", done, of), painter=_open_look())
+        frames = finish(
+            roll,
+            look,
+            out,
+            report=lambda done, of: bars.show("painting", done, of),
+            painter=_open_look(),
+            force=force,
+        )
+    for film in sorted(films_put_aside(out) - before):
+        remark(f"the film that was there is now {film}")
     for line in roll.mended:
         remark(f"mended: {line}")
     say(
         f"{click.format_filename(out)}: {plural(frames, 'frame')}, {frames / look.fps:.1f} s at {look.fps} fps, "
         f"{out.stat().st_size / 1e6:.1f} MB"
     )
+
+
+def films_put_aside(out: Path) -> set[Path]:
+    """The films of that name that made room for another."""
+    return set(out.parent.glob(f"{glob.escape(out.stem)}.before-*{glob.escape(out.suffix)}"))
 
 
 # -- subcommands
@@ -313,8 +331,9 @@ def _join(roll: Roll, look: Look, out: Path) -> None:
 @roll_argument
 @preview_option
 @click.option("--preview-host", help="Address of that page; by default as when the roll began.")
+@click.option("--notify-cmd", metavar="COMMAND", help="Command to run when something is wrong, in place of the roll's.")
 @config_option
-def resume(roll_folder: Path, preview: int | None, preview_host: str | None) -> None:
+def resume(roll_folder: Path, preview: int | None, preview_host: str | None, notify_cmd: str | None) -> None:
     """Continue to film on ROLL after a stop, a kill or a power cut."""
     from pleinair.rolls.beginning import open_roll, resume_roll
     from pleinair_pi.heat import read_heat
@@ -327,6 +346,7 @@ def resume(roll_folder: Path, preview: int | None, preview_host: str | None) -> 
             roll,
             preview=preview,
             preview_host=preview_host,
+            notify_cmd=notify_cmd,
             drivers=drivers(),
             thermometer=read_heat,
             painter=_open_look(),
@@ -342,8 +362,9 @@ def resume(roll_folder: Path, preview: int | None, preview_host: str | None) -> 
 @click.option("--out", type=PATH, required=True, help="Film to write: .mp4, .mkv or .mov.")
 @click.option("--style", type=STYLE, help="Style of another painting of the roll, made by `pleinair repaint`.")
 @click.option("--bits", type=OneOf(*BITS, FLOAT_BITS), help="Bits of that painting, where there are several.")
+@force_option
 @config_option
-def finish(roll_folder: Path, out: Path, style: str | None, bits: int | None) -> None:
+def finish(roll_folder: Path, out: Path, style: str | None, bits: int | None, force: bool) -> None:
     """Paint the rest of ROLL and write its film.
 
     While the roll is still being filmed, the film holds what is finished so far.
@@ -355,11 +376,11 @@ def finish(roll_folder: Path, out: Path, style: str | None, bits: int | None) ->
 
     check_there(roll_folder)
     if style is None and is_running(roll_folder):
-        frames, missing = finish_running(roll_folder, out)
+        frames, missing = finish_running(roll_folder, out, force=force)
         say(f"{click.format_filename(out)}: {frames} frames; {missing} more are not closed yet")
         return
     with open_roll(roll_folder) as roll:
-        _join(roll, roll.find_painting(style, bits), out)
+        _join(roll, roll.find_painting(style, bits), out, force)
 
 
 @click.command()
@@ -387,6 +408,7 @@ def finish(roll_folder: Path, out: Path, style: str | None, bits: int | None) ->
 @film_light_options
 @click.option("--out", type=PATH, help="Also write the film: .mp4, .mkv or .mov.")
 @threads_option
+@force_option
 @config_option
 def repaint(
     roll_folder: Path,
@@ -401,6 +423,7 @@ def repaint(
     tone: float | None,
     out: Path | None,
     threads: int,
+    force: bool,
 ) -> None:
     """Paint the originals of ROLL again, in another style."""
     from pleinair.films.recorder import check_film
@@ -423,7 +446,7 @@ def repaint(
             tone=tone,
         )
         if out is not None:
-            _join(roll, look, out)
+            _join(roll, look, out, force)
             return
         with Bars() as bars:
             paint_all(roll, look, report=lambda done, of: bars.show("painting", done, of), painter=_open_look())

@@ -16,6 +16,7 @@ import fcntl
 import importlib.util
 import itertools
 import os
+import secrets
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -59,6 +60,28 @@ def container_options(film: Path) -> dict[str, str]:
     return {} if film.suffix.lower() == ".mkv" else {"movflags": "faststart"}
 
 
+def part_of(film: Path) -> Path:
+    """A new, empty file beside a film, for its making; its name cannot be guessed. Raises OSError."""
+    # FFmpeg takes what stands before a colon for a protocol, unless the name begins with a slash.
+    part = Path(os.path.realpath(film)).parent / f".{secrets.token_hex(8)}.part{film.suffix}"
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+    return part
+
+
+def place_film(part: Path, film: Path, *, force: bool) -> Path | None:
+    """A film that was made, into its place, on the disk; where the one that was there is now. Raises OSError.
+
+    The new film has the old one's mode, and where the film's name is a link, its target is the film.
+    """
+    film = Path(os.path.realpath(film))
+    with part.open("rb") as file:
+        durable.keep_mode(film, file.fileno())
+        durable.sync_file(file.fileno())
+    before = None if force else durable.put_aside(film)
+    durable.replace(part, film)
+    return before
+
+
 class FilmRecorder:
     """Records the film ``path`` at ``fps`` frames a second. Odd sizes gain a repeated column or row.
 
@@ -66,16 +89,21 @@ class FilmRecorder:
     says that nothing more will be done to the film.
     """
 
-    def __init__(self, path: Path, fps: int = 24) -> None:
-        """Raises OutputError when the film could not be written there."""
+    def __init__(self, path: Path, fps: int = 24, *, force: bool = False) -> None:
+        """A film that is there already is put aside, or overwritten by ``force``; ``before`` is where it is then.
+
+        Raises OutputError when the film could not be written there.
+        """
         check_film(path)
+        self._force = force
+        self.before: Path | None = None
         self.path, self.fps, self.frames = path, fps, 0
         self.aside: Path | None = None
         self.closed = False
         # FFmpeg takes what stands before a colon for a protocol, unless the name begins with a slash.
         folder = path.parent.absolute()
         self._raw = folder / f".{path.name}.part.mkv"
-        self._part = folder / f".{path.name}.copy.part{path.suffix}"
+        self._part: Path | None = None
         self._lock: int | None = None
         self._container: Any = None
         self._encoder: Encoder | None = None
@@ -91,7 +119,7 @@ class FilmRecorder:
         """Make the raw file and lock it for as long as this process lives; put aside what a dead run left."""
         while self._lock is None:
             try:
-                handle = os.open(self._raw, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                handle = os.open(self._raw, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
             except OSError as error:
                 raise self._error(error.strerror) from error
             keep = False
@@ -174,14 +202,14 @@ class FilmRecorder:
                 self._encoder.end()
             finally:
                 self._container.close()
+            self._part = part_of(self.path)
             copied = self._copy()
             if copied != self.frames:
                 raise OSError(errno.EIO, f"only {copied} of {self.frames} frames can be read back")
-            with self._part.open("rb") as file:
-                durable.sync_file(file.fileno())
-            durable.replace(self._part, self.path)
+            self.before = place_film(self._part, self.path, force=self._force)
         except (av.error.FFmpegError, OSError) as error:
-            self._part.unlink(missing_ok=True)
+            if self._part is not None:
+                self._part.unlink(missing_ok=True)
             self._release(remove=False)
             self.closed = True
             raise self._error(f"{error.strerror}; what was recorded is in {self._raw}") from error
@@ -193,6 +221,7 @@ class FilmRecorder:
         """Copy the recorded frames into the final container; how many there were."""
         import av
 
+        assert self._part is not None
         with av.open(str(self._part), "w", options=container_options(self._part)) as target:
             return Remuxer(target, fps=self.fps).append(read_packets(self._raw))
 

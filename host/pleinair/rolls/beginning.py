@@ -18,6 +18,7 @@ from pleinair.films.recorder import check_film
 from pleinair.films.steadiness import DEFAULT_STRENGTH
 from pleinair.films.tone import choose_tone
 from pleinair.models import DEFAULT_STYLE, absolute, load_model
+from pleinair.rolls.consent import give_consent, has_consent
 from pleinair.rolls.days import DAY
 from pleinair.rolls.developer import OpenLook, open_look
 from pleinair.rolls.notify import parse_command
@@ -76,6 +77,7 @@ class _Kept:
     spool: str
     out: str | None
     notify: str | None
+    consent: str
 
     @classmethod
     def checked(cls, *, keep: str, keep_free: int, spool: str, out: Path | str | None, notify: str | None) -> _Kept:
@@ -88,7 +90,8 @@ class _Kept:
         if out is not None:
             check_film(Path(out))
         out = None if out is None else str(Path(out).absolute())
-        return cls(keep=keep, keep_free=keep_free, spool=spool, out=out, notify=notify)
+        consent = give_consent(notify)
+        return cls(keep=keep, keep_free=keep_free, spool=spool, out=out, notify=notify, consent=consent)
 
 
 @dataclass(frozen=True)
@@ -203,11 +206,15 @@ def resume_roll(
     *,
     preview: int | None = None,
     preview_host: str | None = None,
+    notify_cmd: str | None = None,
     drivers: Mapping[str, Driver] = DRIVERS,
     thermometer: Thermometer | None = None,
     painter: OpenLook = open_look,
 ) -> Timelapse | None:
     """Go on filming an open roll, with a preview elsewhere where one is given.
+
+    The roll's command to notify by is run where this user gave it, here or when the roll began; another is left out,
+    and the time-lapse's ``warnings`` say so.
 
     None when the roll's camera is gone and is not needed any more: all was captured, and only the film is to be
     finished. Raises CameraError, OptionError.
@@ -217,6 +224,16 @@ def resume_roll(
         roll.settings = settings = replace(
             settings, preview=preview or settings.preview, preview_host=preview_host or settings.preview_host
         )
+    warnings = list[str]()
+    if notify_cmd is not None:
+        parse_command(notify_cmd)
+        roll.settings = settings = replace(settings, notify=notify_cmd, consent=give_consent(notify_cmd))
+    elif settings.notify is not None and not has_consent(settings.notify, settings.consent):
+        warnings.append(
+            f"the roll's command {settings.notify!r} was not given by this user and is not run; to allow it: "
+            "pleinair resume --notify-cmd COMMAND"
+        )
+        roll.settings = settings = replace(settings, notify=None, consent="")
     schedule = make_schedule(settings.every, start=settings.start, stop=settings.stop, daylight=settings.daylight)
     try:
         shooter = open_shooter(
@@ -234,7 +251,9 @@ def resume_roll(
         if roll.ledger.state == "complete" and settings.out is not None:
             return None
         raise
-    return Timelapse(roll, shooter, schedule=schedule, thermometer=thermometer, painter=painter)
+    lapse = Timelapse(roll, shooter, schedule=schedule, thermometer=thermometer, painter=painter)
+    lapse.warnings += warnings
+    return lapse
 
 
 def begin_painting(

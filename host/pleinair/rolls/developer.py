@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import io
 import os
 import time
@@ -36,6 +37,8 @@ from pleinair.rolls.settings import Look
 
 #: Frames looked at before a piece whose filters' memory is gone, to bring them near what they were.
 _WARM_UP = 8
+#: Stands before the checksum at the end of what the filters remember.
+_SEAL = b"sha256:"
 #: Seconds between two pictures for the preview.
 _SHOW = 2.0
 
@@ -166,9 +169,11 @@ class Developer:
         self._treatment = self._look.treatment()
         self._lit = self._painter.lit_by(self._treatment.light)
         try:
-            with np.load(self._filters_path(seq), allow_pickle=False) as state:
+            with np.load(io.BytesIO(_unsealed(self._filters_path(seq).read_bytes())), allow_pickle=False) as state:
                 self._treatment.restore(state)
-        except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile):
+        except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zlib.error, zipfile.BadZipFile):
+            self._treatment = self._look.treatment()
+            self._lit = self._painter.lit_by(self._treatment.light)
             for before in range(max(0, seq - _WARM_UP), seq):
                 with contextlib.suppress(ImageError):
                     record, image = load_original(original_path(self._originals, before, self._suffix))
@@ -273,7 +278,8 @@ class Developer:
     def _keep_filters(self) -> None:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **self._treatment.state())  # type: ignore[arg-type]
-        durable.write_file(self._filters_path(self._next), buffer.getvalue())
+        data = buffer.getvalue()
+        durable.write_file(self._filters_path(self._next), data + _SEAL + hashlib.sha256(data).hexdigest().encode())
 
     def _discard(self) -> None:
         if self._recorder is not None:
@@ -286,6 +292,16 @@ class Developer:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def _unsealed(data: bytes) -> bytes:
+    """What the filters remember, without its checksum. Raises ValueError where that says that it is damaged."""
+    bare, mark, digest = data.rpartition(_SEAL)
+    if not mark or len(digest) != 64:
+        return data  # as 0.1.0 wrote it
+    if hashlib.sha256(bare).hexdigest().encode() != digest:
+        raise ValueError("damaged")
+    return bare
 
 
 def caption(record: Captured) -> str:

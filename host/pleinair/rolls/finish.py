@@ -27,8 +27,12 @@ def _silent(done: int, total: int) -> None:
     """Report to nobody."""
 
 
-def finish(roll: Roll, look: Look, film: Path, *, report: Report = _silent, painter: OpenLook = open_look) -> int:
+def finish(
+    roll: Roll, look: Look, film: Path, *, report: Report = _silent, painter: OpenLook = open_look, force: bool = False
+) -> int:
     """Join the film of a painting, after painting what is missing of it; how many frames the film has.
+
+    A film that is there already is put aside (NAME.before-1.mp4), or overwritten by ``force``.
 
     Raises OutputError, RollError, ModelError, EngineError.
     """
@@ -42,7 +46,7 @@ def finish(roll: Roll, look: Look, film: Path, *, report: Report = _silent, pain
             break
         paint_all(roll, look, report=report, painter=painter)
     segments = find_segments(roll.painting_folder(look))
-    return join(segments, film, fps=look.fps, tags=film_tags(roll, look))
+    return join(segments, film, fps=look.fps, tags=film_tags(roll, look), force=force)
 
 
 def paint_all(roll: Roll, look: Look, *, report: Report = _silent, painter: OpenLook = open_look) -> None:
@@ -90,11 +94,11 @@ def film_tags(roll: Roll, look: Look) -> dict[str, str]:
     return tags
 
 
-def finish_running(folder: Path, film: Path) -> tuple[int, int]:
+def finish_running(folder: Path, film: Path, *, force: bool = False) -> tuple[int, int]:
     """A film of the closed pieces of a roll that another process is filming: (frames, frames that are not in it)."""
     check_film(film)
     ledger = read_ledger(folder)
     settings = read_settings(folder, ledger)
     segments = find_segments(folder / settings.look.file())
-    frames = join(segments, film, fps=settings.look.fps, tags={"title": folder.resolve().name})
+    frames = join(segments, film, fps=settings.look.fps, tags={"title": folder.resolve().name}, force=force)
     return frames, max(0, ledger.frames - frames)

@@ -39,7 +39,10 @@ def parse_line(line: bytes) -> Line | None:
     match = _LINE.fullmatch(line.rstrip(b"\n"))
     if match is None or zlib.crc32(match[1] + b"}") != int(match[2], 16):
         return None
-    record = json.loads(match[1] + b"}")
+    try:
+        record = json.loads(match[1] + b"}")
+    except (ValueError, RecursionError):
+        return None
     return record if isinstance(record, dict) and "event" in record else None
 
 
@@ -92,7 +95,7 @@ class Journal:
         self._lock = threading.Lock()
         try:
             fresh = not path.exists()
-            self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
             if os.fstat(self._handle).st_size > end:
                 os.ftruncate(self._handle, end)
                 durable.sync_file(self._handle)

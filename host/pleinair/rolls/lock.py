@@ -15,7 +15,7 @@ _TRIES = 6
 
 def lock_roll(folder: Path) -> int:
     """Lock a roll until the descriptor that this returns is closed. Raises RollError when it is in use, OSError."""
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     try:
         # Whoever only looks whether the roll is in use holds the lock for a moment, too.
         for _ in range(_TRIES):

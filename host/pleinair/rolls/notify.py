@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pleinair.errors import OptionError
+from pleinair.text import one_line
 
 #: The same kind of trouble is told once in so many seconds.
 QUIET = 3600.0
@@ -53,7 +54,7 @@ class Notifier:
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
-            what, message = item
+            what, message = item[0], one_line(item[1])
             variables = {"PLEINAIR_WHAT": what, "PLEINAIR_MESSAGE": message, "PLEINAIR_ROLL": str(self._roll)}
             try:
                 done = subprocess.run(
@@ -67,6 +68,8 @@ class Notifier:
                 )
                 if done.returncode:
                     self._failed(f"{self._command[0]} ended with status {done.returncode}")
+            except ValueError as error:  # a NUL in the message, a lone surrogate
+                self._failed(f"{self._command[0]}: {error}")
             except OSError as error:
                 self._failed(f"{self._command[0]}: {error.strerror}")
             except subprocess.TimeoutExpired:

@@ -9,6 +9,7 @@ the image file without the comment: a torn or changed original is known from its
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,6 +29,7 @@ QUALITY = 95
 _MARK = b"pleinair "
 _FOLDER = 1000
 _TEXT = b"Comment\0"
+_NUMBERED = re.compile(r"([0-9]{8,9})\.([a-z]+)")
 
 
 def original_path(originals: Path, seq: int, suffix: str) -> Path:
@@ -109,8 +111,11 @@ def keep_original(originals: Path, seq: int, suffix: str, data: bytes) -> Path:
     return path
 
 
-def find_originals(originals: Path, suffix: str) -> Iterator[int]:
-    """The numbers of the originals there are, in order."""
-    for folder in sorted(p for p in originals.iterdir() if p.is_dir() and p.name.isdigit()):
-        names = (p.name for p in folder.iterdir() if p.suffix == f".{suffix}")
-        yield from sorted(int(name.partition(".")[0]) for name in names if name.partition(".")[0].isdigit())
+def find_originals(originals: Path, suffix: str, first: int = 0, last: int = 10**9) -> Iterator[int]:
+    """The numbers of the originals from ``first`` to ``last`` that there are, in order. Links are none."""
+    folders = sorted(p for p in originals.iterdir() if re.fullmatch("[0-9]{6,9}", p.name) and not p.is_symlink())
+    for folder in folders:
+        if folder.is_dir() and first // _FOLDER <= int(folder.name) <= last // _FOLDER:
+            names = (_NUMBERED.fullmatch(p.name) for p in folder.iterdir() if not p.is_symlink())
+            found = sorted(int(name[1]) for name in names if name is not None and name[2] == suffix)
+            yield from (seq for seq in found if first <= seq <= last)

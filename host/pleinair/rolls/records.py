@@ -205,9 +205,11 @@ _KINDS: dict[str, type[Record]] = {
 }
 #: A line has no more characters than that, and no number is larger.
 _MOST_TEXT, _MOST = 1 << 16, 1e15
+#: No count and no frame's number is larger: three years of a frame a second.
+_MOST_WHOLE = 100_000_000
 #: How a field is read, by the type it is declared with.
 _READERS: dict[str, Callable[[Document, str], object]] = {
-    "int": lambda document, name: document.whole(name, -1, int(_MOST)),
+    "int": lambda document, name: document.whole(name, -1, _MOST_WHOLE),
     "float": lambda document, name: document.number(name, -_MOST, _MOST),
     "str": lambda document, name: document.string(name, _MOST_TEXT),
     "bool": lambda document, name: document.flag(name),

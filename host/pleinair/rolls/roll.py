@@ -22,8 +22,11 @@ missing from the journal can be found on the disk, and opening a roll puts it ba
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
+import secrets
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -71,12 +74,7 @@ class Roll:
         """A new roll. Raises RollError when something is there already or it cannot be made."""
         cls.check_new(folder)
         try:
-            folder.mkdir(exist_ok=True)
-            lock = lock_roll(folder)
-            (folder / "originals").mkdir()
-            (folder / "paintings").mkdir()
-            write_settings(folder, settings)
-            durable.sync_folder(folder.absolute().parent)
+            lock = _appear(folder, settings)
         except OSError as error:
             raise RollError(f"{folder}: {error.strerror}", option="roll") from error
         roll = cls(folder, settings, lock, Ledger())
@@ -88,7 +86,7 @@ class Roll:
     def check_new(folder: Path) -> None:
         """Raise RollError when no new roll can be made there."""
         try:
-            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            if folder.exists() and (not folder.is_dir() or not _is_remain(folder)):
                 known = (folder / "roll.json").exists() or (folder / "journal.jsonl").exists()
                 remedy = f"go on with it by: pleinair resume {folder}" if known else "name a new folder"
                 raise RollError(f"{folder}: there is something already; {remedy}", option="roll")
@@ -107,6 +105,7 @@ class Roll:
         Raises RollError when it is none, or is in use, or cannot be written to.
         """
         check_there(folder)
+        refuse_links(folder)
         try:
             lock = lock_roll(folder)
         except OSError as error:
@@ -299,8 +298,8 @@ class Roll:
 
     def has_originals(self, first: int, last: int, count: int) -> bool:
         """Whether at least ``count`` originals of these numbers are there."""
-        paths = (original_path(self.originals, seq, self.settings.spool) for seq in range(first, last + 1))
-        return sum(path.exists() for path in paths) >= count
+        there = find_originals(self.originals, self.settings.spool, first, last)
+        return sum(1 for _ in itertools.islice(there, count)) >= count
 
     # -- writing
 
@@ -368,3 +367,58 @@ class Roll:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+#: What the folder of a roll holds that was cut off while it was made.
+_EMPTY = ("originals", "paintings")
+
+
+def _is_remain(folder: Path) -> bool:
+    """Whether a folder is empty, or holds no more than a roll that was cut off while it was made."""
+    names = set(os.listdir(folder))
+    if not names <= {*_EMPTY, "lock", f"roll.json{durable.PART}"}:
+        return False
+    return not any((folder / name).is_symlink() or any((folder / name).iterdir()) for name in names & set(_EMPTY))
+
+
+def _appear(folder: Path, settings: Settings) -> int:
+    """Make a new roll that appears whole; its lock. Raises OSError."""
+    parent = folder.absolute().parent
+    if folder.exists():
+        # It may be the root of a disk, which cannot be renamed.
+        return _fill(folder, settings)
+    part = parent / f".{folder.name}.{secrets.token_hex(8)}.new"
+    part.mkdir()
+    try:
+        lock = _fill(part, settings)
+        durable.replace(part, parent / folder.name)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return lock
+
+
+def _fill(folder: Path, settings: Settings) -> int:
+    lock = lock_roll(folder)
+    try:
+        for name in _EMPTY:
+            (folder / name).mkdir(exist_ok=True)
+        write_settings(folder, settings)
+        durable.sync_folder(folder.absolute().parent)
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise RollError where a link stands for a file or folder of a roll: it could lead the program anywhere."""
+    parts = [folder / name for name in ("roll.json", "lock", "journal.jsonl", "state.json", *_EMPTY)]
+    for name in _EMPTY:
+        with contextlib.suppress(OSError):
+            parts += (folder / name).iterdir()
+    for painting in folder.glob("paintings/*/"):
+        parts += painting.iterdir()
+    for part in parts:
+        if part.is_symlink():
+            raise RollError(f"roll {folder}: {part.relative_to(folder)} is a link; a roll has none")

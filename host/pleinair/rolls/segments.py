@@ -20,12 +20,12 @@ import numpy as np
 from pleinair import durable
 from pleinair.errors import OutputError, RollError
 from pleinair.films.encoder import MAX_SIDE, Encoder, even
-from pleinair.films.recorder import check_film, container_options
+from pleinair.films.recorder import check_film, container_options, part_of, place_film
 from pleinair.films.remux import Remuxer, read_packets
 
 #: Originals in a segment: what a kill may cost in painting again, and five seconds of film.
 LENGTH = 120
-_NAME = re.compile(r"([0-9]{8,})-([0-9]{8,})\.mkv")
+_NAME = re.compile(r"([0-9]{8,9})-([0-9]{8,9})\.mkv")
 _WORKING = "segment" + durable.PART
 
 
@@ -171,15 +171,20 @@ def salvage(segment: Segment, fps: int) -> int:
     return count
 
 
-def join(segments: Sequence[Segment], film: Path, *, fps: int, tags: dict[str, str]) -> int:
+def join(segments: Sequence[Segment], film: Path, *, fps: int, tags: dict[str, str], force: bool = False) -> int:
     """The segments' frames copied untouched into one film, an MP4's index first; how many frames.
+
+    A film that is there already is put aside, or overwritten by ``force``.
 
     Raises OutputError when the film cannot be written, RollError when there is no frame.
     """
     import av
 
     check_film(film)
-    part = film.parent.absolute() / f".{film.name}.copy.part{film.suffix}"
+    try:
+        part = part_of(film)
+    except OSError as error:
+        raise OutputError(f"{film}: {error.strerror}", option="out") from error
     try:
         with av.open(str(part), "w", options=container_options(film)) as target:
             target.metadata.update(tags)
@@ -188,9 +193,7 @@ def join(segments: Sequence[Segment], film: Path, *, fps: int, tags: dict[str, s
                 joined.append(_alike(segment, joined))
             if joined.frames == 0:
                 raise RollError(f"{film}: no frame is painted yet, so there is no film", option="out")
-        with part.open("rb") as file:
-            durable.sync_file(file.fileno())
-        durable.replace(part, film)
+        place_film(part, film, force=force)
     except (av.error.FFmpegError, OSError) as error:
         raise OutputError(f"{film}: {error.strerror}", option="out") from error
     finally:

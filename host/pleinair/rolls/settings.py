@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,12 +105,17 @@ class Settings:
     threads: int = 0
     out: str | None = None
     notify: str | None = None
+    #: Whose command it is (:mod:`pleinair.rolls.consent`).
+    consent: str = ""
     preview: int | None = None
     preview_host: str = "127.0.0.1"
 
     def to_json(self) -> dict[str, object]:
         """As plain values."""
-        return {**dataclasses.asdict(self), "look": self.look.to_json()}
+        values = {**dataclasses.asdict(self), "look": self.look.to_json()}
+        if not self.consent:
+            del values["consent"]
+        return values
 
     @classmethod
     def from_json(cls, values: Any) -> Settings:
@@ -118,14 +125,60 @@ class Settings:
         for name in ("size", "crop", "ask"):
             values[name] = None if values[name] is None else tuple(map(int, values[name]))
         settings = cls(look=look, **values)
+        settings._check()
         if settings.keep not in KEEP or settings.spool not in SUFFIXES or settings.look.bits not in (4, 8, 16, 32):
             raise ValueError("keep, spool or bits outside the allowed values")
         return settings
 
+    def _check(self) -> None:
+        """Raises ValueError for a value that no roll of ours has."""
+        look = self.look
+        bounds: list[tuple[Any, float, float]] = [
+            *((value, 1e-9, _YEARS) for value in (self.every, self.seconds, self.step)),
+            *((value, 1, 1e8) for value in (self.frames, self.piece)),
+            *((value, 1, 1 << 16) for value in (*self.size, *(self.ask or ()), *(self.crop or ())[:2], self.preview)),
+            *((value, 0, 1 << 16) for value in (self.crop or ())[2:]),
+            *((value, 0, 1e15) for value in (self.keep_free, self.threads, look.steady, look.deflicker)),
+            *((look.fps, 1, 240), (look.light_every, 1, 1e6), (look.tone, 0, 1)),
+        ]
+        for value, least, most in bounds:
+            if value is not None and (isinstance(value, bool) or not least <= value <= most):
+                raise ValueError(f"{value!r} is none of a roll's values")
+        texts = (
+            self.camera,
+            self.consent,
+            self.spool,
+            self.keep,
+            self.backend,
+            self.preview_host,
+            look.style,
+            look.light,
+            look.alias,
+        )
+        optional = (self.start, self.stop, self.daylight, self.out, self.notify)
+        if not all(isinstance(text, str) and "\0" not in text for text in (*texts, *filter(None, optional))):
+            raise ValueError("a text is none")
+        if (
+            self.rotate not in (0, 90, 180, 270)
+            or not re.fullmatch(r"[^/\0]+", look.called)
+            or look.called in (".", "..")
+        ):
+            raise ValueError("rotate, or a name")
+
+
+#: Seconds: no time is longer.
+_YEARS = 100 * 366 * 86_400.0
+
+
+def _checksum(values: Any) -> str:
+    """Of settings as JSON gives them."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
 
 def write_settings(folder: Path, settings: Settings) -> None:
     """Write roll.json. Raises OSError."""
-    data = {"format": FORMAT, "version": VERSION, "settings": settings.to_json()}
+    values = json.loads(json.dumps(settings.to_json()))
+    data = {"format": FORMAT, "version": VERSION, "settings": values, "sha256": _checksum(values)}
     durable.write_file(folder / "roll.json", json.dumps(data, indent=1).encode())
 
 
@@ -136,11 +189,13 @@ def read_settings(folder: Path, ledger: Ledger) -> Settings:
         data = json.loads((folder / "roll.json").read_bytes())
         if data.get("format") != FORMAT or data.get("version") != VERSION:
             problem = f"not a version {VERSION} {FORMAT}"
+        elif "sha256" in data and data["sha256"] != _checksum(data["settings"]):
+            problem = "damaged"
         else:
             return Settings.from_json(data["settings"])
     except OSError as error:
         problem = error.strerror or str(error)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         problem = "damaged"
     try:
         return Settings.from_json(ledger.settings or {})

@@ -63,6 +63,8 @@ class Timelapse:
         place = Place.of(roll, settings.look)
         self.darkroom = Darkroom(place, self._developed, patience=patience, painter=painter)
         self.painter = ""
+        #: What whoever films should know before it begins.
+        self.warnings = list[str]()
         self.heat: Heat | None = None
         self.errors: deque[Trouble] = deque(maxlen=20)
         notify = settings.notify

@@ -239,3 +239,37 @@ def test_without_pyav_films_are_refused_and_the_core_still_works(tmp_path):
     run = children.python("-c", code, cwd=tmp_path)
     assert run.stderr == "" and run.stdout.splitlines()[0] == "2"
     assert [line.count("needs av (PyAV): pip install '.[cpu]'") for line in run.stdout.splitlines()] == [0, 1, 1]
+
+
+def test_a_film_that_is_there_is_put_aside(tmp_path):
+    path = tmp_path / "film.mp4"
+    for content in (b"older", b"old"):
+        path.write_bytes(content)
+        path.chmod(0o600)
+        record(path, [frame_of(9)])
+    assert names(tmp_path) == ["film.before-1.mp4", "film.before-2.mp4", "film.mp4"]
+    assert (tmp_path / "film.before-1.mp4").read_bytes() == b"older"
+    assert path.stat().st_mode & 0o777 == 0o600
+    recorder = FilmRecorder(path, force=True)
+    recorder.add(frame_of(9))
+    recorder.finish()
+    assert len(names(tmp_path)) == 3 and recorder.before is None
+
+
+def test_a_films_name_that_is_a_link_stays_one(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "latest.mp4").symlink_to(tmp_path / "real" / "film.mp4")
+    record(tmp_path / "latest.mp4", [frame_of(9)])
+    assert (tmp_path / "latest.mp4").is_symlink() and len(read_video(tmp_path / "real" / "film.mp4")) == 1
+    assert names(tmp_path / "real") == ["film.mp4"]
+
+
+def test_a_planted_link_is_not_written_through(tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / ".film.mp4.part.mkv").symlink_to(tmp_path / "precious")
+    (tmp_path / ".film.mp4.copy.part.mp4").symlink_to(tmp_path / "precious")
+    with pytest.raises(OutputError):
+        record(tmp_path / "film.mp4", [frame_of(9)])
+    (tmp_path / ".film.mp4.part.mkv").unlink()
+    record(tmp_path / "film.mp4", [frame_of(9)])
+    assert (tmp_path / "precious").read_text() == "precious"
