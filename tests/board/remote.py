@@ -116,8 +116,7 @@ class _Registers(mmio_pb2_grpc.MmioServicer):
 
     def read(self, request: Any, _: Any) -> Any:
         value = self.board.register(self.maps[request.mmio_id] + request.offset)
-        # On the wire it has a sign.
-        return mmio_pb2.ReadResponse(status=True, data=value - (1 << 32) if value >> 31 else value)
+        return mmio_pb2.ReadResponse(status=True, data=value)
 
     def write(self, request: Any, _: Any) -> Any:
         for k in range(0, len(request.data), 4):

@@ -10,6 +10,7 @@ import pytest
 
 from pleinair.backends import open_painter
 from pleinair.cameras.opening import open_camera
+from pleinair.cli.main import main
 from pleinair.emulator.board import StationsMaker
 from pleinair.emulator.fabric import parse_faults
 from pleinair.emulator.stand_in import light_map_of
@@ -22,7 +23,8 @@ from pleinair.fpga.light_port import APPLY, FRAMES, METER, METERED, STATUS
 from pleinair.fpga.overlay import check_model
 from pleinair.network.light import light_of
 from tests.board.boards import FAMILIES, Board
-from tests.films import write_frames
+from tests.board.test_film import shell
+from tests.films import read_video, write_frames
 from tests.house import SHARED
 from tests.networks import adaptive_network
 
@@ -345,7 +347,7 @@ def test_a_port_that_does_not_answer(board):
             return super().registers(0xB000_0000, size)
 
     with pytest.raises(
-        AcceleratorError, match="the board failed to read registers: bus error: nothing answers at 0xb0"
+        AcceleratorError, match="the board failed to read a register: bus error: nothing answers at 0xb0"
     ):
         b.adaptive_painter(kind=Deaf)
 
@@ -371,3 +373,36 @@ def test_an_overlay_is_opened_by_its_name(board):
         assert painter.adaptive and time.monotonic() - began < 300
     finally:
         painter.close()
+
+
+def test_a_roll_of_an_adaptive_style_is_the_references(board, tmp_path):
+    """In any light, through faults, painted by a process that is started again."""
+    b = lit(board)
+    write_frames(tmp_path / "frames", list(range(20, 240, 30)), "png")
+    films = []
+    accelerated = ["--backend", "fpga", "--overlay", f"emulated:{b.deployment.folder}"]
+    plain = ["--backend", "reference", "--style", b.model.folder]
+    for k, (options, trouble) in enumerate(((accelerated, "hang@12 torn@300"), (plain, ""))):
+        films.append(tmp_path / f"{k}.mp4")
+        status, _, err = shell(
+            *("run", "--camera", f"frames:{tmp_path / 'frames'}", *options, "--light-every", 3, "--keep-free", "1MB"),
+            *("--roll", tmp_path / f"roll{k}", "--out", films[-1]),
+            PLEINAIR_FAULTS=trouble,
+        )
+        assert status == 0, err
+    videos = [read_video(film) for film in films]
+    assert len(videos[0]) == len(videos[1]) == 8
+    assert equal(*videos)
+
+
+@pytest.mark.parametrize("light", ("frame", "scene", "fixed"))
+def test_the_command_films_in_any_light(board, tmp_path, light):
+    b = lit(board)
+    write_frames(tmp_path / "frames", [30, 120, 200, 90], "png")
+    films = []
+    accelerated = ["--backend", "fpga", "--overlay", f"emulated:{b.deployment.folder}"]
+    for k, options in enumerate((accelerated, ["--backend", "reference", "--style", b.model.folder])):
+        films.append(tmp_path / f"{k}.mp4")
+        options = ["--camera", f"frames:{tmp_path / 'frames'}", *options, "--light", light, "--out", str(films[-1])]
+        assert main(["run", *options]) == 0
+    assert equal(*map(read_video, films))

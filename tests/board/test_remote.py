@@ -9,11 +9,14 @@ import pynq
 import pytest
 
 from pleinair.durable import file_sha256
+from pleinair.emulator.board import frame_by_frame
 from pleinair.emulator.fabric import Fabric, Power
+from pleinair.emulator.stations import Stations
 from pleinair.fpga import driver
+from pleinair.fpga.adaptive import AdaptiveAcceleratorPainter
 from pleinair.fpga.deployment import write_manifest
 from pleinair.fpga.driver import Accelerator, AcceleratorError
-from pleinair.fpga.handoff import bitstream
+from pleinair.fpga.handoff import bitstream, light_port
 from pleinair.fpga.painter import AcceleratorPainter
 from pleinair.network import reference
 
@@ -96,3 +99,27 @@ def test_a_board_that_does_not_answer(network_board, monkeypatch):
     accelerator.load()
     assert np.array_equal(accelerator.run(tile), reference.run(b.network, tile))
     accelerator.close()
+
+
+def test_lights_are_written_over_the_network(tmp_path):
+    """Runs of registers are written in one message, and read in a message for each."""
+    b = Board(tmp_path / "board", adaptive=True)
+    port = light_port(b.deployment.bitfile.with_suffix(".hwh"))
+
+    def load(memory, _):
+        stations = Stations(b.network, b.deployment.light, paint=b.compute_lit)
+        compute = frame_by_frame(stations.paint, b.deployment.height, b.deployment.width)
+        size = b.deployment.height * b.deployment.width * 3
+        return Fabric(memory, Power(), ENGINES, size, compute, light=(*port, stations))
+
+    remote = RemoteBoard(load)
+    try:
+        painter = AdaptiveAcceleratorPainter(b.model, Accelerator(b.deployment, connect(remote)))
+        frames = b.frames(2, 40, 30)
+        for painting, frame in zip(painter.paint_each(frames), frames, strict=True):
+            assert np.array_equal(painting, b.adaptive_reference().paint(frame))
+        assert painter.reloads == 0
+        painter.close()
+        assert not remote.memory.live and not remote.fabric.violations
+    finally:
+        remote.stop()

@@ -146,7 +146,7 @@ class Registers:
         if mmio.device.has_capability("REGISTER_RW"):
             data = mmio.device.read_registers(mmio.base_addr + offset, 4 * count)
             return np.frombuffer(bytes(data), "<u4").astype(np.uint32)
-        # A board on the network sends words with a sign.
+        # A board on the network: a message for each.
         return np.array([mmio.read(offset + 4 * k) & 0xFFFFFFFF for k in range(count)], np.uint32)
 
     def write(self, offset: int, words: np.ndarray) -> None:
