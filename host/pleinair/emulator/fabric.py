@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -37,8 +37,9 @@ _GARBAGE = 0xA5
 Compute = Callable[[np.ndarray], np.ndarray]
 
 
-#: Opens a build's folder and gives what paints uint8 [H, W, 3] of the accelerator's size with the build's hardware.
-Simulator = Callable[[Path], Callable[[np.ndarray], np.ndarray]]
+#: Opens a build's folder and gives what paints uint8 [H, W, 3] of the accelerator's size with the build's hardware; of
+#: an adaptive network, a :data:`pleinair.emulator.stations.Through`.
+Simulator = Callable[[Path], Callable[..., Any]]
 
 
 class BusError(OSError):

@@ -18,6 +18,7 @@ from pleinair.fpga.deployment import (
     SETTINGS,
     Deployment,
     read_deployment,
+    read_light,
     write_manifest,
 )
 from pleinair.fpga.handoff import write_handoff
@@ -28,6 +29,8 @@ from pleinair.network.integer import IntegerNetwork, parse
 from pleinair.network.light import identity
 
 _ENGINES = ("idma0", "odma0")
+#: Where a build says what its RTL is; as in settings.json, "light" is the map of its registers.
+RTL_MANIFEST = "rtl/manifest.json"
 
 
 def settings(
@@ -70,6 +73,7 @@ def stand_in(
     width: int,
     writeable: int = 0,
     metering: bool = True,
+    light: LightMap | None = None,
 ) -> Deployment:
     """Write a deployment folder.
 
@@ -82,6 +86,7 @@ def stand_in(
         height, width: of the accelerator's frame, margin included.
         writeable: how many layers have weights that are written at run time.
         metering: whether the accelerator of an adaptive network measures light.
+        light: the map of its registers; by default one that :func:`light_map_of` makes.
 
     Raises ModelError, OSError.
     """
@@ -89,7 +94,8 @@ def stand_in(
     network = read_file(model, card, bits, "network")
     for name in (Path(BITFILE).parent, Path(SETTINGS).parent, Path(MODEL)):
         (folder / name).mkdir(parents=True)
-    light = light_map_of(parse(network, str(model)), height, width, metering)
+    if light is None:
+        light = light_map_of(parse(network, str(model)), height, width, metering)
     write_handoff(
         folder / BITFILE,
         zynq_7000=board == "pynq-z2",
@@ -107,7 +113,7 @@ def stand_in(
 
 def stand_in_for_build(build: Path, folder: Path) -> Deployment:
     """Write a deployment folder for a build that Vivado has not seen. Raises DeploymentError, ModelError, OSError."""
-    facts = read_build(build)
+    facts, manifest = read_build(build), build / RTL_MANIFEST
     return stand_in(
         folder,
         find_style(facts.model),
@@ -116,4 +122,5 @@ def stand_in_for_build(build: Path, folder: Path) -> Deployment:
         clock_mhz=round(facts.clock_mhz),
         height=facts.height,
         width=facts.width,
+        light=read_light(manifest, facts.height, facts.width) if manifest.is_file() else None,
     )

@@ -45,6 +45,9 @@ WRITABLE = (APPLY, ROWS, COLUMNS, METER)
 _KEPT = 4
 #: Paints a frame, uint8 [H, W, 3], with the tables of all stations.
 InTables = Callable[[np.ndarray, list[np.ndarray]], np.ndarray]
+#: The same, and meters: for each station the window of its positions, or None. Gives the painting, and for each station
+#: that meters what its sums hold, uint32 [channels, 4].
+Through = Callable[[np.ndarray, list[np.ndarray], list["Window | None"]], tuple[np.ndarray, list["np.ndarray | None"]]]
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ class _Station:
         self.metering = False
         self.sums = np.zeros((station.channels, 4), np.uint32)
 
-    def begin(self) -> tuple[np.ndarray, tuple[slice, slice] | None]:
+    def begin(self) -> tuple[np.ndarray, Window | None]:
         """The next frame's first pixel is here: its table, and the window of it that is metered."""
         w, number = self.words, self.words[FRAMES]
         if w[STATUS] & ARMED and w[APPLY] == number:
@@ -173,15 +176,12 @@ class _Station:
         window = None
         if self.metering and w[METER] == number:
             self.metering = False
-            rows, columns = (slice(w[r] & 0xFFFF, w[r] >> 16) for r in (ROWS, COLUMNS))
-            window = rows, columns
+            window = Window(w[ROWS] & 0xFFFF, w[COLUMNS] & 0xFFFF, w[ROWS] >> 16, w[COLUMNS] >> 16)
         return self.banks[self.active].copy(), window
 
-    def meter(self, q: np.ndarray, window: tuple[slice, slice]) -> None:
-        """Sum over a window of what the station saw, int64 [O, h, w]."""
-        flat = q[:, window[0], window[1]].reshape(len(q), -1)
-        first, second = flat.sum(1), (flat * flat).sum(1)
-        self.sums[:, 0], self.sums[:, 2], self.sums[:, 3] = first, second & _WORD, second >> 32
+    def metered(self, sums: np.ndarray) -> None:
+        """The frame that is metered has passed."""
+        self.sums[:] = sums
         self.words[METERED] |= COMPLETE
 
     def write(self, register: int, value: int) -> None:
@@ -206,13 +206,17 @@ class Stations:
         light_map: LightMap,
         *,
         paint: InTables | None = None,
+        through: Through | None = None,
         holds: Light | None = None,
         pace: float = 0.0,
     ) -> None:
-        """``paint``: what paints with tables, by default :class:`LitPainting`. ``holds``: what the bitstream holds
-        after a load, by default the network's average light. ``pace``: seconds from one station to the next."""
+        """``paint``: what paints with tables, by default :class:`LitPainting`; ``through``: what does all that is
+        computed, instead. ``holds``: what the bitstream holds after a load, by default the network's average light.
+        ``pace``: seconds from one station to the next.
+        """
         self.map, self._network, self._pace = light_map, network, pace
-        self._paint = LitPainting(network) if paint is None else paint
+        self._paint = LitPainting(network) if paint is None and through is None else paint
+        self._through = self._walk if through is None else through
         held = (light_of(network) if holds is None else holds).layers
         self._stations = [_Station(s, table_of(layer)) for s, layer in zip(light_map.stations, held, strict=True)]
         self._lock = threading.RLock()
@@ -230,14 +234,24 @@ class Stations:
             windows.append(window)
             if self._pace:
                 time.sleep(self._pace)
-        if not any(windows):
-            return self._paint(pixels, tables)
-        painted, seen = walk(with_tables(self._network, tables), pixels)
+        painted, metered = self._through(pixels, tables, windows)
         with self._lock:
-            for station, levels, window in zip(self._stations, seen, windows, strict=True):
-                if window is not None:
-                    station.meter(levels.q, window)
+            for station, sums in zip(self._stations, metered, strict=True):
+                if sums is not None:
+                    station.metered(sums)
         return painted
+
+    def _walk(
+        self, pixels: np.ndarray, tables: list[np.ndarray], windows: list[Window | None]
+    ) -> tuple[np.ndarray, list[np.ndarray | None]]:
+        """See Through."""
+        if not any(windows):
+            assert self._paint is not None
+            return self._paint(pixels, tables), [None] * len(windows)
+        painted, seen = walk(with_tables(self._network, tables), pixels)
+        return painted, [
+            None if window is None else _summed(levels.q, window) for levels, window in zip(seen, windows, strict=True)
+        ]
 
     def read(self, offset: int) -> int:
         """A register at a byte offset. Raises BusError where there is none."""
@@ -293,3 +307,10 @@ class Stations:
             flat = table.reshape(-1)
             flat[:] = [self._bits(word + k, int(value)) for k, value in enumerate(flat)]
         return table
+
+
+def _summed(q: np.ndarray, window: Window) -> np.ndarray:
+    """Sums over a window of what a station saw, int64 [O, h, w], as they can be read: uint32 [O, 4]."""
+    flat = q[:, window.top : window.bottom, window.left : window.right].reshape(len(q), -1)
+    first, second = flat.sum(1), (flat * flat).sum(1)
+    return np.stack([first, 0 * first, second & _WORD, second >> 32], axis=1).astype(np.uint32)

@@ -34,7 +34,7 @@ RUNTIME_WEIGHTS = "driver/runtime_weights"
 MODEL = "model"
 PLATFORM = "zynq-iodma"
 DRIVER = "FINNDMAOverlay"
-_MAX_MANIFEST = 1 << 20
+_MAX_MANIFEST, _MAX_RTL = 1 << 20, 64 << 20
 
 
 class DeploymentError(PleinairError):
@@ -136,11 +136,11 @@ def read_settings(path: Path) -> tuple[dict[str, Any], int, int]:
 
 
 def read_light(path: Path, height: int, width: int) -> LightMap | None:
-    """The map of the light in settings.json of an accelerator of this size; None where it has none.
+    """The map of the light in settings.json, or in a build's rtl/manifest.json; None where there is none.
 
-    Raises DeploymentError for a damaged one.
+    ``height`` and ``width`` are the accelerator's. Raises DeploymentError for a damaged one.
     """
-    record = read_record(path, most=_MAX_MANIFEST, error=DeploymentError)
+    record = read_record(path, most=_MAX_RTL, error=DeploymentError)
     return read_light_map(record.part("light"), height, width) if record.has("light") else None
 
 
