@@ -12,7 +12,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Generator, Iterable
-from typing import Any
 
 import numpy as np
 
@@ -153,7 +152,10 @@ class AcceleratorPainter(NetworkPainter):
             while pictures:
                 with clock:
                     while pictures[0].missing:
-                        self._attempt(self._land)
+                        try:
+                            self._land()
+                        except AcceleratorError as error:
+                            self._recover(error)
                 self.spent = self.spent.plus(*clock.taken())
                 yield pictures.popleft().canvas
             if failure is not None:
@@ -190,17 +192,13 @@ class AcceleratorPainter(NetworkPainter):
         while job.picture.missing:
             if self._resting():
                 self._give_to_fallback(job.picture)
-            elif self._attempt(self._board, job):
                 return
-
-    def _attempt(self, act: Any, *arguments: Any) -> bool:
-        """Whether it went well; if not, the accelerator has been mended or is at rest. Raises AcceleratorError."""
-        try:
-            act(*arguments)
-        except AcceleratorError as error:
-            self._recover(error)
-            return False
-        return True
+            try:
+                self._board(job)
+                return
+            except AcceleratorError as error:
+                # All slots are taken where an earlier tile failed, and not this one.
+                self._recover(error, None if len(self._flight) == SLOTS else job.picture)
 
     def _board(self, job: Job) -> None:
         while len(self._flight) == SLOTS:
@@ -282,10 +280,10 @@ class AcceleratorPainter(NetworkPainter):
     def _recover(self, error: AcceleratorError, picture: Picture | None = None) -> None:
         """Load the overlay anew and start again what was in flight, or rest. Raises AcceleratorError to give up.
 
-        ``picture``: the one that failed where none was in flight.
+        ``picture``: the one that failed, by default the one that has been in flight longest.
         """
         jobs = list(self._flight)
-        if jobs:
+        if picture is None and jobs:
             picture = jobs[0].picture
         if picture is not None:
             picture.failures += 1
