@@ -91,7 +91,7 @@ def unit_name(roll: Path) -> str:
     return f"pleinair-{re.sub('[^A-Za-z0-9_.-]', '-', roll.resolve().name)}.service"
 
 
-def unit_text(roll: Path, user: str, command: Path, preview: int | None = None) -> str:
+def unit_text(roll: Path, user: str, command: Path, preview: int | None = None, preview_host: str | None = None) -> str:
     """The unit file for a roll. Raises OptionError for names that a unit cannot hold, RollError for no roll."""
     roll, folder = roll.resolve(), roll.resolve().parent
     settings = read_settings(roll, read_ledger(roll))
@@ -102,6 +102,8 @@ def unit_text(roll: Path, user: str, command: Path, preview: int | None = None) 
         if re.search(r"[\s%\"'\\$]", str(path)):
             raise OptionError(f"service: {path}: a path without spaces, quotes, % or $ is needed")
     models = os.environ.get("PLEINAIR_MODELS")
+    if preview_host is not None and not re.fullmatch(r"[A-Za-z0-9_.:,-]+", preview_host):
+        raise OptionError(f"{preview_host!r}: no address", option="preview_host")
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*\$?", user):
         raise OptionError(f"{user!r}: no name of a user", option="user")
     if models and re.search(r"[\s%\"'\\$]", models):
@@ -114,7 +116,8 @@ def unit_text(roll: Path, user: str, command: Path, preview: int | None = None) 
         restart=RESTART,
         watchdog=WATCHDOG,
         writable=" ".join(map(str, writable)),
-        preview="" if preview is None else f" --preview {preview}",
+        preview=("" if preview is None else f" --preview {preview}")
+        + ("" if preview_host is None else f" --preview-host {preview_host}"),
         models=f"Environment=PLEINAIR_MODELS={Path(models).resolve()}\n" if models else "",
     )
 
@@ -135,12 +138,19 @@ def own_command() -> Path:
     return beside if beside.exists() else Path(sys.argv[0]).resolve()
 
 
-def install(roll: Path, user: str | None, preview: int | None, units: Path = UNITS, start: bool = True) -> Path:
+def install(
+    roll: Path,
+    user: str | None,
+    preview: int | None,
+    preview_host: str | None = None,
+    units: Path = UNITS,
+    start: bool = True,
+) -> Path:
     """Write the unit, enable it and start it; where it is. Raises OutputError when that is not allowed."""
     _refuse_another(roll, units / unit_name(roll))
     owner = user or os.environ.get("SUDO_USER") or getpass.getuser()
     path = units / unit_name(roll)
-    text = unit_text(roll, owner, own_command(), preview)
+    text = unit_text(roll, owner, own_command(), preview, preview_host)
     try:
         path.write_text(text)
     except OSError as error:

@@ -6,7 +6,12 @@ line now and then.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,15 +29,36 @@ if TYPE_CHECKING:
     from pleinair.rolls.status import Status
 
 #: Where there is no terminal, long work says how far it is after so many seconds.
-_LINE_SECONDS = 60.0
+_LINE_SECONDS = 10.0
 
 
 def say(text: str) -> None:
     """Write a line of results to stdout. Raises OutputError when it cannot be written."""
-    try:
+    with _taken():
         click.echo(text)
+
+
+@contextmanager
+def _taken() -> Iterator[None]:
+    """What is written within is taken by somebody. Raises OutputError, or ends the command where a pipe was closed."""
+    try:
+        yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # As `head` does it: it has what it wanted. Nothing is left to be written when Python ends.
+        _to_nowhere()
+        raise click.exceptions.Exit(128 + signal.SIGPIPE) from None
     except OSError as error:
+        _to_nowhere()
         raise OutputError(f"standard output: {error.strerror}") from error
+
+
+def _to_nowhere() -> None:
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def say_json(value: Any) -> None:
@@ -42,7 +68,8 @@ def say_json(value: Any) -> None:
 
 def remark(text: str) -> None:
     """Write a line about the work, not of its results, to stderr."""
-    click.echo(one_line(text), err=True)
+    with contextlib.suppress(OSError):  # the terminal has gone
+        click.echo(one_line(text), err=True)
 
 
 def print_table(table: Any, *, file_width: int | None = None) -> None:
@@ -52,7 +79,8 @@ def print_table(table: Any, *, file_width: int | None = None) -> None:
     console = Console()
     if file_width is not None and not console.is_terminal:
         console.width = file_width
-    console.print(table)
+    with _taken():
+        console.print(table)
 
 
 _B = TypeVar("_B", bound="Bars")
@@ -66,7 +94,8 @@ class Bars:
         single: one bar for what is being done now, gone at the end; else a bar for each name, which stays.
         refresh: redraw by a thread of its own; without, bars are drawn only when they are told of progress, so that
             no thread is in the way of what is measured.
-        lines: where there is no terminal, write a line at the beginning, every minute and at the end of each piece.
+        lines: where there is no terminal, write a line at the beginning and at the end of each piece, too, and not only
+            every ten seconds.
     """
 
     def __init__(
@@ -77,7 +106,7 @@ class Bars:
         self._console = Console(stderr=True)
         self._drawn = self._console.is_terminal and not quiet
         self._title, self._single, self._refresh = title, single, refresh
-        self._lines = lines and not self._drawn and not quiet
+        self._all, self._lines = lines, not self._drawn and not quiet
         self._tasks: dict[str, TaskID] = {}
         self._said: dict[str, float] = {}
         self._bars: Any = None
@@ -130,7 +159,10 @@ class Bars:
 
     def _line(self, name: str, done: float, total: float | None, note: str) -> None:
         now = time.monotonic()
-        if name in self._said and done != total and now - self._said[name] < _LINE_SECONDS:
+        if not self._all:
+            self._said.setdefault(name, now)
+        last = self._all and done == total
+        if name in self._said and not last and now - self._said[name] < _LINE_SECONDS:
             return
         self._said[name] = now
         remark(f"{name}: {done:g}" + ("" if total is None else f" of {total:g}") + (f", {note}" if note else ""))
@@ -160,20 +192,42 @@ class FilmBars(Bars):
 
 
 @contextmanager
+def _spoken(text: str) -> Iterator[Callable[[str], None]]:
+    """Where there is no terminal: a line every ten seconds."""
+    now, over, began = [text], threading.Event(), time.monotonic()
+
+    def speak() -> None:
+        while not over.wait(_LINE_SECONDS):
+            remark(f"{now[0]} ({time.monotonic() - began:.0f} s)")
+
+    thread = threading.Thread(target=speak, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield lambda text: now.__setitem__(0, text)
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextmanager
 def spinner(text: str) -> Iterator[Callable[[str], None]]:
     """Show on a terminal what is being done now, for work whose length nobody knows; the function changes the text."""
     from rich.console import Console
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda _: None
+        with _spoken(text) as update:
+            yield update
         return
     with console.status(text) as status:
         yield status.update
 
 
 class RollDisplay:
-    """How a roll stands, live, on a terminal only."""
+    """How a roll stands: live on a terminal, elsewhere a line every ten seconds in which something happened.
+
+    systemd, which is told how it stands in another way, gets none.
+    """
 
     def __init__(self, title: str) -> None:
         from rich.console import Console
@@ -182,7 +236,7 @@ class RollDisplay:
         self._console = Console(stderr=True)
         self._title = title
         self._live = Live(console=self._console, refresh_per_second=4, transient=False)
-        self._next = 0.0
+        self._next, self._said = 0.0, ""
 
     def __enter__(self) -> RollDisplay:
         if self._console.is_terminal:
@@ -198,6 +252,13 @@ class RollDisplay:
         if self._console.is_terminal and time.monotonic() >= self._next:
             self._live.update(status_table(self._title, status))
             self._next = time.monotonic() + 0.25
+        elif not self._console.is_terminal and "NOTIFY_SOCKET" not in os.environ:
+            if self._next == 0:
+                self._next = time.monotonic() + _LINE_SECONDS
+            line = f"{status.state}, {status.frames} frames, {status.painted} painted"
+            if time.monotonic() >= self._next and line != self._said:
+                self._said, self._next = line, time.monotonic() + _LINE_SECONDS
+                remark(line)
 
 
 def status_table(title: str, status: Status) -> Any:

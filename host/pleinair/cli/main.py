@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -68,6 +69,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit status. What a user did wrong is one line on stderr and status 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        os.getcwd()
+    except OSError as error:
+        remark(f"pleinair: the working folder: {error.strerror}")
+        return 2
+    try:
         status = app.main(arguments or ["--help"], prog_name="pleinair", standalone_mode=False)
         return status if isinstance(status, int) else 0
     except PleinairError as error:
@@ -93,13 +99,17 @@ def _quieten() -> None:
 
 
 def entry() -> None:
-    """The console script. SIGTERM ends a run as Ctrl-C does."""
+    """The console script. SIGTERM and SIGHUP end a run as Ctrl-C does."""
     if sys.argv[1:2] in (["run"], ["paint"], ["resume"], ["finish"], ["repaint"]):
         _quieten()
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal of ASCII, a name that is no UTF-8
     status = main()
     # All is done and said: a late Ctrl-C shall not change the status.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     sys.exit(status)

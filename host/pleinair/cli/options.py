@@ -164,7 +164,7 @@ def extra(name: str, command: str) -> Iterator[None]:
 
 @contextmanager
 def stopped_by_signals(over: Callable[[], bool]) -> Iterator[threading.Event]:
-    """Yield an event that SIGINT and SIGTERM set; once all is ``over`` they raise KeyboardInterrupt.
+    """Yield an event that SIGINT, SIGTERM and SIGHUP set; once all is ``over`` they raise KeyboardInterrupt.
 
     Before that an exception could come between encoding a frame and writing it, or into the film's completion.
     Ignored signals (nohup) stay ignored.
@@ -178,7 +178,7 @@ def stopped_by_signals(over: Callable[[], bool]) -> Iterator[threading.Event]:
 
     before = {}
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, handle)
     try:

@@ -60,7 +60,8 @@ _preview_host = click.option(
     "--preview-host",
     default="127.0.0.1",
     show_default=True,
-    help="Address of that page; 0.0.0.0 shows it to the whole network.",
+    help="Address of that page; 0.0.0.0 or :: shows it to the whole network. "
+    "After a comma, names that a proxy asks by.",
 )
 
 
@@ -227,8 +228,12 @@ def _film(lapse: Timelapse, out: Path | None, force: bool = False) -> None:
         over = [False]
         stop = stack.enter_context(stopped_by_signals(lambda: over[0]))
         if settings.preview is not None:
-            preview = stack.enter_context(Preview(roll.folder, lapse.status, settings.preview, settings.preview_host))
-            remark(f"watch it at {preview.address}")
+            page = Preview(roll.folder, lapse.status, settings.preview, settings.preview_host, patient=True)
+            preview = stack.enter_context(page)
+            if preview.problem:
+                remark(f"warning: {preview.problem}; filming goes on, and the page is tried again")
+            else:
+                remark(f"watch it at {preview.address}")
         for line in (*lapse.warnings, *due_lines(lapse.schedule)):
             remark(line)
         title = f"{lapse.shooter.name} {settings.size[0]}x{settings.size[1]} on {roll.folder}, {settings.look.name}"

@@ -22,8 +22,9 @@ def service() -> None:
 @roll_argument
 @click.option("--user", help="Who runs it; by default you, also through sudo.")
 @preview_option
+@click.option("--preview-host", help="Address of that page; by default as when the roll began.")
 @click.option("--print", "show", is_flag=True, help="Only print the unit; install nothing.")
-def install(roll_folder: Path, user: str | None, preview: int | None, show: bool) -> None:
+def install(roll_folder: Path, user: str | None, preview: int | None, preview_host: str | None, show: bool) -> None:
     """Write, enable and start the unit for ROLL."""
     import getpass
 
@@ -33,9 +34,9 @@ def install(roll_folder: Path, user: str | None, preview: int | None, show: bool
 
     check_there(roll_folder)
     if show:
-        say(unit_text(roll_folder, user or getpass.getuser(), own_command(), preview).rstrip())
+        say(unit_text(roll_folder, user or getpass.getuser(), own_command(), preview, preview_host).rstrip())
         return
-    path = install_unit(roll_folder, user, preview)
+    path = install_unit(roll_folder, user, preview, preview_host)
     say(f"{path}: runs now and at every boot; see what it says by: journalctl -u {path.name}")
 
 

@@ -89,7 +89,7 @@ def read_config(path: Path, known: AbstractSet[str], switches: AbstractSet[str] 
             data = file.read(_MAX_CONFIG + 1)
         if len(data) > _MAX_CONFIG:
             raise OptionError(f"{path}: larger than {_MAX_CONFIG >> 20} MiB", option="config")
-        values = tomllib.loads(data.decode("utf-8"))
+        values = tomllib.loads(data.decode("utf-8-sig"))
     except OSError as error:
         raise OptionError(f"{path}: {error.strerror}", option="config") from error
     except (ValueError, RecursionError) as error:
@@ -102,6 +102,8 @@ def read_config(path: Path, known: AbstractSet[str], switches: AbstractSet[str] 
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             allowed = "true and false" if key in switches else "text and numbers"
             raise OptionError(f"{path}: {key} is {_toml_type(value)}; allowed are {allowed}", option="config")
+        if (isinstance(value, str) and "\0" in value) or (isinstance(value, int) and abs(value) > 10**18):
+            raise OptionError(f"{path}: {key}: no value of an option", option="config")
     return {key: str(value) for key, value in values.items()}
 
 

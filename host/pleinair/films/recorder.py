@@ -28,6 +28,8 @@ from pleinair.films.encoder import MAX_SIDE, Encoder, even
 from pleinair.films.remux import Remuxer, read_packets
 from pleinair.images import check_writable
 
+#: A file's name has up to 255 bytes; while a film is made, its file's is longer by ten.
+_LONGEST_NAME = 240
 FILM_SUFFIXES = (".mp4", ".mkv", ".mov")
 
 
@@ -52,6 +54,8 @@ def check_film(film: Path) -> None:
         raise OutputError(f"{film}: a film ends in {', '.join(FILM_SUFFIXES)}", option="out")
     if importlib.util.find_spec("av") is None:
         raise OutputError(f"{film}: {pyav.MISSING}", option="out")
+    if len(os.fsencode(film.name)) > _LONGEST_NAME:
+        raise OutputError(f"{film}: the name is too long, allowed are {_LONGEST_NAME} bytes", option="out")
     check_writable(film)
 
 

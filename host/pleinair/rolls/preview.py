@@ -2,13 +2,19 @@
 
 ``/`` is the page, ``/state.json`` the state, ``/journal.json`` the journal's last lines, ``/original.jpg`` and
 ``/painting.jpg`` the newest of each, scaled to :data:`SIDE`. Unless told otherwise it listens on this machine alone,
-and then answers to this machine's own names only, so that no web page elsewhere can have a browser read it.
+and then answers to this machine's own names only; to the network it answers by address and by this machine's names. So
+no web page elsewhere can have a browser read it. It never costs a frame: its connections are few and have a deadline.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import json
+import re
+import socket
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -35,49 +41,173 @@ _HEADERS = {
 }
 
 
+#: Seconds for a whole request, and until a port that is taken is tried again.
+_DEADLINE, _AGAIN = 20, 15.0
+#: Connections at a time; a further one is closed at once.
+MOST_CONNECTIONS = 16
+_ICON = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><circle cx="4" cy="4" r="3" fill="#b26a00"/></svg>'
+
+
+class _Server(ThreadingHTTPServer):
+    """A server that cannot cost a frame: few connections, each with a deadline, whatever its client does."""
+
+    daemon_threads = True
+    request_queue_size = MOST_CONNECTIONS
+
+    def __init__(self, host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
+        if ":" in host:
+            self.address_family = socket.AF_INET6
+        self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        super().__init__((host, port), handler)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """See socketserver; without a descriptor to spare it waits a little."""
+        try:
+            return super().get_request()
+        except OSError:
+            time.sleep(0.2)
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """See socketserver."""
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread to be had
+            self._free.release()
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """See socketserver."""
+
+        def end() -> None:
+            with contextlib.suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(_DEADLINE, end)
+        timer.daemon = True
+        try:
+            timer.start()
+            super().process_request_thread(request, client_address)
+        finally:
+            timer.cancel()
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is nobody's trouble."""
+
+
 class Preview:
     """Serves the page while the context is open. ``status`` tells how the roll stands."""
 
-    def __init__(self, roll: Path, status: Callable[[], Status], port: int, host: str = "127.0.0.1") -> None:
-        """``port`` 0 takes a free one. Raises OptionError when the address cannot be had."""
+    def __init__(
+        self,
+        roll: Path,
+        status: Callable[[], Status],
+        port: int,
+        host: str = "127.0.0.1",
+        *,
+        patient: bool = False,
+    ) -> None:
+        """``port`` 0 takes a free one. After ``host`` and a comma, further names by which the page is asked for.
+
+        Raises OptionError when the address cannot be had; ``patient`` tries again, and ``problem`` says why.
+        """
         self._roll, self._status = roll, status
-        self._local = host in _LOCAL
+        self._host, *names = (name.strip() for name in host.split(","))
+        self._local = self._host in _LOCAL
+        own = socket.gethostname().lower()
+        self._names = {*_LOCAL, *map(str.lower, names)}
+        if not self._local:
+            self._names |= {self._host.lower(), own, f"{own.partition('.')[0]}.local"}
         self._scaled: dict[str, tuple[tuple[str, int], bytes]] = {}
         self._scaling = threading.Lock()
         self._page = Path(__file__).with_name("preview.html").read_bytes()
         preview = self
 
         class Handler(BaseHTTPRequestHandler):
-            timeout = 20
+            timeout = _DEADLINE
 
             def do_GET(self) -> None:
+                preview._answer(self)
+
+            def do_HEAD(self) -> None:
                 preview._answer(self)
 
             def log_message(self, *_: Any) -> None:
                 pass
 
+        self._handler = Handler
+        self._server: _Server | None = None
+        self._closed, self._changing, self._serving = threading.Event(), threading.Lock(), False
+        #: Why there is no page yet; "" when there is.
+        self.problem = ""
+        self.port = port
         try:
-            self._server = ThreadingHTTPServer((host, port), Handler)
-        except (OSError, OverflowError) as error:
+            self._open()
+        except OptionError as error:
+            if not patient:
+                raise
+            self.problem = str(error)
+        self._thread = threading.Thread(target=self._serve, name="preview", daemon=True)
+
+    def _open(self) -> None:
+        try:
+            self._server = _Server(self._host, self.port, self._handler)
+        except (OSError, OverflowError, ValueError) as error:
             cause = getattr(error, "strerror", None) or str(error)
-            raise OptionError(f"{port} on {host}: {cause}", option="preview") from error
-        self._server.daemon_threads = True
-        self.port = self._server.server_address[1]
-        self.address = f"http://{'localhost' if self._local else host}:{self.port}/"
-        self._thread = threading.Thread(target=self._server.serve_forever, name="preview", daemon=True)
+            raise OptionError(f"{self.port} on {self._host}: {cause}", option="preview") from error
+        self.port, self.problem = self._server.server_address[1], ""
+
+    @property
+    def address(self) -> str:
+        """Where a browser finds the page."""
+        shown = "localhost" if self._local else f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{shown}:{self.port}/"
+
+    def _serve(self) -> None:
+        while self._server is None:
+            if self._closed.wait(_AGAIN):
+                return
+            with contextlib.suppress(OptionError):
+                self._open()
+        with self._changing:
+            if self._closed.is_set():
+                self._server.server_close()
+                return
+            self._serving = True
+        self._server.serve_forever()
 
     def __enter__(self) -> Preview:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        with self._changing:
+            self._closed.set()
+        if self._serving and self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
         self._thread.join()
 
+    def _is_known(self, name: str) -> bool:
+        """Whether a request may be for this name: this machine's, or an address; a page elsewhere can take neither."""
+        name = name.lower().rstrip(".")
+        if name in self._names:
+            return True
+        if self._local:
+            return False
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
-        name = (request.headers.get("Host") or "").rpartition(":")[0].strip("[]") or request.headers.get("Host", "")
-        if self._local and name not in _LOCAL:
+        asked = re.fullmatch(r"(\[[^\]]*\]|[^:\[\]]*)(:[0-9]{1,5})?", request.headers.get("Host") or "")
+        if asked is None or not self._is_known(asked[1].strip("[]")):
             self._send(request, 403, "text/plain", b"not from there\n")
             return
         path = request.path.partition("?")[0]
@@ -88,6 +218,8 @@ class Preview:
             self._send(request, 200, "application/json", json.dumps(state).encode())
         elif path == "/journal.json":
             self._send(request, 200, "application/json", json.dumps(self._journal()).encode())
+        elif path == "/favicon.ico":
+            self._send(request, 200, "image/svg+xml", _ICON)
         elif path in ("/original.jpg", "/painting.jpg"):
             picture = self._picture(path[1:-4])
             if picture is None:
@@ -103,7 +235,8 @@ class Preview:
             for name, value in {**_HEADERS, "Content-Type": kind, "Content-Length": str(len(body))}.items():
                 request.send_header(name, value)
             request.end_headers()
-            request.wfile.write(body)
+            if request.command != "HEAD":
+                request.wfile.write(body)
         except OSError:
             request.close_connection = True  # the browser has gone
 

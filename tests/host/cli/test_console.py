@@ -22,13 +22,13 @@ def test_without_a_terminal_nothing_is_written(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_long_work_writes_its_first_and_last_line_and_one_a_minute(capsys, monkeypatch):
+def test_long_work_writes_its_first_and_last_line_and_one_in_ten_seconds(capsys, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
     with Bars(lines=True) as bars:
         for step in range(1, 11):
             bars.show("parent", step, 10, f"loss {step}")
-            now[0] += 25.0
+            now[0] += 4.0
         bars.tell("done\x1b[31m")
     assert capsys.readouterr().err.splitlines() == [
         "parent: 1 of 10, loss 1",

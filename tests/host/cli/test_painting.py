@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -383,7 +384,7 @@ def test_damage_that_libraries_remark_on_is_one_line_all_the_same(place):
     assert os.listdir("out") == ["film.mp4"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_film_cleanly(place, number):
     run = start(*film(*LONG))
     wait_for(place / "out" / ".film.mp4.part.mkv", 4000)
@@ -441,3 +442,34 @@ def test_results_that_nobody_takes(place):
         run = children.run([*COMMAND, *film()], stdout=full)
     assert run.returncode == 2 and run.stderr == "pleinair: standard output: No space left on device\n"
     assert len(read_video(place / "out" / "film.mp4")) == len(LEVELS)
+
+
+def test_listings_that_nobody_takes(place):
+    with open("/dev/full", "w") as full:
+        run = children.run([*COMMAND, "styles"], stdout=full)
+    assert run.returncode == 2 and run.stderr == "pleinair: standard output: No space left on device\n"
+    run = children.run([*COMMAND, "styles"], variables={"PYTHONIOENCODING": "ascii"})
+    assert run.returncode == 0 and run.stderr == "" and "integers" in run.stdout
+    command = " ".join(map(shlex.quote, [*COMMAND, "styles", "--json"]))
+    run = children.run(["bash", "-c", f"exec 3>&1; ({command}; echo $? >&3) | true"])
+    assert run.stderr == "" and run.stdout.strip() in ("0", "141")
+
+
+def test_a_working_folder_that_is_gone(place):
+    run = children.run(["bash", "-c", f"mkdir gone && cd gone && rmdir ../gone && {shlex.join([*COMMAND, 'styles'])}"])
+    assert run.returncode == 2 and run.stderr == "pleinair: the working folder: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xef\xbb\xbffps = 10\n", ""),
+        (b'camera = "frames:\\u0000"\n', "camera: no value"),
+        (b"frames = 1" + b"0" * 6000, "config"),
+    ],
+)
+def test_odd_config_files(place, capsys, content, said):
+    Path("run.toml").write_bytes(content)
+    assert main(film("--config", "run.toml")) == (2 if said else 0)
+    out, err = capsys.readouterr()
+    assert (said in err and err.count("\n") == 1) if said else "at 10 fps" in out

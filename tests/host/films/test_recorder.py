@@ -147,9 +147,10 @@ def test_places_where_no_film_can_be(tmp_path):
     ):
         with pytest.raises(OutputError, match=cause):
             FilmRecorder(tmp_path / name)
-    recorder = FilmRecorder(tmp_path / ("x" * 245 + ".mp4"))
     with pytest.raises(OutputError, match="too long"):
-        recorder.add(frame_of(9))
+        FilmRecorder(tmp_path / ("x" * 237 + ".mp4"))
+    record(tmp_path / ("x" * 236 + ".mp4"), [frame_of(9)])
+    (tmp_path / ("x" * 236 + ".mp4")).unlink()
     assert names(tmp_path) == ["folder.mp4"]
 
 

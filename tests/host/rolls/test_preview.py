@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import re
 import shutil
+import socket
 import subprocess
+import threading
+import time
 from pathlib import Path
 
 import cv2
@@ -15,7 +19,8 @@ import pytest
 
 from pleinair.errors import OptionError
 from pleinair.images import decode_image
-from pleinair.rolls.preview import SIDE, Preview
+from pleinair.rolls import preview as module
+from pleinair.rolls.preview import MOST_CONNECTIONS, SIDE, Preview
 from pleinair.rolls.records import Captured
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.settings import Look, Settings
@@ -33,6 +38,7 @@ STATE = {
     "state": "running",
     "reason": "",
     "camera": "still",
+    "due": None,
     "painter": "plain",
     "look": "plain-8bit",
     "size": [64, 48],
@@ -116,6 +122,69 @@ def test_what_the_preview_serves(roll):
         assert decode_image(get(preview.port, "/painting.jpg")[1], "painting").mean() == pytest.approx(200, abs=2)
         for path in ("/roll.json", "/../roll.json", "/originals/000000/00000000.jpg", "/preview.html"):
             assert get(preview.port, path)[0] == 404
+
+
+def test_slow_clients_cost_nothing(roll, monkeypatch):
+    monkeypatch.setattr(module, "_DEADLINE", 1)
+    with Preview(roll, lambda: STATUS, 0) as preview:
+        threads = threading.active_count()
+        slow = [socket.create_connection(("127.0.0.1", preview.port)) for _ in range(64)]
+        for client in slow:
+            with contextlib.suppress(OSError):
+                client.send(b"GET / HT")
+        time.sleep(0.3)
+        assert threading.active_count() - threads <= 2 * MOST_CONNECTIONS
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            for client in slow:  # a byte now and then
+                with contextlib.suppress(OSError):
+                    client.send(b"T")
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if get(preview.port, "/state.json")[0] == 200:
+                    break
+            time.sleep(0.1)
+        else:
+            raise AssertionError("never answered again")
+        for client in slow:
+            client.close()
+
+
+def test_a_port_that_is_taken_is_tried_again(roll, monkeypatch):
+    monkeypatch.setattr(module, "_AGAIN", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        late = Preview(roll, lambda: STATUS, port, patient=True)
+        assert "Address already in use" in late.problem
+        late.__enter__()
+    deadline = time.monotonic() + 20
+    while late.problem and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert get(port, "/state.json")[0] == 200
+    late.__exit__()
+
+
+def test_head_the_icon_and_who_may_ask(roll):
+    with Preview(roll, lambda: STATUS, 0, "0.0.0.0,cam.example.org") as preview:
+        assert get(preview.port, "/", "HEAD") == (200, b"")
+        assert get(preview.port, "/favicon.ico")[0] == 200
+        for host in ("192.168.1.7:8080", "[::1]:8080", "Cam.example.org", "localhost", socket.gethostname()):
+            assert get(preview.port, "/state.json", host=host)[0] == 200, host
+        for host in ("evil.example", "evil.example:80", "cam.example.org.evil", "a b", ":80"):
+            assert get(preview.port, "/state.json", host=host)[0] == 403, host
+    with Preview(roll, lambda: STATUS, 0, "127.0.0.1,cam.example.org") as preview:
+        assert get(preview.port, "/", host="cam.example.org:443")[0] == 200
+        assert get(preview.port, "/", host="192.168.1.7")[0] == 403
+
+
+@pytest.mark.skipif(not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists(), reason="no IPv6 here")
+def test_ipv6(roll):
+    try:
+        preview = Preview(roll, lambda: STATUS, 0, "::1")
+    except OptionError:
+        pytest.skip("no IPv6 loopback here")
+    with preview, socket.create_connection(("::1", preview.port)) as client:
+        client.sendall(b"GET /state.json HTTP/1.0\r\nHost: [::1]\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.0 200")
 
 
 def test_the_preview_reads_and_never_writes_and_stays_at_home(roll):
