@@ -30,6 +30,7 @@ import numpy as np
 from pleinair.durable import write_file
 from pleinair.errors import OptionError, OutputError
 from pleinair.fpga import build_folder
+from pleinair.fpga.deployment import read_light
 from pleinair.network import reference
 from pleinair.network.integer import IntegerNetwork, dump
 from pleinair.painting.tiles import padded_size
@@ -320,7 +321,16 @@ def _synthesise(
     say(f"synthesise with {vivado.name}, hours")
     bitstream = synthesise(model, board, clock, vivado)
     say("assemble the deployment folder")
-    return assemble(folder / "deploy", bitstream, model=source.folder, bits=bits, board=board, clock_mhz=clock).folder
+    frame = plan.dataflow.source
+    return assemble(
+        folder / "deploy",
+        bitstream,
+        model=source.folder,
+        bits=bits,
+        board=board,
+        clock_mhz=clock,
+        light=read_light(folder / build_folder.RTL_MANIFEST, frame.height, frame.width),
+    ).folder
 
 
 def _size_fifos(plan: Plan, folder: Path, say: Progress) -> Plan:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import math
 import os
 import shutil
@@ -31,10 +32,12 @@ from pleinair.fpga.deployment import (
     MANIFEST,
     MODEL,
     PLATFORM,
+    SETTINGS,
     Deployment,
     read_deployment,
     write_manifest,
 )
+from pleinair.fpga.light_map import LightMap
 from pleinair.models import CARD, FILES, read_card, read_file
 from pleinair_hw.finn.environment import ToolchainError, Vivado
 from pleinair_hw.plan.boards import Board
@@ -314,7 +317,16 @@ def check_timing(report: Path, clock_mhz: int) -> None:
         )
 
 
-def assemble(folder: Path, bitstream: Bitstream, *, model: Path, bits: int, board: Board, clock_mhz: int) -> Deployment:
+def assemble(
+    folder: Path,
+    bitstream: Bitstream,
+    *,
+    model: Path,
+    bits: int,
+    board: Board,
+    clock_mhz: int,
+    light: LightMap | None = None,
+) -> Deployment:
     """Make the deployment folder; it appears whole or not at all, in place of one that was there before.
 
     Args:
@@ -324,6 +336,7 @@ def assemble(folder: Path, bitstream: Bitstream, *, model: Path, bits: int, boar
         bits: the network's width.
         board: the accelerator's board.
         clock_mhz: the accelerator's clock, MHz.
+        light: the map of an adaptive network's registers, which settings.json is given beside what FINN wrote.
 
     Raises:
         ModelError: the model is damaged.
@@ -344,6 +357,9 @@ def assemble(folder: Path, bitstream: Bitstream, *, model: Path, bits: int, boar
             (part / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source, part / name)
         shutil.copytree(bitstream.driver, part / "driver", copy_function=shutil.copyfile)
+        if light is not None:
+            settings = json.loads((part / SETTINGS).read_text())
+            (part / SETTINGS).write_text(json.dumps({**settings, "light": light.to_json()}, indent=2))
         (part / MODEL).mkdir()
         shutil.copyfile(model / CARD, part / MODEL / CARD)
         (part / MODEL / FILES["network"].format(bits=bits)).write_bytes(network)

@@ -16,6 +16,7 @@ import pytest
 
 from pleinair.errors import ModelError, OptionError, OutputError
 from pleinair.fpga.deployment import DeploymentError, read_deployment
+from pleinair.fpga.light_map import Station, lay_out
 from pleinair.models import load_model
 from pleinair.network.integer import dump
 from pleinair_hw import vivado as deployment
@@ -457,6 +458,16 @@ def test_the_folder_holds_all_and_opens(deployed, bitstream):
         listing = "".join(f"{digest}  {name}\n" for name, digest in hashes.items())
         children.run(["sha256sum", "--check", "--strict", "--quiet"], input=listing, cwd=folder, check=True)
         assert len(hashes) == 6
+
+
+def test_the_map_of_the_light_stands_beside_what_finn_wrote(tmp_path, bitstream):
+    light = lay_out("identity", [Station("enter", 64, 24, 32, 4), Station("up1", 16, 48, 64, 1)])
+    found = deployment.assemble(
+        tmp_path / "deploy", bitstream, model=STYLE, bits=8, board=BOARDS["zcu104"], clock_mhz=300, light=light
+    )
+    assert found.light == light and found.settings == SETTINGS["driver_information"]
+    settings = json.loads((found.folder / "driver" / "settings.json").read_text())
+    assert settings == {**SETTINGS, "light": light.to_json()}
 
 
 def test_reading_takes_no_finn(deployed):

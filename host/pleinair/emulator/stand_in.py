@@ -9,7 +9,7 @@ import json
 import shutil
 from pathlib import Path
 
-from pleinair.fpga.build_folder import read_build
+from pleinair.fpga.build_folder import RTL_MANIFEST, read_build
 from pleinair.fpga.deployment import (
     BITFILE,
     DRIVER,
@@ -29,8 +29,6 @@ from pleinair.network.integer import IntegerNetwork, parse
 from pleinair.network.light import identity
 
 _ENGINES = ("idma0", "odma0")
-#: Where a build says what its RTL is; as in settings.json, "light" is the map of its registers.
-RTL_MANIFEST = "rtl/manifest.json"
 
 
 def settings(

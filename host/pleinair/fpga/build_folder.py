@@ -25,6 +25,8 @@ from pleinair.fpga.deployment import MANIFEST, DeploymentError
 from pleinair.network.integer import BITS
 
 STATE = "build.json"
+#: Where a build says what its RTL is; as in settings.json, "light" is the map of an adaptive network's registers.
+RTL_MANIFEST = "rtl/manifest.json"
 FORMAT, VERSION = "pleinair-build", 1
 STARTED, COMPLETE = "started", "complete"
 _MAX_BYTES = 8 << 20
