@@ -7,8 +7,12 @@ The C libraries below OpenCV also write to file descriptor 2; ``pleinair.cli.mai
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import threading
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -23,7 +27,6 @@ MAX_BYTES = 256 << 20
 #: How the names of image files end, in small letters, where a folder is searched for images.
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-_PNG_END = b"IEND\xaeB`\x82"
 _KNOWN = (_JPEG, _PNG, b"RIFF", b"II*\0", b"MM\0*", b"BM")
 #: The end of a JPEG's entropy-coded data: a marker that is neither a stuffed zero, a restart nor a fill byte.
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)
@@ -31,6 +34,15 @@ _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)
 _AFTER_SCAN = {0xC4, 0xCC, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)}
 #: Scans of a progressive JPEG; encoders make ten or so. Pixels times scans.
 _MOST_SCANS, _MOST_WORK = 100, 20 * MAX_PIXELS
+#: So many equal bytes are no code, but what a lost sector reads as.
+_ZEROS, _ONES = bytes(64), b"\xff" * 16
+_EOI = b"\xff\xd9"
+#: How libjpeg's remarks on a damaged picture begin, and whatever else decoders write.
+_GRAVE = ("Corrupt JPEG data", "Premature end of JPEG", "Inconsistent progression", "Invalid SOS")
+_VOICES = (*_GRAVE, "libpng ", "TIFF", "Unsupported marker", "Warning: unknown JFIF", "Unknown Adobe")
+#: Zeros in a row that make bytes which were left over in a picture a sign of a lost sector.
+_FEW_ZEROS = 32
+_HEARING = threading.Lock()
 _TRUNCATED = "truncated, its end is missing"
 #: Newer OpenCVs decode straight into the order that is wanted.
 _IN_RGB: int = getattr(cv2, "IMREAD_COLOR_RGB", 0)
@@ -38,7 +50,7 @@ _IN_RGB: int = getattr(cv2, "IMREAD_COLOR_RGB", 0)
 
 def _jpeg_fault(data: bytes) -> str:
     """What is wrong with a JPEG's markers from its first to its EOI (ITU-T T.81, annex B), or nothing."""
-    position, scans, pixels = 2, 0, 0
+    position, scans, pixels, flat = 2, 0, 0, False
     while position + 2 <= len(data):
         marker = data[position + 1]
         if data[position] != 0xFF or marker in (0x00, 0xFF):
@@ -55,6 +67,8 @@ def _jpeg_fault(data: bytes) -> str:
             pixels = int.from_bytes(at[3:5], "big") * int.from_bytes(at[5:7], "big")
             if pixels > MAX_PIXELS:
                 return _too_large(int.from_bytes(at[5:7], "big"), int.from_bytes(at[3:5], "big"))
+        if marker == 0xC4:
+            flat |= _tables(data[position - max(2, int.from_bytes(at[:2], "big")) : position])
         if marker == 0xDA:
             scans += 1
             if scans > _MOST_SCANS or scans * pixels > _MOST_WORK:
@@ -64,8 +78,87 @@ def _jpeg_fault(data: bytes) -> str:
                 return _TRUNCATED
             if found[1][0] not in _AFTER_SCAN:
                 return f"damaged in the middle, at byte {found.start()}"
+            if fault := _blank_fault(data[position : found.start()], flat):
+                return fault
             position = found.start()
     return _TRUNCATED
+
+
+def _blank_fault(coded: bytes, flat: bool) -> str:
+    """Whether a stretch of coded data was overwritten with equal bytes, as a disk's lost sectors read.
+
+    Codes do not repeat one byte so often, but for those of a flat picture with tables of its own: there, zeros are.
+    """
+    for blank in (_ZEROS, _ONES):
+        if not (flat and blank is _ZEROS) and (at := coded.find(blank)) >= 0:
+            return f"damaged in the middle: {len(blank)} equal bytes from {at} of its coded data on"
+    return ""
+
+
+def _tables(segment: bytes) -> bool:
+    """Whether the first code of a JPEG's table of AC coefficients ends a block (ITU-T T.81, B.2.4.2)."""
+    at = 2
+    while at + 17 <= len(segment):
+        count = sum(segment[at + 1 : at + 17])
+        if segment[at] >> 4 == 1 and segment[at + 17 : at + 18] == b"\0":
+            return True
+        at += 17 + count
+    return False
+
+
+def _webp_fault(data: bytes) -> str:
+    """What is wrong with a WebP's length, or its coded data."""
+    if len(data) < 8 + int.from_bytes(data[4:8], "little"):
+        return _TRUNCATED
+    lossy = data.find(b"VP8 ", 12)
+    return _blank_fault(data[lossy:], flat=False) if lossy >= 0 else ""
+
+
+def _png_fault(data: bytes) -> str:
+    """What is wrong with a PNG's chunks, each of which has a checksum (PNG specification, 5.3)."""
+    width, height = (int.from_bytes(data[i : i + 4], "big") for i in (16, 20))
+    if width * height > MAX_PIXELS:
+        return _too_large(width, height)
+    position = 8
+    while position + 12 <= len(data):
+        end = position + 8 + int.from_bytes(data[position : position + 4], "big")
+        if end + 4 > len(data):
+            return _TRUNCATED
+        kind = data[position + 4 : position + 8]
+        if kind[:1].isupper() and zlib.crc32(data[position + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            return f"damaged, its part {kind.decode('ascii', 'backslashreplace')} has another checksum"
+        if kind == b"IEND":
+            return ""
+        position = end + 4
+    return _TRUNCATED
+
+
+@contextlib.contextmanager
+def _remarks() -> Iterator[list[str]]:
+    """What the C libraries below OpenCV write to file descriptor 2 meanwhile, in the end; it is their only voice.
+
+    What is none of theirs is written there afterwards. Without a descriptor to spare nothing is heard.
+    """
+    heard = list[str]()
+    with _HEARING, contextlib.ExitStack() as stack:
+        try:
+            kept = os.dup(2)
+            stack.callback(os.close, kept)
+            ear = os.memfd_create("remarks")
+            stack.callback(os.close, ear)
+            os.dup2(ear, 2)
+        except (OSError, AttributeError):
+            yield heard
+            return
+        try:
+            yield heard
+        finally:
+            os.dup2(kept, 2)
+            text = os.pread(ear, 1 << 16, 0).decode(errors="replace")
+            heard += text.splitlines()
+            if others := [line for line in heard if not line.startswith(_VOICES)]:
+                with contextlib.suppress(OSError):
+                    os.write(kept, "".join(f"{line}\n" for line in others).encode())
 
 
 def _is_known(data: bytes) -> bool:
@@ -76,16 +169,41 @@ def _is_known(data: bytes) -> bool:
 def _fault(data: bytes) -> str:
     if data.startswith(_JPEG):
         return _jpeg_fault(data)
-    if not data.startswith(_PNG):
-        return ""
-    width, height = (int.from_bytes(data[i : i + 4], "big") for i in (16, 20))
-    if width * height > MAX_PIXELS:
-        return _too_large(width, height)
-    return "" if _PNG_END in data else _TRUNCATED
+    if data.startswith(_PNG):
+        return _png_fault(data)
+    return _webp_fault(data) if data.startswith(b"RIFF") else ""
 
 
 def _too_large(width: int, height: int) -> str:
     return f"{width}x{height} is larger than {MAX_PIXELS // 1_000_000} megapixels"
+
+
+def _harmless(line: str, data: bytes) -> bool:
+    """Whether a JPEG is whole for all that: webcams leave bytes between its parts."""
+    return "extraneous bytes" in line and bytes(_FEW_ZEROS) not in data
+
+
+def _decode(data: bytes) -> np.ndarray | None:
+    image: np.ndarray | None = cv2.imdecode(np.frombuffer(data, np.uint8), _IN_RGB or cv2.IMREAD_COLOR)
+    if image is None:
+        return None
+    if data.startswith((_PNG, b"RIFF")) and (hidden := _alpha(data)) is not None:
+        # What is transparent shows white paper, and not the colour that happens to be stored under it.
+        image = ((image * hidden + 255 * (255 - hidden) + 127) // 255).astype(np.uint8)
+    return image
+
+
+def _alpha(data: bytes) -> np.ndarray | None:
+    """The opacity of a picture, int32 [H, W, 1] from 0 to 255; None where it has none."""
+    transparent = data[25:26] in (b"\x04", b"\x06") if data.startswith(_PNG) else data[12:16] in (b"VP8X", b"VP8L")
+    if not transparent:
+        return None
+    whole = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if whole is None or whole.ndim != 3 or whole.shape[2] != 4:
+        return None
+    alpha = whole[..., 3:].astype(np.int32)
+    opacity: np.ndarray = alpha // 257 if whole.dtype == np.uint16 else alpha
+    return opacity
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
@@ -94,10 +212,19 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
         raise ImageError(f"image {name}: the file is empty")
     if not _is_known(data):
         raise ImageError(f"image {name}: not an image that is read here (JPEG, PNG, WebP, TIFF, BMP)")
-    if fault := _fault(data):
+    fault = _fault(data)
+    cut = fault == _TRUNCATED and data.startswith(_JPEG) and not _fault(data + _EOI)
+    if cut:
+        # Perhaps only the marker of its end is missing; else its decoder will say so.
+        data, fault = data + _EOI, ""
+    if fault:
         raise ImageError(f"image {name}: {fault}")
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), _IN_RGB or cv2.IMREAD_COLOR)
+        with _remarks() as heard:
+            image = _decode(data)
+        for line in heard:
+            if data.startswith(_JPEG) and line.startswith(_GRAVE) and not _harmless(line, data):
+                raise ImageError(f"image {name}: {_TRUNCATED if cut else f'damaged ({line[0].lower()}{line[1:]})'}")
     except cv2.error as error:
         if "MAX_IMAGE" in str(error):
             raise ImageError(f"image {name}: larger than {MAX_PIXELS // 1_000_000} megapixels") from error

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from pleinair import images
 from pleinair.errors import ImageError, OutputError
 from pleinair.images import (
     MAX_PIXELS,
@@ -89,7 +90,8 @@ def test_grey_16_bit_and_alpha_become_rgb(tmp_path):
     deep = cv2.cvtColor(plain, cv2.COLOR_RGB2BGR).astype(np.uint16) * 257
     clear = np.dstack([cv2.cvtColor(plain, cv2.COLOR_RGB2BGR), np.full(plain.shape[:2], 9, np.uint8)])
     grey = plain[..., 0]
-    for data, wanted in ((deep, plain), (clear, plain), (grey, np.dstack([grey] * 3))):
+    on_white = np.round((plain * 9.0 + 255 * 246) / 255).astype(np.uint8)
+    for data, wanted in ((deep, plain), (clear, on_white), (grey, np.dstack([grey] * 3))):
         path = tmp_path / "photo.png"
         path.write_bytes(cv2.imencode(".png", data)[1].tobytes())
         np.testing.assert_array_equal(read_image(path), wanted)
@@ -275,3 +277,80 @@ def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded():
     at = data.index(b"\xff\xc2") + 5
     with pytest.raises(ImageError, match="larger than 64 megapixels"):
         decode_image(data[:at] + b"\xff\xff\xff\xff" + data[at + 4 :], "x")
+
+
+def scene(seed: int) -> np.ndarray:
+    """A picture with broad shapes, edges and a camera's noise."""
+    chance = np.random.default_rng(seed)
+    height, width = (int(n) for n in chance.integers(120, 260, 2))
+    coarse = chance.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(float)
+    image[height // 3 : height // 2, width // 4 : width // 2] = chance.integers(0, 256, 3)
+    return (image + chance.normal(0, chance.uniform(0.5, 6), image.shape)).clip(0, 255).astype(np.uint8)
+
+
+def damaged(data: bytes, seed: int, block: int = 512) -> bytes:
+    """A file of which a block was lost: zeros, ones, other bytes, or all from there on."""
+    chance = np.random.default_rng(seed)
+    at = int(chance.integers(700, max(701, len(data) - block)))
+    lost = (bytes(block), b"\xff" * block, chance.bytes(block), b"")[seed % 4]
+    return data[:at] + (lost + data[at + block :] if lost else b"")
+
+
+KINDS = {".jpg": [cv2.IMWRITE_JPEG_QUALITY], ".webp": [cv2.IMWRITE_WEBP_QUALITY], ".png": []}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damage_is_found_by_content_and_good_pictures_stay(kind):
+    """The table in docs/time-lapse.md, on fewer pictures; MEASURE=500 makes it anew."""
+    count = int(os.environ.get("MEASURE", "40"))
+    found, refused_good = 0, 0
+    for seed in range(count):
+        options = [KINDS[kind][0], 60 + seed % 40] if KINDS[kind] else []
+        if kind == ".jpg":
+            options += [cv2.IMWRITE_JPEG_OPTIMIZE, seed % 2, cv2.IMWRITE_JPEG_PROGRESSIVE, seed // 2 % 2]
+        data = cv2.imencode(kind, scene(seed), options)[1].tobytes()
+        if kind == ".jpg" and seed % 5 == 0:
+            data = data[:-2] + b"\x17\x2a" + data[-2:]  # a webcam's extraneous bytes
+        try:
+            decode_image(data, "good")
+        except ImageError:
+            refused_good += 1
+        try:
+            decode_image(damaged(data, seed), "bad")
+        except ImageError:
+            found += 1
+    print(f"{kind}: {found} of {count} damaged found, {refused_good} of {count} good refused")
+    assert refused_good <= count * 0.005
+    assert found >= count * {".jpg": 0.95, ".png": 0.95, ".webp": 0.7}[kind]
+
+
+@pytest.mark.parametrize(("name", "whole"), [("hole", False), ("zeros", False), ("noeoi", True)])
+def test_holes_are_damage_and_a_missing_end_marker_is_none(name, whole):
+    data = cv2.imencode(".jpg", scene(7), [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+    at = len(data) // 2
+    data = {
+        "hole": data[:at] + data[at + 700 :],
+        "zeros": data[:at] + bytes(512) + data[at + 512 :],
+        "noeoi": data[:-2],
+    }[name]
+    if whole:
+        assert decode_image(data, "x").shape == scene(7).shape
+    else:
+        with pytest.raises(ImageError, match="damaged"):
+            decode_image(data, "x")
+
+
+def test_what_is_transparent_is_white_paper():
+    image = np.zeros((20, 20, 4), np.uint8)
+    image[..., 2] = 200
+    image[:10, :, 3] = 255
+    data = cv2.imencode(".png", image)[1].tobytes()
+    seen = decode_image(data, "x")
+    assert (seen[:10] == (200, 0, 0)).all() and (seen[10:] == 255).all()
+
+
+def test_other_voices_on_descriptor_2_are_heard_all_the_same(capfd):
+    with images._remarks() as heard:
+        os.write(2, b"from elsewhere\n")
+    assert heard == ["from elsewhere"] and capfd.readouterr().err == "from elsewhere\n"
