@@ -25,7 +25,7 @@ from pleinair.errors import ImageError, OutputError
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 << 20
 #: How the names of image files end, in small letters, where a folder is searched for images.
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+SUFFIXES = (".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _KNOWN = (_JPEG, _PNG, b"RIFF", b"II*\0", b"MM\0*", b"BM")
 #: The end of a JPEG's entropy-coded data: a marker that is neither a stuffed zero, a restart nor a fill byte.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,18 +16,32 @@ from pleinair.cameras.camera import AWAY, Frame, LeftOut, check_size
 from pleinair.cameras.framing import fit
 from pleinair.errors import AwayError, CameraError, ImageError
 from pleinair.images import SUFFIXES, read_image
+from pleinair.text import one_line
+
+#: Images whose size is looked at before the film begins.
+_LOOKED_AT = 5
 
 
 def _natural(path: Path) -> tuple[list[str | int], str]:
     """Sorts frame2 before frame10; the odd parts of a split by digits are numbers."""
-    parts = re.split(r"([0-9]+)", path.name)
+    parts = re.split(r"([0-9]+)", path.name.lower())
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], path.name
+
+
+def _elsewhere(folder: Path) -> str:
+    """Which subfolders hold images where the folder itself does not."""
+    found = list[str]()
+    with contextlib.suppress(OSError):
+        for below in sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."):
+            if any(path.suffix.lower() in SUFFIXES for path in below.iterdir()):
+                found.append(below.name)
+    return f"; there are in its folders {one_line(', '.join(found[:5]))}" if found else ""
 
 
 class FolderCamera:
     """The images of a folder, by name (frame2 before frame10; hidden ones are none).
 
-    Damaged ones are skipped and listed, others fitted to the first's size.
+    Damaged ones are skipped and listed. The commonest size of the first few is that of all, to which others are fitted.
     """
 
     def __init__(self, folder: Path, size: tuple[int, int] | None, limit: int | None) -> None:
@@ -35,21 +51,29 @@ class FolderCamera:
         except OSError as error:
             raise CameraError(f"frames:{folder}: {error.strerror}", option="camera") from error
         if not found:
-            raise CameraError(f"frames:{folder}: no image in it (looked for {', '.join(SUFFIXES)})", option="camera")
+            raise CameraError(
+                f"frames:{folder}: no image in it (looked for {', '.join(SUFFIXES)}){_elsewhere(folder)}",
+                option="camera",
+            )
         self.name, self.skipped = f"frames of {folder.name}", list[str]()
         self._files, self._limit = sorted(found, key=_natural), limit
         self.count: int | None = min(len(found), limit) if limit else len(found)
         self.size = size or check_size(self._first_size(), f"frames:{folder}")
 
     def _first_size(self) -> tuple[int, int]:
-        problems = []
+        problems, sizes = [], Counter[tuple[int, int]]()
         for path in self._files:
             try:
                 image = self._read(path)
             except ImageError as error:
                 problems.append(error)
                 continue
-            return image.shape[1], image.shape[0]
+            sizes[image.shape[1], image.shape[0]] += 1
+            if sum(sizes.values()) >= _LOOKED_AT:
+                break
+        if sizes:
+            # A thumbnail or a panorama among them does not decide; of equally many, the first does.
+            return sizes.most_common(1)[0][0]
         raise self._unreadable(str(problems[0]))
 
     def _unreadable(self, first: str) -> CameraError:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import math
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from pleinair.cameras.camera import AWAY, Frame, LeftOut, check_size
@@ -15,6 +17,16 @@ from pleinair.cameras.framing import fit
 from pleinair.errors import AwayError, CameraError
 from pleinair.painting.tiles import MIN_SIDE
 from pleinair.pyav import MISSING, reformatter
+
+#: FFmpeg's bits of a stream's disposition: what players show, and a picture that only stands for a song.
+_DEFAULT, _COVER = 1, 1024
+#: FFmpeg's names of files that hold a video themselves.
+_KINDS = {
+    *("mov", "mp4", "matroska", "webm", "avi", "mpegts", "mpeg", "mpegvideo", "h264", "hevc", "m4v", "mjpeg", "ogg"),
+    *("flv", "asf", "gif", "ivf", "y4m", "yuv4mpegpipe", "nut", "mxf", "dv", "obu", "apng", "rm", "vob"),
+}
+#: How playlists begin, which make FFmpeg read further files.
+_LISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"<SmoothStreamingMedia", b"v=0")
 
 
 class VideoCamera:
@@ -25,7 +37,7 @@ class VideoCamera:
         self.name, self.skipped = f"video {path.name}", list[str]()
         self._path, self._every, self._limit = path, every, limit
         with self._open() as container:
-            stream = container.streams.video[0]
+            stream = _shown(container)
             width, height = stream.codec_context.width, stream.codec_context.height
             check_size((max(width, MIN_SIDE), max(height, MIN_SIDE)), f"video:{path}")
             # Only a decoded frame tells how the video is turned, and that there is one.
@@ -50,6 +62,9 @@ class VideoCamera:
             self._path.stat()
             if not self._path.is_file():
                 raise CameraError(f"video:{self._path}: a folder or device, not a file", option="camera")
+            with self._path.open("rb") as file:
+                if file.read(64).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(_LISTS):
+                    raise CameraError(f"video:{self._path}: a list of other files, not a video", option="camera")
             # FFmpeg takes what stands before a colon for a protocol, unless the name begins with a slash.
             container = av.open(str(self._path.absolute()))
         except av.error.InvalidDataError as error:
@@ -59,19 +74,24 @@ class VideoCamera:
             raise (AwayError if away else CameraError)(
                 f"video:{self._path}: {error.strerror}", option="camera"
             ) from error
-        if not container.streams.video:
+        problem = ""
+        if _shown(container) is None:
+            problem = "holds no video stream" + (", but a picture of its cover" if container.streams.video else "")
+        elif not set(container.format.name.split(",")) & _KINDS:
+            problem = f"a {container.format.name}, which is no video file"
+        if problem:
             container.close()
-            raise CameraError(f"video:{self._path}: holds no video stream", option="camera")
+            raise CameraError(f"video:{self._path}: {problem}", option="camera")
         return container
 
     def _pictures(self, container: Any, damaged: list[int]) -> Iterator[tuple[Any, float]]:
         """Decoded frames with their seconds; counts packets and frames that are damaged, and goes on after."""
         import av
 
-        stream = container.streams.video[0]
+        stream = _shown(container)
         stream.thread_type = "AUTO"
         packets = container.demux(stream)
-        number = 0
+        number, rate = 0, float(stream.average_rate or 0) or 25.0
         while True:
             try:
                 packet = next(packets, None)
@@ -88,7 +108,7 @@ class VideoCamera:
                 damaged[0] += 1
                 continue
             for picture in pictures:
-                seconds = float(picture.time) if picture.time is not None else float(number)
+                seconds = float(picture.time) if picture.time is not None else number / rate
                 number += 1
                 if picture.is_corrupt:
                     damaged[0] += 1
@@ -103,7 +123,7 @@ class VideoCamera:
         index, damaged, last, due = 0, [0], 0.0, -math.inf
         with self._open(again=True) as container:
             reformat = reformatter()
-            stream = container.streams.video[0]
+            stream = _shown(container)
             for picture, seconds in self._pictures(container, damaged):
                 last = seconds
                 if self._every is not None:
@@ -127,10 +147,31 @@ class VideoCamera:
             raise CameraError(f"video:{self._path}: no frame could be read", option="camera")
 
 
+def _shown(container: Any) -> Any:
+    """The video stream that players show: the default one, else the first; None where there are covers alone."""
+    moving = [stream for stream in container.streams.video if not int(stream.disposition) & _COVER]
+    return next((stream for stream in moving if int(stream.disposition) & _DEFAULT), moving[0] if moving else None)
+
+
 def _upright(picture: Any, reformat: Callable[..., Any]) -> np.ndarray:
-    """A decoded frame as uint8 [H, W, 3] RGB, turned as the file says that it is to be shown."""
+    """A decoded frame as uint8 [H, W, 3] RGB, as the file says that it is to be shown.
+
+    Its pixels are made square, and it is turned and mirrored.
+    """
     image: np.ndarray = reformat(picture, format="rgb24").to_ndarray()
-    return np.ascontiguousarray(np.rot90(image, round(picture.rotation / 90)))
+    aspect = getattr(picture, "sample_aspect_ratio", None) or Fraction(1)
+    if aspect != 1 and Fraction(1, 16) <= aspect <= 16:
+        height, width = image.shape[:2]
+        shown = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+        image = cv2.resize(image, shown, interpolation=cv2.INTER_CUBIC)
+    matrix = next((bytes(data) for data in picture.side_data if data.type.name == "DISPLAYMATRIX"), b"")
+    if len(matrix) < 36:
+        return np.ascontiguousarray(np.rot90(image, round(picture.rotation / 90)))
+    # Right and down of the stored picture, as x and y of the shown one (ISO/IEC 14496-12, 8.3.2).
+    right, down = np.frombuffer(matrix, np.int32).reshape(3, 3)[:2, :2]
+    if abs(right[1]) > abs(right[0]):
+        image, right, down = image.transpose(1, 0, 2), down, right
+    return np.ascontiguousarray(image[:: -1 if down[1] < 0 else 1, :: -1 if right[0] < 0 else 1])
 
 
 def _announced_end(container: Any, stream: Any) -> float | None:

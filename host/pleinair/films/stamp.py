@@ -5,9 +5,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from pleinair.text import one_line
+
 
 def stamp(image: np.ndarray, text: str) -> np.ndarray:
     """The picture with a line of text at its lower left, white with a dark edge; uint8 [H, W, 3]."""
+    text = one_line(text)  # OpenCV dies of a name that is no UTF-8
     height, width = image.shape[:2]
     scale = max(0.35, height / 600)
     edge = 1 + round(2 * scale)

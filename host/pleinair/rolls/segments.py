@@ -22,6 +22,7 @@ from pleinair.errors import OutputError, RollError
 from pleinair.films.encoder import MAX_SIDE, Encoder, even
 from pleinair.films.recorder import check_film, container_options, part_of, place_film
 from pleinair.films.remux import Remuxer, read_packets
+from pleinair.text import one_line
 
 #: Originals in a segment: what a kill may cost in painting again, and five seconds of film.
 LENGTH = 120
@@ -187,7 +188,7 @@ def join(segments: Sequence[Segment], film: Path, *, fps: int, tags: dict[str, s
         raise OutputError(f"{film}: {error.strerror}", option="out") from error
     try:
         with av.open(str(part), "w", options=container_options(film)) as target:
-            target.metadata.update(tags)
+            target.metadata.update({name: one_line(text) for name, text in tags.items()})
             joined = Remuxer(target, fps=fps)
             for segment in segments:
                 joined.append(_alike(segment, joined))

@@ -13,6 +13,7 @@ import pytest
 from pleinair.cameras.camera import Frame, StoredShooter, left_out
 from pleinair.cameras.opening import open_camera
 from pleinair.errors import AwayError, CameraError
+from pleinair.films.stamp import stamp
 from tests.films import frame_of, means, write_frames
 
 LEVELS = [20, 60, 100, 140, 180, 220]
@@ -130,3 +131,28 @@ def test_frames_that_vanish_are_listed(tmp_path):
     camera = open_camera(f"frames:{tmp_path}")
     paths[2].unlink()
     assert len(list(camera.frames())) == 5 and "frame0003.png" in camera.skipped[0]
+
+
+def test_other_names_and_folders(tmp_path):
+    (tmp_path / "deep").mkdir()
+    write_frames(tmp_path / "deep", LEVELS[:1])
+    with pytest.raises(CameraError, match="there are in its folders deep"):
+        open_camera(f"frames:{tmp_path}")
+    shots = {"a1.JPG": 30, "A2.jpe": 60, "a10.jfif": 90, "B3.png": 120}
+    for name, level in shots.items():
+        data = cv2.imencode(".png" if name.endswith("png") else ".jpg", frame_of(level))[1]
+        (tmp_path / name).write_bytes(data.tobytes())
+    np.testing.assert_allclose(means(images(f"frames:{tmp_path}")), [30, 60, 90, 120], atol=2)
+
+
+def test_a_thumbnail_does_not_decide_the_films_size(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), frame_of(9, 16, 16))
+    write_frames(tmp_path, LEVELS)
+    assert open_camera(f"frames:{tmp_path}").size == (64, 48)
+
+
+def test_a_name_that_is_no_utf_8(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
+    write_frames(tmp_path, LEVELS[:1])[0].rename(path)
+    (frame,) = open_camera(f"frames:{tmp_path}").frames()
+    assert stamp(frame.image, frame.name).shape == frame.image.shape

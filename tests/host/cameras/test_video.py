@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from pleinair.cameras.opening import open_camera
+from pleinair.cameras.video import _upright
 from pleinair.errors import CameraError
 from tests.films import frame_of, means, read_video, write_video
 from tests.house import SHARED
 
 TIMELAPSES = SHARED / "data" / "timelapse"
-
+CASES = SHARED / "cases"
 
 LEVELS = [20, 60, 100, 140, 180, 220]
 
@@ -126,3 +130,59 @@ def test_videos_that_do_not_serve(tmp_path):
 def test_a_real_video_every_ten_seconds():
     shots = list(open_camera(f"video:{TIMELAPSES / 'vtest.avi'}", size=(96, 72), every=10.0).frames())
     assert [round(f.seconds) for f in shots] == list(range(0, 80, 10))
+
+
+class _Picture:
+    """A decoded frame with a display matrix."""
+
+    sample_aspect_ratio = None
+    rotation = 0
+
+    def __init__(self, image: np.ndarray, a: int, b: int, c: int, d: int) -> None:
+        self.image, self.type = image, SimpleNamespace(name="DISPLAYMATRIX")
+        one = 1 << 16
+        self.matrix = np.array([a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30], np.int32)
+        self.side_data = [self]
+
+    def __bytes__(self) -> bytes:
+        return self.matrix.tobytes()
+
+    def to_ndarray(self) -> np.ndarray:
+        return self.image
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        m
+        for m in itertools.product((-1, 0, 1), repeat=4)
+        if abs(m[0] * m[3] - m[1] * m[2]) == 1 and sum(map(abs, m)) == 2
+    ],
+)
+def test_turned_and_mirrored_as_the_matrix_says(matrix):
+    """Against the matrix applied to each pixel: (p, q) comes to (a p + c q, b p + d q), moved into the picture."""
+    a, b, c, d = matrix
+    image = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(4, 5, 3)
+    places = {(a * p + c * q, b * p + d * q): image[q, p] for q in range(4) for p in range(5)}
+    left, top = (min(place[i] for place in places) for i in (0, 1))
+    shown = _upright(_Picture(image, a, b, c, d), lambda picture, **_: picture)
+    assert len(places) == shown.shape[0] * shown.shape[1]
+    for (x, y), pixel in places.items():
+        assert (shown[y - top, x - left] == pixel).all()
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="../shared/cases is not there")
+def test_other_peoples_videos():
+    assert open_camera(f"video:{CASES / 'sar2.mp4'}").size == (320, 96)
+    assert len(images(f"video:{CASES / 'raw.h264'}", every=1.0)) == 4
+    with pytest.raises(CameraError, match="cover"):
+        open_camera(f"video:{CASES / 'song.mp3'}")
+    assert open_camera(f"video:{CASES / 'hflip.mp4'}").size == (160, 96)
+
+
+@pytest.mark.parametrize("content", ["#EXTM3U\nfilm.mkv\n", "ffconcat version 1.0\nfile film.mkv\n"])
+def test_playlists_are_refused(tmp_path, content):
+    write_video(tmp_path / "film.mkv", [frame_of(9)] * 3)
+    (tmp_path / "list.mp4").write_text(content)
+    with pytest.raises(CameraError, match="a list of other files"):
+        open_camera(f"video:{tmp_path / 'list.mp4'}")
