@@ -18,6 +18,15 @@ def card_of(folder: Path) -> dict:
     return card
 
 
+def write_models(folder: Path, *networks: IntegerNetwork | FloatNetwork, margin: int = 24) -> Path:
+    """Make ``folder`` a model folder that holds several networks; the folder."""
+    entries: dict = {}
+    for network in networks:
+        entries |= card_of(write_model(folder, network, margin))["networks"]
+    (folder / CARD).write_text(json.dumps({**card_of(folder), "networks": entries}))
+    return folder
+
+
 def write_model(folder: Path, network: IntegerNetwork | FloatNetwork, margin: int = 24, grain: int = 2) -> Path:
     """Make ``folder`` a model folder that holds ``network`` alone; the folder."""
     folder.mkdir(parents=True, exist_ok=True)

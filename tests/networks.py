@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from pleinair.network import floating
-from pleinair.network.floating import FloatConvolution, FloatNetwork, FloatResidual
+from pleinair.network.floating import FloatConvolution, FloatNetwork, FloatNorm, FloatResidual
 from pleinair.network.integer import (
     Convolution,
     DepthToSpace,
@@ -171,20 +171,27 @@ def without_norms(network: IntegerNetwork) -> IntegerNetwork:
 
 
 def floats_like(integers: IntegerNetwork, seed: int = 0) -> FloatNetwork:
-    """A float network of an integer one's shape: random weights that keep values lively to the last layer."""
+    """A float network of an integer one's shape: random weights that keep values lively to the last layer.
+
+    It has a norm where the integer one is adaptive.
+    """
     rng = np.random.default_rng(seed)
 
     def convolution(c: Convolution, relu: bool) -> FloatConvolution:
         weight = rng.normal(0, (2 / c.weight[0].size) ** 0.5, c.weight.shape)
-        bias = rng.normal(0.3, 0.1, c.outputs)
-        return FloatConvolution(c.name, weight.astype(np.float32), bias.astype(np.float32), c.stride, relu)
+        bias, norm = rng.normal(0.3, 0.1, c.outputs), None
+        if c.norm is not None:
+            bias *= 0
+            norm = FloatNorm(*(rng.normal(*of, c.outputs).astype(np.float32) for of in ((0.1, 0.05), (0.1, 0.1))))
+        return FloatConvolution(c.name, weight.astype(np.float32), bias.astype(np.float32), c.stride, relu, norm)
 
     layers = []
+    *_, last = integers.convolutions()
     for layer in integers.layers:
-        if isinstance(layer, Upsample):
+        if isinstance(layer, Upsample | SpaceToDepth | DepthToSpace):
             layers.append(layer)
         elif isinstance(layer, Residual):
             layers.append(FloatResidual(tuple(convolution(c, c is not layer.body[-1]) for c in layer.body)))
         else:
-            layers.append(convolution(layer, layer is not integers.layers[-1]))
+            layers.append(convolution(layer, layer is not last))
     return floating.validate(FloatNetwork(tuple(layers)))

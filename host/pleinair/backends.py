@@ -32,17 +32,21 @@ from pleinair.fpga.painter import AcceleratorPainter
 from pleinair.models import Model
 from pleinair.network import floating as float_network
 from pleinair.network import reference
+from pleinair.network.floating import FloatNetwork
 from pleinair.network.integer import IntegerNetwork
 from pleinair.painting import meter
 from pleinair.painting.adaptive import AdaptivePainter
 from pleinair.painting.painter import TILE_PIXELS, NetworkPainter
 from pleinair.painting.tiles import Runner
+from pleinair.painting.whole import WholePainter
 
 CPU, REFERENCE, FPGA = "cpu", "reference", "fpga"
 KINDS = (CPU, REFERENCE, FPGA)
 FALLBACKS = (CPU, REFERENCE)
 #: Tile-area divisors that keep the float network and the reference under the memory that TILE_PIXELS stands for.
 _FLOAT_SHARE, _REFERENCE_SHARE = 1.6, 8
+#: Bytes a pixel that painting whole in floats takes, with room to spare, in ONNX Runtime and in NumPy.
+_WHOLE_BYTES, _WHOLE_REFERENCE_BYTES = 120, 800
 _INEXACT = "not exact across machines"
 
 
@@ -142,6 +146,11 @@ def _open_reference(model: Model, tile_pixels: int) -> NetworkPainter:
         run, name = partial(reference.run, network), REFERENCE
     else:
         run, name = partial(float_network.run, network), f"{REFERENCE} (float64, {_INEXACT})"
+        if network.adaptive:
+            frames = partial(float_network.run, network)
+            return WholePainter(
+                name, network, model.margin, frames, model.grain, bytes_per_pixel=_WHOLE_REFERENCE_BYTES
+            )
     return NetworkPainter(name, network, model.margin, run, tile_pixels // _REFERENCE_SHARE, model.grain)
 
 
@@ -173,19 +182,33 @@ def _open_exact(model: Model, engine: str, threads: int, tile_pixels: int) -> Ne
 
 
 def _open_float(model: Model, engine: str, threads: int, tile_pixels: int) -> NetworkPainter:
-    from pleinair.engines.onnxruntime import OnnxRunner, version
+    from pleinair.engines.onnxruntime import FloatFrameRunner, OnnxRunner, version
 
+    network = model.network
+    assert isinstance(network, FloatNetwork)
     if engine not in (AUTO, DEFAULT_ENGINE):
         raise OptionError(f"{engine}: the float network is painted by {DEFAULT_ENGINE}", option="engine")
+    name = f"{version()} (float32, {_INEXACT})"
+    if network.adaptive:
+        return WholePainter(
+            name,
+            network,
+            model.margin,
+            FloatFrameRunner(network, threads),
+            model.grain,
+            bytes_per_pixel=_WHOLE_BYTES,
+            threads=threads,
+            run_with=partial(FloatFrameRunner, network),
+        )
     return NetworkPainter(
-        f"{version()} (float32, {_INEXACT})",
-        model.network,
+        name,
+        network,
         model.margin,
-        OnnxRunner(model.network, threads),
+        OnnxRunner(network, threads),
         int(tile_pixels / _FLOAT_SHARE),
         model.grain,
         threads=threads,
-        run_with=partial(OnnxRunner, model.network),
+        run_with=partial(OnnxRunner, network),
     )
 
 
@@ -207,7 +230,7 @@ def _open_accelerator_painter(
     try:
         check_model(accelerator.deployment, model)
         fallback = None if backend.fallback is None else open_painter(model, backend.fallback, threads)
-        if model.adaptive:
+        if model.adaptive and isinstance(model.network, IntegerNetwork):
             assert fallback is None or isinstance(fallback, AdaptivePainter)
             return AdaptiveAcceleratorPainter(model, accelerator, fallback, threads)
         return AcceleratorPainter(model, accelerator, fallback)

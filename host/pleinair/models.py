@@ -5,7 +5,7 @@
 it reached. Files: ``network-8bit.npz`` (what painters read), ``qonnx-8bit.onnx.gz`` (QONNX, what hardware is compiled
 from and other tools read), ``cpu-8bit.onnx`` (for ONNX Runtime alone, without pleinair; up to 8 bits). The float
 network is there for comparison and has a ``network-32bit.npz`` alone. ``parent.npz`` is the float network with
-instance norm that they came from.
+instance norm that they came from, as training reads it.
 """
 
 from __future__ import annotations
@@ -111,7 +111,12 @@ class Model:
     @property
     def adaptive(self) -> bool:
         """Whether the network paints in the light that is measured on frames."""
-        return isinstance(self.network, IntegerNetwork) and self.network.adaptive
+        return self.network.adaptive
+
+    @property
+    def own_light_only(self) -> bool:
+        """Whether each frame is painted in its own light and in no other: so an adaptive float network paints."""
+        return isinstance(self.network, FloatNetwork) and self.network.adaptive
 
     @property
     def sha256(self) -> str:

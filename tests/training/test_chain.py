@@ -24,7 +24,7 @@ from pleinair.cameras.synthetic import SyntheticCamera
 from pleinair.cli.main import main
 from pleinair.engines.exact import exact_runner, installed_engines
 from pleinair.engines.meter import EngineMeter
-from pleinair.engines.onnxruntime import OnnxRunner
+from pleinair.engines.onnxruntime import FloatFrameRunner, OnnxRunner
 from pleinair.errors import ContractError, ModelError
 from pleinair.images import read_image, write_image
 from pleinair.models import CARD, FILES, Card, load_model, read_card, read_file, styles
@@ -45,6 +45,8 @@ from tests.house import SHARED
 from tests.models import card_of, write_model
 from tests.networks import random_network
 from tests.qonnx import qonnx_painting, runtime_painting
+from tests.training.parents import MARGIN as PARENTS_MARGIN
+from tests.training.parents import day_frames, random_parent
 
 
 def random_float(width: int, blocks: int, seed: int = 0) -> tuple[TransformNet, list[torch.Tensor]]:
@@ -264,6 +266,22 @@ def test_float_network_is_torch_s(width, blocks):
         assert len(np.unique(exact.round())) > 50
         for run in (lambda i: float_network.run(floats, i), OnnxRunner(floats, 1)):
             assert np.abs(run(image) - exact).max() < 0.51
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_float_network_of_a_parent_is_the_parent(seed):
+    """With the frame's statistics alone, by NumPy and by ONNX Runtime, as the trainer's own network has it."""
+    parent = random_parent(seed)
+    floats = float_network.parse(float_network.dump(float_network_of(parent)), "given")
+    assert floats.adaptive
+    for picture in day_frames(72, 48, [12.0, 23.0]):
+        x = torch.from_numpy(picture).permute(2, 0, 1)[None] / 256
+        with torch.no_grad():
+            exact = parent.double()(x.double(), PARENTS_MARGIN)[0].permute(1, 2, 0).numpy() * 256
+        assert len(np.unique(exact.round())) > 50
+        place = (slice(PARENTS_MARGIN, 48 + PARENTS_MARGIN), slice(PARENTS_MARGIN, 72 + PARENTS_MARGIN))
+        for painting in (float_network.run(floats, picture, place), FloatFrameRunner(floats, 1)(picture, place)):
+            assert np.abs(painting - exact).max() < 0.51
 
 
 # -- packed files

@@ -22,6 +22,7 @@ TABLE = (
     (64, 32, 3, 1.0, True),
     (32, 3, 9, 1.0, False),
 )
+from tests.networks import adaptive_network, floats_like  # noqa: E402
 
 
 def test_parameters_and_macs_are_the_tables() -> None:
@@ -87,6 +88,16 @@ def small_float_network(seed: int) -> FloatNetwork:
         conv("leave", 4, 3, 5, relu=False),
     )
     return float_network.validate(FloatNetwork(layers))
+
+
+@pytest.mark.parametrize("place", [None, (slice(8, 29), slice(5, 22))])
+def test_ours_is_the_float_reference_with_norms(place) -> None:
+    network = floats_like(adaptive_network(2, width=4), 4)
+    image = np.random.default_rng(3).integers(0, 256, (36, 28, 3), dtype=np.uint8)
+    expected = float_network.run(network, image, place).astype(int)
+    assert len(np.unique(expected)) > 50
+    difference = np.abs(plain_runner(network)(image, place).astype(int) - expected)
+    assert difference.max() <= 1 and (difference > 0).mean() < 0.01
 
 
 def test_ours_is_the_float_reference() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from pleinair.backends import open_painter
 from pleinair.cli.main import main
 from pleinair.errors import OptionError, TrainingError
 from pleinair.images import read_image
@@ -19,11 +20,13 @@ from pleinair.network.integer import dump
 from pleinair.network.light import identity
 from pleinair.network.qonnx import read_qonnx
 from pleinair.painting import meter
+from pleinair.painting.grain import Grain
 from pleinair.painting.tiles import Window, add_margin
 from pleinair_training import trainer
 from pleinair_training.architecture import Architecture
 from pleinair_training.export import brevitas_painting, export_run
 from pleinair_training.losses import StabilityLoss
+from pleinair_training.parent import parse_parent
 from pleinair_training.stages import train_stages
 from pleinair_training.trainer import (
     Run,
@@ -294,6 +297,50 @@ def test_export_takes_the_stage_s_network_and_rounds_the_others(narrow, made, tm
         padded = add_margin(picture, 24, 4)
         wanted = meter.paint(network, padded, Window(24, 24, 48, 64))
         assert (brevitas_painting(own, padded, 24)[24:48, 24:64] == wanted).all()
+
+
+def test_a_run_and_a_model_give_the_same_float_network(made, tmp_path, capsys):
+    """That of the parent's file, painted within a level of the parent; a model that is there already gets it added."""
+    told = {"painting": "", "painting_licence": "", "licence": "CC0-1.0", "margin": 28, "grain": 2}
+    export_run(made / "run", tmp_path / "exported", bits=(8,), with_float=True, **told)
+    export_run(made / "run", tmp_path / "added", bits=(8,), **told)
+    before = card_of(tmp_path / "added")
+    assert main(["export", str(tmp_path / "added"), "--float"]) == 0
+    assert "32 bits" in capsys.readouterr().out
+    file = FILES["network"].format(bits=32)
+    assert (tmp_path / "exported" / file).read_bytes() == (tmp_path / "added" / file).read_bytes()
+    model = load_model(str(tmp_path / "added"), 32)
+    assert model.adaptive and model.card.networks[32].adaptive
+    after = card_of(tmp_path / "added")
+    assert after["networks"].pop("32")["macs_per_pixel"] == after["networks"]["8"]["macs_per_pixel"]
+    assert after == before
+    frame = np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)
+    with torch.no_grad():
+        parent = parse_parent((tmp_path / "added/parent.npz").read_bytes(), Path("given"), ADAPTIVE)
+        x = torch.from_numpy(add_margin(Grain(2)(frame), 28, 4)).permute(2, 0, 1)[None] / 256
+        wanted = (parent(x, 28)[0, :, 28:52, 28:68] * 256).permute(1, 2, 0).numpy()
+    with open_painter(model, "cpu", 1) as painter:
+        assert np.abs(painter.paint(frame) - wanted).max() < 0.51
+
+
+def test_what_a_float_network_cannot_be_added_to_is_refused(made, tmp_path, capsys):
+    def refused(*arguments: str) -> str:
+        assert main(["export", *arguments]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    model = str(tmp_path / "model")
+    shutil.copytree(made / "model", model)
+    assert "a model's folder, not a run; with --float" in refused(model)
+    assert "--bits goes with a run" in refused(model, "--float", "--bits", "8")
+    assert "--grain goes with a run" in refused(model, "--float", "--grain", "3")
+    assert "give --out models/NAME" in refused(str(made / "run"))
+    (tmp_path / "model/parent.npz").write_bytes(b"nothing")
+    assert "parent.npz: damaged or exchanged" in refused(model, "--float")
+    (tmp_path / "model" / CARD).write_text(
+        json.dumps({name: value for name, value in card_of(made / "model").items() if name != "parent"})
+    )
+    assert "style model: has no float parent" in refused(model, "--float")
 
 
 def test_a_parent_is_taken_as_it_is(made, tmp_path, given):

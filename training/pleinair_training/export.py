@@ -3,7 +3,7 @@
 The Brevitas network is exported by Brevitas's own exporter and cleaned up by qonnx; the integer network is
 read from that file, not from the network in memory, and the CPU model is built from the integer network. The
 run's float network goes with them where it is asked for, to compare with. An adaptive network is rounded first;
-its QONNX file is written from the integers and read back.
+its QONNX file is written from the integers and read back, and its float network is the parent that lies beside it.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ import torch
 from pleinair.engines.exact import EngineRunner, check_image, differing, exact_runner
 from pleinair.engines.meter import EngineMeter
 from pleinair.engines.onnxruntime import OnnxRunner
-from pleinair.errors import EngineError, OptionError, OutputError, TrainingError
+from pleinair.errors import EngineError, ModelError, OptionError, OutputError, TrainingError
 from pleinair.images import write_bytes
-from pleinair.models import CARD, CARD_FORMAT, FILES, PARENT
+from pleinair.models import CARD, CARD_FORMAT, FILES, PARENT, read_card, read_parent
 from pleinair.network import floating as float_network
-from pleinair.network.floating import FloatConvolution, FloatLayer, FloatNetwork, FloatResidual
-from pleinair.network.integer import BITS, IntegerNetwork, Upsample, dump
+from pleinair.network.chain import DepthToSpace, SpaceToDepth, Upsample
+from pleinair.network.floating import FLOAT_BITS, FloatConvolution, FloatLayer, FloatNetwork, FloatNorm, FloatResidual
+from pleinair.network.integer import BITS, IntegerNetwork, dump
 from pleinair.network.light import Light, in_light
 from pleinair.network.onnx import build_onnx
 from pleinair.network.qonnx import read_qonnx
@@ -42,8 +43,8 @@ from pleinair.painting.grain import Grain
 from pleinair.painting.meter import measure, paint
 from pleinair.painting.tiles import Window, add_margin, round_up
 from pleinair_training.adaptive_net import AdaptiveTransformNet
-from pleinair_training.architecture import ConvolutionShape
-from pleinair_training.parent import dump_parent
+from pleinair_training.architecture import Architecture, ConvolutionShape
+from pleinair_training.parent import dump_parent, parse_parent
 from pleinair_training.photos import Photos
 from pleinair_training.quantized_net import QuantizedTransformNet
 from pleinair_training.rounding import average_light, round_network
@@ -123,7 +124,9 @@ def with_quantised_weights(data: bytes) -> bytes:
 
 
 def float_network_of(network: TransformNet) -> FloatNetwork:
-    """A frozen float network with its norm folded, as painters read it."""
+    """A float network as painters read it: a parent of the second generation, or a frozen one with its norm folded."""
+    if network.architecture.adaptive:
+        return _normed(network)
     plain = network.folded()
 
     def convolution(shape: ConvolutionShape) -> FloatConvolution:
@@ -136,6 +139,34 @@ def float_network_of(network: TransformNet) -> FloatNetwork:
     for shape in architecture.tail[:-1]:
         layers += [Upsample(), convolution(shape)]
     return float_network.validate(FloatNetwork((*layers, convolution(architecture.tail[-1]))))
+
+
+def _normed(network: TransformNet) -> FloatNetwork:
+    """A parent of the second generation, whose last convolution leaves pixels."""
+
+    def convolution(shape: ConvolutionShape) -> FloatConvolution:
+        layer = network.layer(shape.name)
+        weight, bias, norm = layer.convolution.weight.detach(), torch.zeros(shape.outputs), None
+        if layer.norm is None:
+            assert layer.convolution.bias is not None
+            weight, bias = 0.25 * weight, 0.5 + 0.25 * layer.convolution.bias.detach()
+        else:
+            norm = FloatNorm(*(t.detach().numpy().astype(np.float32) for t in (layer.norm.weight, layer.norm.bias)))
+        relu = shape.role == "activation"
+        return FloatConvolution(shape.name, weight.numpy().astype(np.float32), bias.numpy(), shape.stride, relu, norm)
+
+    shape = network.architecture
+    layers: list[FloatLayer] = [SpaceToDepth(shape.entry), *map(convolution, shape.head)]
+    layers += [FloatResidual(tuple(map(convolution, pair))) for pair in shape.residual]
+    for last in shape.tail[:-1]:
+        layers += [Upsample(), convolution(last)]
+    layers += [convolution(shape.tail[-1]), DepthToSpace(shape.exit)]
+    return float_network.validate(FloatNetwork(tuple(layers)))
+
+
+def parent_network(data: bytes, path: Path, shape: Architecture) -> FloatNetwork:
+    """The float network of a parent's file; ``path`` names it in errors. Raises ModelError."""
+    return float_network_of(parse_parent(data, path, shape))
 
 
 @torch.no_grad()
@@ -184,7 +215,7 @@ def export_run(
         margin: pixels around a frame; None takes the halo, rounded up to the stride, the least at which edges
             measure like the interior.
         grain: grey levels of grain that is added before painting.
-        with_float: also write the float network that the quantised ones were made from.
+        with_float: also write the float network that the others were made from, as painters read it.
         bits: widths of an adaptive run's networks, 8 when there are none. A width that the run has a quantised stage of
             is that stage's; to others the parent is rounded.
 
@@ -224,9 +255,7 @@ def _add_networks(
 ) -> None:
     """The run's networks, each of its forms checked against the others. Raises what :func:`export_run` raises."""
     if settings.architecture.adaptive:
-        if with_float:
-            raise OptionError("needs a network of Johnson's shape, and this run has none", option="float")
-        _add_adaptive(folder, run, settings, bits or (8,), grain)
+        _add_adaptive(folder, run, settings, bits or (8,), grain, with_float)
     elif bits:
         raise OptionError("this run's networks have the bits that they were trained with", option="bits")
     else:
@@ -261,7 +290,7 @@ class _ModelFolder:
 
     def add(self, network: IntegerNetwork | FloatNetwork, written: dict[str, bytes], state: dict[str, Any]) -> None:
         """A network's files by role; ``state`` is the checkpoint that it came from."""
-        bits, work = network.bits, network.macs_per_pixel()
+        bits = network.bits
         for role, data in written.items():
             self._files[FILES[role].format(bits=bits)] = data
         self.networks[str(bits)] = {
@@ -270,12 +299,10 @@ class _ModelFolder:
             "steps": state["steps"],
             **({"minutes": state["minutes"]} if "minutes" in state else {}),
             **({"settings": state["settings"]} if "settings" in state else {}),
-            "macs_per_pixel": work,
-            "halo": network.halo,
-            **({"adaptive": True} if isinstance(network, IntegerNetwork) and network.adaptive else {}),
+            **_shape_record(network),
         }
         self.least_margin = max(self.least_margin, round_up(network.halo, network.stride))
-        self.lines.append(f"{self.out}: {bits} bits, {len(written['network']):,} bytes, {work:,.0f} MAC a pixel")
+        self.lines.append(_line(self.out, network, written["network"]))
 
     def add_parent(self, path: Path) -> None:
         """The float parent with its instance norm, where the run has one."""
@@ -313,8 +340,13 @@ def _add_quantised(folder: _ModelFolder, run: Path, with_float: bool) -> None:
         folder.add(plain, {"network": float_network.dump(plain)}, load_checkpoint(path))
 
 
-def _add_adaptive(folder: _ModelFolder, run: Path, settings: Settings, bits: Sequence[int], grain: int) -> None:
-    """Each width's quantised stage, or the parent rounded. Calibration photos are the run's, less those kept apart."""
+def _add_adaptive(
+    folder: _ModelFolder, run: Path, settings: Settings, bits: Sequence[int], grain: int, with_float: bool
+) -> None:
+    """Each width's quantised stage, or the parent rounded; and the parent itself, rounded as its file has it.
+
+    Calibration photos are the run's, less those kept apart.
+    """
     path = run / "parent.pt"
     if not path.exists():
         return
@@ -338,6 +370,46 @@ def _add_adaptive(folder: _ModelFolder, run: Path, settings: Settings, bits: Seq
         cpu = {} if integers.wide else {"cpu": build_onnx(integers)}
         qonnx = gzip.compress(adaptive_qonnx(integers), mtime=0)
         folder.add(integers, {"network": dump(integers), "qonnx": qonnx, **cpu}, state)
+    if with_float:
+        floats = parent_network(dump_parent(parent), path, settings.architecture)
+        folder.add(floats, {"network": float_network.dump(floats)}, load_checkpoint(path))
+
+
+def add_float(folder: Path) -> str:
+    """Add the float network to an adaptive model's folder, from its parent; return a line about it.
+
+    Raises ModelError: no model's folder, no parent, or a shape without norm. Raises OutputError.
+    """
+    card = read_card(folder)
+    data = read_parent(folder, card)
+    try:
+        shape = Architecture(**card.architecture)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"card {folder / CARD}: architecture {card.architecture!r}: unknown") from error
+    if not shape.adaptive:
+        raise ModelError(f"style {folder.resolve().name}: not adaptive; its float network comes from its run alone")
+    network = parent_network(data, folder / PARENT, shape)
+    written = float_network.dump(network)
+    values = json.loads((folder / CARD).read_bytes())
+    sha256 = {"network": hashlib.sha256(written).hexdigest()}
+    values["networks"][str(FLOAT_BITS)] = {"sha256": sha256, **_shape_record(network)}
+    write_bytes(folder / FILES["network"].format(bits=FLOAT_BITS), written)
+    write_bytes(folder / CARD, (json.dumps(values, indent=1, ensure_ascii=False) + "\n").encode())
+    return _line(folder, network, written)
+
+
+def _shape_record(network: IntegerNetwork | FloatNetwork) -> dict[str, Any]:
+    """What a card says of any network by itself."""
+    return {
+        "macs_per_pixel": network.macs_per_pixel(),
+        "halo": network.halo,
+        **({"adaptive": True} if network.adaptive else {}),
+    }
+
+
+def _line(folder: Path, network: IntegerNetwork | FloatNetwork, written: bytes) -> str:
+    work = network.macs_per_pixel()
+    return f"{folder}: {network.bits} bits, {len(written):,} bytes, {work:,.0f} MAC a pixel"
 
 
 def adaptive_qonnx(network: IntegerNetwork) -> bytes:

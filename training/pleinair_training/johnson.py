@@ -21,8 +21,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pleinair.measuring.outside import JohnsonNetwork
-from pleinair.network.floating import FloatConvolution, FloatNetwork, FloatResidual
-from pleinair.network.integer import Upsample
+from pleinair.network.chain import DepthToSpace, SpaceToDepth, Upsample
+from pleinair.network.floating import (
+    EPSILON,
+    FloatConvolution,
+    FloatNetwork,
+    FloatNorm,
+    FloatResidual,
+    Place,
+    counted,
+)
+from pleinair.painting.whole import FrameRunner
 
 
 class _Convolution(nn.Sequential):
@@ -102,20 +111,29 @@ class PlainNet(nn.Module):
         self.network = network
         self.convolutions = nn.ModuleList(map(_layer, network.convolutions()))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, place: Place | None = None) -> Tensor:
         """Paint float [N, 3, H, W] of pixel / 256; the result has the same shape and scale and is not clamped.
 
-        The sides must be multiples of the network's stride.
+        The sides must be multiples of the network's stride. ``place``: the rows and columns whose statistics the norms
+        take; None for all.
         """
         layers: Iterator[nn.Module] = iter(self.convolutions)
+        scale = 1
 
         def convolve(x: Tensor, c: FloatConvolution) -> Tensor:
             y: Tensor = next(layers)(x)
+            if c.norm is not None:
+                y = _normalised(y, c.norm, None if place is None else counted(place, scale))
             return F.relu(y) if c.relu else y
 
         for layer in self.network.layers:
+            scale = scale * layer.down // layer.up
             if isinstance(layer, Upsample):
                 x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+            elif isinstance(layer, SpaceToDepth):
+                x = F.pixel_unshuffle(x, layer.block)
+            elif isinstance(layer, DepthToSpace):
+                x = F.pixel_shuffle(x, layer.block)
             elif isinstance(layer, FloatResidual):
                 branch = x
                 for c in layer.body:
@@ -124,6 +142,16 @@ class PlainNet(nn.Module):
             else:
                 x = convolve(x, layer)
         return x
+
+
+def _normalised(y: Tensor, norm: FloatNorm, place: Place | None) -> Tensor:
+    """Float [N, C, H, W] behind its norm, by the statistics of some of its rows and columns; None for all."""
+    gamma, beta = (torch.from_numpy(array.copy()) for array in (norm.gamma, norm.beta))
+    if place is None:
+        return F.instance_norm(y, weight=gamma, bias=beta, eps=EPSILON)
+    variance, mean = torch.var_mean(y[..., place[0], place[1]], (2, 3), correction=0, keepdim=True)
+    gain = gamma.view(-1, 1, 1) * torch.rsqrt(variance + EPSILON)
+    return torch.addcmul(beta.view(-1, 1, 1) - mean * gain, y, gain)
 
 
 def _layer(c: FloatConvolution) -> nn.Conv2d:
@@ -136,18 +164,18 @@ def _layer(c: FloatConvolution) -> nn.Conv2d:
     return convolution
 
 
-def eager_runner(network: nn.Module, scale: float = 1.0) -> Callable[[np.ndarray], np.ndarray]:
+def eager_runner(network: nn.Module, scale: float = 1.0) -> FrameRunner:
     """A function that paints uint8 [H, W, 3] with ``network``, in PyTorch's eager mode.
 
-    The network is given the pixels divided by ``scale``.
+    The network is given the pixels divided by ``scale``, and the frame's place where the function is given one.
     """
     network = network.eval()
 
     @torch.inference_mode()
-    def run(image: np.ndarray) -> np.ndarray:
-        x = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / scale
-        y = (network(x)[0] * scale).round().clamp(0, 255).to(torch.uint8)
-        height, width = image.shape[:2]
+    def run(pixels: np.ndarray, place: Place | None = None) -> np.ndarray:
+        x = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None].float() / scale
+        y = ((network(x) if place is None else network(x, place))[0] * scale).round().clamp(0, 255).to(torch.uint8)
+        height, width = pixels.shape[:2]
         return np.ascontiguousarray(y[:, :height, :width].permute(1, 2, 0).numpy())
 
     return run
@@ -161,7 +189,7 @@ def johnson_runner(seed: int = 0) -> tuple[JohnsonNet, Callable[[np.ndarray], np
     return network, eager_runner(network)
 
 
-def plain_runner(network: FloatNetwork) -> Callable[[np.ndarray], np.ndarray]:
+def plain_runner(network: FloatNetwork) -> FrameRunner:
     """A function that paints with a style's float network in PyTorch; a frame's sides are multiples of its stride."""
     return eager_runner(PlainNet(network), 256)
 
@@ -179,6 +207,6 @@ class EagerTorch:
         network, run = johnson_runner()
         return JohnsonNetwork(network.macs_per_pixel(), network.size_bytes(), run)
 
-    def plain(self, network: FloatNetwork) -> Callable[[np.ndarray], np.ndarray]:
+    def plain(self, network: FloatNetwork) -> FrameRunner:
         """See :class:`pleinair.measuring.outside.Torch`."""
         return plain_runner(network)

@@ -173,7 +173,9 @@ def _film_at_once(o: Common) -> None:
     refuse_same(o.camera.path, out, "the video that it is made from")
     model = load_model(o.style, o.bits)
     default = default_every(o.camera, o.every)
-    lighting = choose_lighting(o.light, o.light_every, adaptive=model.adaptive, default=default)
+    lighting = choose_lighting(
+        o.light, o.light_every, adaptive=model.adaptive, default=default, own_only=model.own_light_only
+    )
     recorder = FilmRecorder(out, fps, force=o.force)
     if recorder.aside is not None:
         remark(f"an earlier run to this film was cut off; what it recorded is now {recorder.aside}")

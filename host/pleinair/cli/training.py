@@ -12,7 +12,8 @@ import click
 from pleinair.cli.console import Bars, print_table, say, say_json
 from pleinair.cli.options import PATH, config_option, extra
 from pleinair.cli.types import OneOf, Weight, Whole
-from pleinair.models import DEFAULT_GRAIN
+from pleinair.errors import OptionError
+from pleinair.models import CARD, DEFAULT_GRAIN
 from pleinair.network.floating import FLOAT_BITS
 from pleinair.network.integer import BITS
 
@@ -221,7 +222,7 @@ def evaluate(
 
 @click.command()
 @click.argument("run_folder", metavar="RUN", type=PATH)
-@click.option("--out", type=PATH, required=True, help="Model folder to write: models/NAME.")
+@click.option("--out", type=PATH, help="Model folder to write: models/NAME. Needed for a run.")
 @click.option("--painting", default="", help="Title, artist and year of the painting.")
 @click.option("--painting-licence", default="public domain", show_default=True, help="Licence of the painting.")
 @click.option("--licence", default="CC0-1.0", show_default=True, help="Licence of the model.")
@@ -242,7 +243,7 @@ def evaluate(
     "with_float",
     default=False,
     show_default=True,
-    help="Also export the float network, as 32 bits; of shape johnson only.",
+    help="Also export the float network, as 32 bits. With a model's folder as RUN: add it there, from its parent.",
 )
 @click.option(
     "--bits",
@@ -254,7 +255,7 @@ def evaluate(
 @config_option
 def export(
     run_folder: Path,
-    out: Path,
+    out: Path | None,
     painting: str,
     painting_licence: str,
     licence: str,
@@ -265,10 +266,17 @@ def export(
 ) -> None:
     """Turn a training RUN into a model folder.
 
-    It holds the networks as integers, as QONNX and for ONNX Runtime, and a card that describes them.
+    It holds the networks as integers, as QONNX and for ONNX Runtime, and a card that describes them. To a folder that
+    is there already, `pleinair export models/NAME --float` adds the float network.
     """
     with extra("train", "export"):
-        from pleinair_training.export import export_run
+        from pleinair_training.export import add_float, export_run
+    if (run_folder / CARD).is_file():
+        _refuse_what_a_run_needs(run_folder)
+        say(add_float(run_folder))
+        return
+    if out is None:
+        raise OptionError("give --out models/NAME")
     lines = export_run(
         run_folder,
         out,
@@ -282,6 +290,16 @@ def export(
     )
     for line in lines:
         say(line)
+
+
+def _refuse_what_a_run_needs(folder: Path) -> None:
+    """Raises OptionError for any option of `pleinair export` but ``--float`` that was given with a model's folder."""
+    context = click.get_current_context()
+    if not context.params["with_float"]:
+        raise OptionError(f"{folder}: a model's folder, not a run; with --float its float network is added")
+    for name in sorted(context.params.keys() - {"run_folder", "with_float"}):
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+            raise OptionError(f"goes with a run; {folder} is a model's folder", option=name)
 
 
 def register(app: click.Group) -> None:

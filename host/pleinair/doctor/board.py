@@ -68,7 +68,7 @@ def look_at_board(overlay: Overlay) -> Iterator[Finding]:
 def look_at_light(deployment: Deployment) -> Iterator[Finding]:
     """Whether an adaptive style's deployment has the registers of its light."""
     model = load_model(str(deployment.model), deployment.bits)
-    if not model.adaptive:
+    if not model.adaptive or model.own_light_only:
         return
     try:
         check_model(deployment, model)

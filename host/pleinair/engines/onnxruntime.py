@@ -8,6 +8,7 @@ ReLU. Needs the packages ``onnx`` and ``onnxruntime``.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from threading import Lock
@@ -20,11 +21,13 @@ from pleinair.engines.exact import Fill
 from pleinair.engines.lowering import LEAST_OUTPUTS, Convolve, Double, Input, Join, Program, Shape, Unblock, View
 from pleinair.errors import EngineError
 from pleinair.machine import cores
-from pleinair.network.floating import FloatNetwork
+from pleinair.network.floating import FloatNetwork, Place
 from pleinair.network.integer import IntegerNetwork
 from pleinair.network.onnx import build_onnx
 
 _MICROSOFT = "com.microsoft"
+#: Graphs of a float network that a runner keeps: a film has one size of frame.
+_KEPT = 2
 
 
 @dataclass(frozen=True)
@@ -271,3 +274,33 @@ class OnnxRunner:
         (out,) = self._session.run(None, {"x": np.ascontiguousarray(image)[None]})
         painted: np.ndarray = out[0]
         return painted
+
+
+class FloatFrameRunner:
+    """An adaptive float network in ONNX Runtime: a graph for each place that a frame has in its image.
+
+    ``threads`` 0 means every core. Several threads may run it at a time.
+    """
+
+    def __init__(self, network: FloatNetwork, threads: int = 0) -> None:
+        """Raises EngineError when onnxruntime or onnx is not installed."""
+        version()
+        self._network, self._threads = network, threads
+        self._sessions: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+        self._lock = Lock()
+
+    def __call__(self, pixels: np.ndarray, place: Place | None = None) -> np.ndarray:
+        """See :class:`pleinair.painting.whole.FrameRunner`."""
+        (out,) = self._session(place).run(None, {"x": np.ascontiguousarray(pixels)[None]})
+        painted: np.ndarray = out[0]
+        return painted
+
+    def _session(self, place: Place | None) -> Any:
+        key = () if place is None else tuple(end for s in place for end in (s.start, s.stop))
+        with self._lock:
+            if key not in self._sessions:
+                self._sessions[key] = open_session(build_onnx(self._network, place=place), self._threads)
+                if len(self._sessions) > _KEPT:
+                    self._sessions.popitem(last=False)
+            self._sessions.move_to_end(key)
+            return self._sessions[key]

@@ -47,7 +47,9 @@ def film(
     can be written there, OptionError for a light or tone that cannot be.
     """
     default = default_every(source, every)
-    lighting = choose_lighting(light, light_every, adaptive=painter.adaptive, default=default)
+    lighting = choose_lighting(
+        light, light_every, adaptive=painter.adaptive, default=default, own_only=painter.own_light_only
+    )
     tone = choose_tone(tone, adaptive=painter.adaptive)
     recorder = FilmRecorder(Path(out), fps)
     return run(

@@ -68,12 +68,16 @@ def default_every(source: CameraSource | None, apart: float | None) -> int:
     return _VIDEO_EVERY if apart is None else max(1, min(_VIDEO_EVERY, int(_SOON / max(apart, 1e-3))))
 
 
-def choose_lighting(light: str | None, every: int | None, *, adaptive: bool, default: int) -> Lighting:
+def choose_lighting(
+    light: str | None, every: int | None, *, adaptive: bool, default: int, own_only: bool = False
+) -> Lighting:
     """The lighting of a film where ``light`` and ``every`` may be left out (None).
 
-    ``adaptive`` tells whether the film's network is. Raises OptionError for values outside the bounds, and for a light
-    where the network has none.
+    ``adaptive`` tells whether the film's network is, ``own_only`` whether it paints each frame in its own light and can
+    paint in no other. Raises OptionError for values outside the bounds, and for a light where the network has none.
     """
+    if own_only:
+        return _only_own(light, every)
     if not adaptive:
         if light not in (None, "fixed"):
             raise OptionError(f"{light!r}: this style is not adaptive; it has one light", option="light")
@@ -91,6 +95,16 @@ def choose_lighting(light: str | None, every: int | None, *, adaptive: bool, def
     if not 1 <= every <= MAX_EVERY:
         raise OptionError(f"{every}: 1 to {MAX_EVERY}", option="light_every")
     return Lighting(light, every)
+
+
+def _only_own(light: str | None, every: int | None) -> Lighting:
+    """Each frame's own light. Raises OptionError for another one."""
+    why = "at 32 bits each frame is painted in its own light"
+    if light not in (None, "frame"):
+        raise OptionError(f"{light!r}: {why}; only frame is allowed", option="light")
+    if every not in (None, 1):
+        raise OptionError(f"{every}: {why}; only 1 is allowed", option="light_every")
+    return Lighting()
 
 
 class FilmLight:

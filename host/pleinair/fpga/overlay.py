@@ -83,9 +83,8 @@ def check_model(deployment: Deployment, model: Model) -> None:
             raise OptionError(
                 f"{deployment.folder}: built for a {key} of {built}, {model.style} has {value}", option="overlay"
             )
-    if not model.adaptive:
+    if not isinstance(model.network, IntegerNetwork) or not model.adaptive:
         return
-    assert isinstance(model.network, IntegerNetwork)
     if deployment.light is None:
         raise OptionError(
             f"{deployment.folder}: has no registers for light, which {model.style} needs; build it again",

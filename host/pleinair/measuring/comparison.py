@@ -43,12 +43,13 @@ from pleinair.measuring.comparison_rows import (
     thread_name,
     width_name,
 )
-from pleinair.measuring.outside import Board, BoardPlan, OpenTorch, Planner
+from pleinair.measuring.outside import Board, BoardPlan, OpenTorch, Planner, Torch
 from pleinair.measuring.timing import Timing, measure
 from pleinair.models import FILES, Model, find_style, load_model, read_card
 from pleinair.network.floating import FLOAT_BITS, FloatNetwork
 from pleinair.network.integer import BITS
 from pleinair.painting.painter import TILE_PIXELS, NetworkPainter
+from pleinair.painting.whole import WholePainter
 
 WARMUP = 2
 #: Seconds before each call for the threads of the one before to go to sleep: OpenMP's and ONNX Runtime's spin first.
@@ -157,11 +158,18 @@ def _torch_subjects(
     if FLOAT_BITS in bits:
         model = load_model(request.style, FLOAT_BITS)
         assert isinstance(model.network, FloatNetwork)
-        painter = NetworkPainter(
-            torch.name, model.network, model.margin, torch.plain(model.network), TILE_PIXELS // 2, model.grain
-        )
-        macs = model.network.macs_per_pixel()
+        painter, macs = _torch_painter(torch, model, model.network), model.network.macs_per_pixel()
         yield _Subject(OUR_TORCH, FLOAT_BITS, torch.name, painter.paint, macs, bytes=_network_bytes(model))
+
+
+def _torch_painter(torch: Torch, model: Model, network: FloatNetwork) -> NetworkPainter:
+    """The float network of a model in PyTorch."""
+    run = torch.plain(network)
+    if network.adaptive:
+        return WholePainter(
+            torch.name, network, model.margin, run, model.grain, bytes_per_pixel=_JOHNSON_BYTES_PER_PIXEL
+        )
+    return NetworkPainter(torch.name, network, model.margin, run, TILE_PIXELS // 2, model.grain)
 
 
 def _engine_subjects(

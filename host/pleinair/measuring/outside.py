@@ -13,6 +13,7 @@ import numpy as np
 
 from pleinair.models import Model
 from pleinair.network.floating import FloatNetwork
+from pleinair.painting.whole import FrameRunner
 
 Run = Callable[[np.ndarray], np.ndarray]
 
@@ -90,7 +91,7 @@ class Torch(Protocol):
         """Johnson's network, made anew."""
         ...
 
-    def plain(self, network: FloatNetwork) -> Run:
+    def plain(self, network: FloatNetwork) -> FrameRunner:
         """A style's float network."""
         ...
 

@@ -65,6 +65,8 @@ class Painter(Protocol):
     name: str
     #: Whether the network paints in the light that is measured on frames.
     adaptive: bool = False
+    #: Whether each frame's own light is the only one that it can paint in.
+    own_light_only: bool = False
     #: Grows with every frame that :meth:`paint_each` gives.
     spent: Spent = Spent()
 

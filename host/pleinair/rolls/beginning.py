@@ -308,7 +308,9 @@ def _absolute(backend: Backend | str) -> str:
 def _look(style: str, bits: int, lit: _Lit, **treatment: Any) -> Look:
     """A look, its style found from any working folder. Raises ModelError, OptionError."""
     model = load_model(style, bits)
-    lighting = choose_lighting(lit.light, lit.light_every, adaptive=model.adaptive, default=lit.default)
+    lighting = choose_lighting(
+        lit.light, lit.light_every, adaptive=model.adaptive, default=lit.default, own_only=model.own_light_only
+    )
     return Look(
         absolute(style),
         bits,

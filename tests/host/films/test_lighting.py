@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,13 @@ from pleinair.cameras.camera import Frame
 from pleinair.cameras.opening import CameraSource
 from pleinair.errors import OptionError
 from pleinair.films import pipeline
+from pleinair.films.film import film as make_film
 from pleinair.films.lighting import LIGHTS, SCENE, FilmLight, Lighting, choose_lighting, default_every
 from pleinair.films.recorder import FilmRecorder
 from pleinair.models import Model, load_model
 from pleinair.network.light import Light, Sums, light_of, light_of_sums
 from pleinair.painting.adaptive import AdaptivePainter
+from pleinair.rolls.beginning import begin_painting
 from pleinair.rolls.developer import Developer, Place
 from pleinair.rolls.finish import finish
 from pleinair.rolls.records import Captured
@@ -25,7 +28,7 @@ from pleinair.rolls.roll import Roll
 from pleinair.rolls.settings import Look, Settings
 from tests.films import read_video
 from tests.models import write_model
-from tests.networks import adaptive_network
+from tests.networks import adaptive_network, floats_like
 
 WIDTH, HEIGHT, FRAMES = 48, 40, 23
 
@@ -168,6 +171,18 @@ def test_painters_paint_a_film_in_its_light_whatever_they_compute_with(model, pa
             assert all(np.array_equal(alone.paint(f), w) for f, w in zip(frames, wanted, strict=True))
 
 
+class Still:
+    """A camera that has frames."""
+
+    def __init__(self, frames: list[np.ndarray]) -> None:
+        self.name, self.size, self.count, self._frames = "frames", (WIDTH, HEIGHT), len(frames), frames
+        self.skipped = list[str]()
+
+    def frames(self, start: int = 0) -> Iterator[Frame]:
+        for number, image in enumerate(self._frames):
+            yield Frame(image, number, float(number), str(number), number)
+
+
 def roll_of(folder: Path, look: Look, frames: list[np.ndarray], piece: int) -> Roll:
     settings = Settings(camera="frames", size=(WIDTH, HEIGHT), look=look, spool="png", piece=piece, keep_free=0)
     roll = Roll.create(folder, settings)
@@ -185,19 +200,9 @@ def test_a_roll_that_is_painted_in_pieces_has_the_direct_film_s_pixels(tmp_path,
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
     frames, look = shown(), look_of(model, lighting)
 
-    class Camera:
-        name, size, count = "frames", (WIDTH, HEIGHT), FRAMES
-
-        def __init__(self) -> None:
-            self.skipped = list[str]()
-
-        def frames(self, start: int = 0) -> Iterator[Frame]:
-            for number, image in enumerate(frames):
-                yield Frame(image, number, float(number), str(number), number)
-
     with open_painter(model, "cpu", 1) as painter:
         recorder = FilmRecorder(tmp_path / "direct.mp4", look.fps)
-        pipeline.run(Camera(), painter, recorder, lighting=lighting, tone=0.5)
+        pipeline.run(Still(frames), painter, recorder, lighting=lighting, tone=0.5)
     with roll_of(tmp_path / "whole", look, frames, FRAMES) as roll:
         finish(roll, look, tmp_path / "whole.mp4")
     direct, whole = (read_video(tmp_path / name) for name in ("direct.mp4", "whole.mp4"))
@@ -232,6 +237,12 @@ def test_choices_and_refusals():
     assert choose_lighting("frame", 3, adaptive=True, default=12) == Lighting("frame", 3)
     assert choose_lighting("scene", None, adaptive=True, default=12) == Lighting("scene")
     assert choose_lighting(None, None, adaptive=False, default=12) == Lighting("fixed")
+    assert choose_lighting(None, None, adaptive=True, default=12, own_only=True) == Lighting("frame", 1)
+    assert choose_lighting("frame", 1, adaptive=True, default=12, own_only=True) == Lighting("frame", 1)
+    for light, every, option in (("scene", None, "light"), ("fixed", None, "light"), (None, 2, "light_every")):
+        with pytest.raises(OptionError, match="at 32 bits each frame is painted in its own light; only") as caught:
+            choose_lighting(light, every, adaptive=True, default=12, own_only=True)
+        assert caught.value.option == option
     for light, every, adaptive, option in (
         ("scene", None, False, "light"),
         (None, 2, False, "light_every"),
@@ -247,3 +258,25 @@ def test_choices_and_refusals():
         with pytest.raises(ValueError):
             Lighting(**wrong)
     assert {lighting.light for lighting in ALL} == set(LIGHTS)
+
+
+def test_a_film_at_32_bits_paints_each_frame_in_its_own_statistics(tmp_path):
+    """By default and with the only light that there is; every other one is refused, in films and on rolls."""
+    model = load_model(str(write_model(tmp_path / "floats", floats_like(adaptive_network(3)), 28)), 32)
+    frames = shown()[:3]
+    with open_painter(model, "cpu", 2) as painter:
+        wanted = [painter.paint(frame) for frame in frames]
+        lit = painter.lit_by(FilmLight(Lighting()))
+        assert all(np.array_equal(a, b) for a, b in zip(lit.paint_each(frames), wanted, strict=True))
+        assert not np.array_equal(wanted[0], wanted[2])
+        for light, every, says in (("scene", None, "'scene': at 32 bits"), ("frame", 12, "12: at 32 bits")):
+            with pytest.raises(OptionError, match=says):
+                make_film(Still(frames), painter, tmp_path / "film.mp4", light=light, light_every=every)
+            with roll_of(tmp_path / f"{light}{every}", look_of(model, Lighting()), frames, 3) as roll:
+                roll.settings = replace(roll.settings, camera="synthetic")
+                with pytest.raises(OptionError, match=says):
+                    begin_painting(roll, str(model.folder), bits=32, light=light, light_every=every)
+                look = begin_painting(roll, str(model.folder), bits=32)
+                assert (look.light, look.light_every, look.tone) == ("frame", 1, 0.5)
+        make_film(Still(frames), painter, tmp_path / "film.mp4")
+    assert len(read_video(tmp_path / "film.mp4")) == 3

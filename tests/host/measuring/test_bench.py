@@ -29,6 +29,7 @@ from pleinair.measuring.bench import (
     begin,
     executed_macs,
     measure_processor,
+    measure_reference,
     profile,
 )
 from pleinair.measuring.footprint import UNTILED, noise, paint_alone, peak_bytes
@@ -39,8 +40,8 @@ from pleinair.measuring.timing import Timing
 from pleinair.models import load_model
 from pleinair.network.floating import FloatConvolution, FloatNetwork, FloatResidual
 from pleinair.network.integer import Residual, Upsample
-from tests.models import write_model
-from tests.networks import random_network
+from tests.models import write_model, write_models
+from tests.networks import adaptive_network, floats_like, random_network
 
 pytest.importorskip("onnxruntime", reason="the bench's roofline and engines need onnxruntime")
 pytest.importorskip("onnx", reason="the bench's roofline and engines need onnx")
@@ -252,6 +253,18 @@ def test_figures_agree_with_one_another(measured):
             # Both shares are of the same rounds: their ratio is that of the work.
             assert m.executed_share / m.useful_share == pytest.approx(m.executed_gmacs / m.useful_gmacs)
             assert m.times_float > 0
+
+
+def test_an_adaptive_style_is_compared_with_its_float_network(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    network = adaptive_network(3, width=4)
+    folder = write_models(tmp_path / "both", network, floats_like(network), margin=28)
+    figures = begin(load_model(str(folder), 8), SIZE)
+    measure_processor(figures, load_model(str(folder), 8), 1, 1, engines=["onnxruntime"])
+    measure_reference(figures, open_painter(load_model(str(folder), 32), "reference"), 1)
+    assert [m.network for m in figures.measurements] == [INTEGER, FLOAT, FLOAT]
+    assert figures.measurements[0].times_float > 0 and figures.skipped == []
+    assert figures.measurements[1].useful_gmacs > 0
 
 
 def test_an_inexact_engine_never_wins(monkeypatch, model):

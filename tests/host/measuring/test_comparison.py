@@ -44,8 +44,8 @@ from pleinair.measuring.comparison_rows import (
 from pleinair.measuring.timing import Timing
 from pleinair.models import load_model
 from pleinair_hw.plan.planner import Planner
-from tests.models import write_model
-from tests.networks import random_network
+from tests.models import write_model, write_models
+from tests.networks import adaptive_network, floats_like, random_network
 
 #: Boards' names for people.
 TITLES = Planner().titles()
@@ -405,6 +405,21 @@ def test_johnsons_network_is_timed_where_pytorch_is(style, monkeypatch) -> None:
         assert found.rows == [] and "would need 0.0 GB" in found.left_out[0]
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_float_network_of_an_adaptive_style_is_timed(tmp_path, monkeypatch) -> None:
+    torch = pytest.importorskip("torch", reason="needs torch")
+    network = adaptive_network(3, width=4)
+    both = str(write_models(tmp_path / "both", network, floats_like(network), margin=28))
+    monkeypatch.setattr(comparison, "_available_memory", lambda: 100_000)  # not Johnson's too
+    before = torch.get_num_threads()
+    try:
+        found = time_here(Request(both, (32, 24), rounds=1), [8, 32], 1, False, None, open_torch)
+    finally:
+        torch.set_num_threads(before)
+    rows = {(row.backend, row.bits): row for row in found.rows}
+    assert {(BASE, 8), (BASE, 32), (OUR_TORCH, 32)} <= rows.keys()
+    assert len({row.macs_per_pixel for row in found.rows}) == 1 and all(row.fps for row in found.rows)
 
 
 def test_without_pytorch_a_line_says_so(style, monkeypatch) -> None:

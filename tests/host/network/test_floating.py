@@ -14,18 +14,21 @@ import pytest
 from pleinair.backends import open_painter
 from pleinair.cli.main import main
 from pleinair.engines.exact import check_image
-from pleinair.engines.onnxruntime import OnnxRunner
-from pleinair.errors import ContractError, ModelError
+from pleinair.engines.onnxruntime import FloatFrameRunner, OnnxRunner
+from pleinair.errors import ContractError, ImageError, ModelError
 from pleinair.models import CARD, load_model
 from pleinair.network import floating as float_network
-from pleinair.network.floating import FloatConvolution, FloatNetwork, FloatResidual, dump, parse, validate
-from pleinair.network.integer import Upsample
+from pleinair.network.chain import DepthToSpace, SpaceToDepth, Upsample
+from pleinair.network.floating import FloatConvolution, FloatNetwork, FloatResidual, Place, dump, parse, validate
+from pleinair.painting import whole
 from pleinair.painting.painter import NetworkPainter
 from tests.models import write_model
-from tests.networks import floats_like, random_network
+from tests.networks import adaptive_network, floats_like, random_network
 
 INTEGERS = random_network(3, width=4, blocks=1, kernel=5)
 N = floats_like(INTEGERS)
+#: The same of the second generation: with instance norm, in blocks of pixels.
+NORMED = floats_like(adaptive_network(2, width=4))
 
 
 def test_file_holds_everything_and_is_reproducible():
@@ -43,13 +46,42 @@ def test_file_holds_everything_and_is_reproducible():
         np.testing.assert_array_equal(archive["0.weight"], N.layers[0].weight)
 
 
+def test_a_network_with_norms_survives_its_file():
+    data = dump(NORMED)
+    again = parse(data, "given")
+    assert dump(again) == data and again.adaptive and not N.adaptive
+    assert [type(layer) for layer in again.layers] == [type(layer) for layer in NORMED.layers]
+    for one, other in zip(NORMED.convolutions(), again.convolutions(), strict=True):
+        assert (one.norm is None) == (other.norm is None) == (one.name == "leave")
+        if one.norm is not None:
+            np.testing.assert_array_equal(one.norm.gamma, other.norm.gamma)
+            np.testing.assert_array_equal(one.norm.beta, other.norm.beta)
+            assert not other.bias.any()
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        assert json.loads(archive["header"].tobytes())["version"] == 2
+        assert "0.gamma" in archive and "0.bias" not in archive and f"{4}.bias" in archive
+    with np.load(io.BytesIO(dump(N)), allow_pickle=False) as archive:
+        assert json.loads(archive["header"].tobytes())["version"] == 1
+
+
 def test_geometry_is_the_integer_network_s():
     assert (N.stride, N.halo, N.macs_per_pixel()) == (INTEGERS.stride, INTEGERS.halo, INTEGERS.macs_per_pixel())
 
 
-def by_hand(network: FloatNetwork, image: np.ndarray) -> np.ndarray:
-    """The network by OpenCV's own correlation, in float64."""
+def by_hand(network: FloatNetwork, image: np.ndarray, frame: np.ndarray | None = None) -> np.ndarray:
+    """The network by OpenCV's own correlation, in float64.
+
+    ``frame``: the pixels, bool [H, W], that statistics are of; a position counts where any of its pixels does.
+    """
     x = list(image.transpose(2, 0, 1) / 256)
+    frame = np.ones(image.shape[:2], bool) if frame is None else frame
+
+    def normalise(y: np.ndarray, gamma: float, beta: float) -> np.ndarray:
+        side = frame.shape[0] // y.shape[0]
+        positions = [(r // side, c // side) for r, c in zip(*frame.nonzero(), strict=True)]
+        values = np.array([y[at] for at in sorted(set(positions))])
+        mean = values.sum() / len(values)
+        return gamma * (y - mean) / (((values - mean) ** 2).sum() / len(values) + 1e-5) ** 0.5 + beta
 
     def convolve(x: list[np.ndarray], c: FloatConvolution) -> list[np.ndarray]:
         out = []
@@ -57,12 +89,23 @@ def by_hand(network: FloatNetwork, image: np.ndarray) -> np.ndarray:
             pairs = zip(x, kernels, strict=True)
             y = sum(cv2.filter2D(p, cv2.CV_64F, k, borderType=cv2.BORDER_CONSTANT) for p, k in pairs) + bias
             y = y[:: c.stride, :: c.stride]
+            if c.norm is not None:
+                y = normalise(y, float(c.norm.gamma[len(out)]), float(c.norm.beta[len(out)]))
             out.append(np.maximum(y, 0) if c.relu else y)
         return out
 
     for layer in network.layers:
         if isinstance(layer, Upsample):
             x = [np.kron(p, np.ones((2, 2))) for p in x]
+        elif isinstance(layer, SpaceToDepth):
+            x = [
+                p[i :: layer.block, j :: layer.block] for p in x for i in range(layer.block) for j in range(layer.block)
+            ]
+        elif isinstance(layer, DepthToSpace):
+            x = [
+                np.dstack(x[k : k + 4]).reshape(*x[0].shape, 2, 2).swapaxes(1, 2).reshape(2 * len(x[0]), -1)
+                for k in (0, 4, 8)
+            ]
         elif isinstance(layer, FloatResidual):
             branch = x
             for c in layer.body:
@@ -86,6 +129,31 @@ def test_engines_agree_to_a_grey_level(width, blocks, kernel):
             assert painting.dtype == np.uint8 and np.abs(painting - exact).max() < 0.51
 
 
+@pytest.mark.parametrize(("width", "blocks", "exit_kernel"), [(4, 0, 5), (8, 2, 3)])
+@pytest.mark.parametrize("place", [None, (slice(9, 30), slice(5, 34)), (slice(8, 32), slice(12, 40))])
+def test_norms_take_the_statistics_of_the_frame(width, blocks, exit_kernel, place: Place | None):
+    network = floats_like(adaptive_network(1, width, blocks, exit_kernel=exit_kernel), width)
+    image = np.random.default_rng(5).integers(0, 256, (40, 44, 3), dtype=np.uint8)
+    image[:8] = 255  # a margin unlike the frame
+    frame = np.zeros(image.shape[:2], bool)
+    frame[place or ...] = True
+    exact = by_hand(network, image, frame)
+    assert len(np.unique(exact.round())) > 50
+    assert np.abs(float_network.run(network, image, place) - exact).max() < 0.5001
+    painting = FloatFrameRunner(network, 1)(image, place)
+    assert painting.dtype == np.uint8 and np.abs(painting - exact).max() < 0.51
+    if place is not None:
+        assert np.abs(exact - by_hand(network, image)).max() > 1
+
+
+def test_one_runner_paints_frames_of_many_places():
+    image = np.random.default_rng(6).integers(0, 256, (32, 36, 3), dtype=np.uint8)
+    run = FloatFrameRunner(NORMED, 1)
+    places = [(slice(k, 28), slice(4, 30 + k)) for k in range(4)]
+    for place in (*places, *places):
+        assert np.abs(run(image, place).astype(int) - float_network.run(NORMED, image, place)).max() <= 1
+
+
 def test_ties_go_to_even():
     weight = np.zeros((3, 3, 1, 1), np.float32)
     bias = np.array([0.5, 1.5, 300], np.float32) / 256
@@ -107,6 +175,51 @@ def test_painters_say_that_they_are_not_exact(tmp_path):
     assert one.shape == frame.shape and np.abs(one - other).max() <= 1
     tiled = NetworkPainter("tiled", N, model.margin, OnnxRunner(N, 1), 100, model.grain).paint(frame)
     assert np.abs(one - tiled.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(45, 61), (16, 16), (70, 33)])
+def test_a_network_with_norms_paints_frames_whole(tmp_path, size):
+    """The frame's statistics are those of what can be seen, whatever its margin and rounding up."""
+    model = load_model(str(write_model(tmp_path / "normed", NORMED, margin=26)), 32)
+    assert model.adaptive and model.own_light_only
+    frame = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
+    paintings = []
+    for backend in ("cpu", "reference"):
+        with open_painter(model, backend, 2) as painter:
+            assert painter.adaptive and painter.own_light_only and "not exact across machines" in painter.name
+            paintings.append(painter.paint(frame).astype(int))
+            for each in painter.paint_each([frame, frame[:, ::-1], frame]):
+                assert each.shape == frame.shape
+            np.testing.assert_array_equal(each, paintings[-1])
+    assert np.abs(paintings[0] - paintings[1]).max() <= 1
+    padded = cv2.copyMakeBorder(
+        painter._grain(frame), 26, 26 + -size[0] % 4, 26, 26 + -size[1] % 4, cv2.BORDER_REFLECT_101
+    )
+    padded = padded[: (size[0] + 52 + 3) // 4 * 4, : (size[1] + 52 + 3) // 4 * 4]
+    seen = np.zeros(padded.shape[:2], bool)
+    seen[26 : 26 + size[0], 26 : 26 + size[1]] = True
+    exact = by_hand(NORMED, padded, seen)[26 : 26 + size[0], 26 : 26 + size[1]]
+    assert np.abs(paintings[1] - exact).max() < 0.5001
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_a_covered_lens_is_no_error(tmp_path, level):
+    model = load_model(str(write_model(tmp_path / "normed", NORMED, margin=26, grain=0)), 32)
+    frame = np.full((20, 24, 3), level, np.uint8)
+    one, other = (open_painter(model, backend, 1).paint(frame).astype(int) for backend in ("cpu", "reference"))
+    assert np.abs(one - other).max() <= 1
+
+
+def test_a_frame_that_cannot_be_painted_whole_is_refused(tmp_path, monkeypatch):
+    model = load_model(str(write_model(tmp_path / "normed", NORMED)), 32)
+    frame = np.zeros((1100, 1000, 3), np.uint8)
+    with open_painter(model, "cpu", 1) as painter:
+        monkeypatch.setattr(whole, "available_memory", lambda: 100_000_000)
+        with pytest.raises(ImageError, match=r"1000x1100: at 32 bits .* takes 0\.1 GB of memory, and 0\.1 GB are free"):
+            painter.paint(frame)
+        monkeypatch.setattr(whole, "MAX_WHOLE_PIXELS", 1_000_000)
+        with pytest.raises(ImageError, match=r"1000x1100: at 32 bits .* up to 1 megapixels"):
+            painter.paint(frame)
 
 
 def test_paint_at_32_bits(tmp_path, capsys):
@@ -137,9 +250,21 @@ def test_an_integer_network_is_no_float_one(tmp_path, capsys):
 # -- what is refused
 
 
-def _changed(layer: str, /, **fields: object) -> FloatNetwork:
-    changed = (replace(c, **fields) if getattr(c, "name", "") == layer else c for c in N.layers)
-    return replace(N, layers=tuple(changed))
+def _changed(layer: str, network: FloatNetwork = N, /, **fields: object) -> FloatNetwork:
+    changed = (replace(c, **fields) if getattr(c, "name", "") == layer else c for c in network.layers)
+    return replace(network, layers=tuple(changed))
+
+
+#: The first convolution of the network with norms.
+ENTER = next(NORMED.convolutions())
+
+
+def _renormed(**fields: np.ndarray) -> FloatNetwork:
+    return _changed("enter", NORMED, norm=replace(ENTER.norm, **fields))
+
+
+def _twelve() -> dict[str, np.ndarray]:
+    return {"gamma": np.ones(12, np.float32), "beta": np.zeros(12, np.float32)}
 
 
 def _one(array: np.ndarray, value: float) -> np.ndarray:
@@ -164,6 +289,17 @@ def _one(array: np.ndarray, value: float) -> np.ndarray:
         (lambda: FloatNetwork(()), r"0 convolutions"),
         (lambda: FloatNetwork(N.layers[:-1]), r"last layer"),
         (lambda: FloatNetwork((*N.layers[:3], FloatResidual(()), *N.layers[3:])), r"without convolutions"),
+        (lambda: _renormed(gamma=_one(ENTER.norm.gamma, np.nan)), r"enter: gamma that are not finite"),
+        (lambda: _renormed(beta=_one(ENTER.norm.beta, np.inf)), r"enter: beta that are not finite"),
+        (lambda: _renormed(gamma=ENTER.norm.gamma[1:]), r"enter: gamma of shape \(15,\)"),
+        (lambda: _renormed(beta=ENTER.norm.beta.astype(np.float64)), r"enter: beta of type float64"),
+        (lambda: _changed("enter", NORMED, bias=_one(ENTER.bias, 1)), r"enter: a bias and a norm"),
+        (
+            lambda: _changed("leave", NORMED, norm=replace(ENTER.norm, **_twelve())),
+            r"leave: the last convolution has a norm",
+        ),
+        (lambda: FloatNetwork((*NORMED.layers[1:2], NORMED.layers[0], *NORMED.layers[2:])), r"enter|space to depth"),
+        (lambda: FloatNetwork((SpaceToDepth(3), *NORMED.layers[1:])), r"blocks of 3"),
     ],
 )
 def test_validator_names_the_layer(broken, says):
@@ -190,8 +326,8 @@ def _saved(array: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def _with_header(change_header) -> bytes:
-    members = _members(dump(N))
+def _with_header(change_header, network: FloatNetwork = N) -> bytes:
+    members = _members(dump(network))
     header = json.loads(np.load(io.BytesIO(members["header.npy"])).tobytes())
     text = json.dumps(change_header(header) or header).encode()
     return _zip({**members, "header.npy": _saved(np.frombuffer(text, np.uint8))})
@@ -247,6 +383,13 @@ def _pickled() -> bytes:
         _with_header(lambda h: h["layers"][0].update(stride=1e400)),
         _with_header(lambda h: h["layers"][3].update(body=[])),
         _with_header(lambda h: [h]),
+        _with_header(lambda h: h.update(version=3)),
+        _with_header(lambda h: h.update(version=1), NORMED),
+        _with_header(lambda h: h["layers"][1].pop("norm"), NORMED),
+        _with_header(lambda h: h["layers"][0].update(block="x"), NORMED),
+        _with_header(lambda h: h["layers"][0].update(block=1 << 40), NORMED),
+        _zip({k: v for k, v in _members(dump(NORMED)).items() if k != "1.gamma.npy"}),
+        _zip({**_members(dump(NORMED)), "1.gamma.npy": _saved(np.zeros((16, 2), np.float32))}),
     ],
 )
 def test_hostile_files_are_refused_in_one_line(data):

@@ -43,7 +43,7 @@ SHIPPED = [
     (name, bits)
     for name, folder in styles().items()
     for bits, entry in read_card(folder).networks.items()
-    if entry.adaptive
+    if entry.adaptive and bits <= 16
 ]
 
 

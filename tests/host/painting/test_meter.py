@@ -62,7 +62,7 @@ ADAPTIVE = [
     (name, bits)
     for name, folder in styles().items()
     for bits, entry in read_card(folder).networks.items()
-    if entry.adaptive
+    if entry.adaptive and bits <= 16
 ]
 
 
