@@ -38,6 +38,7 @@ class VideoCamera:
         self._path, self._every, self._limit = path, every, limit
         with self._open() as container:
             stream = _shown(container)
+            self._aspect: Fraction | None = stream.sample_aspect_ratio
             width, height = stream.codec_context.width, stream.codec_context.height
             check_size((max(width, MIN_SIDE), max(height, MIN_SIDE)), f"video:{path}")
             # Only a decoded frame tells how the video is turned, and that there is one.
@@ -46,7 +47,7 @@ class VideoCamera:
             rate = float(stream.average_rate or 0)
         if first is None:
             raise CameraError(f"video:{path}: no frame of it can be decoded", option="camera")
-        height, width = _upright(first, reformatter()).shape[:2]
+        height, width = _upright(first, reformatter(), self._aspect).shape[:2]
         self.size = size or check_size((width, height), f"video:{path}")
         if total and every and rate:
             total = max(1, math.ceil(total / rate / every))
@@ -133,7 +134,13 @@ class VideoCamera:
                     due = seconds if due == -math.inf else due
                     due += self._every * (math.floor((seconds + 1e-6 - due) / self._every) + 1)
                 if index >= start:
-                    yield Frame(fit(_upright(picture, reformat), self.size), index, seconds, f"{seconds:.2f} s", index)
+                    yield Frame(
+                        fit(_upright(picture, reformat, self._aspect), self.size),
+                        index,
+                        seconds,
+                        f"{seconds:.2f} s",
+                        index,
+                    )
                 index += 1
                 if self._limit and index >= self._limit:
                     return
@@ -153,14 +160,13 @@ def _shown(container: Any) -> Any:
     return next((stream for stream in moving if int(stream.disposition) & _DEFAULT), moving[0] if moving else None)
 
 
-def _upright(picture: Any, reformat: Callable[..., Any]) -> np.ndarray:
+def _upright(picture: Any, reformat: Callable[..., Any], aspect: Fraction | None = None) -> np.ndarray:
     """A decoded frame as uint8 [H, W, 3] RGB, as the file says that it is to be shown.
 
-    Its pixels are made square, and it is turned and mirrored.
+    Its pixels, of this aspect, are made square, and it is turned and mirrored.
     """
     image: np.ndarray = reformat(picture, format="rgb24").to_ndarray()
-    aspect = getattr(picture, "sample_aspect_ratio", None) or Fraction(1)
-    if aspect != 1 and Fraction(1, 16) <= aspect <= 16:
+    if aspect and aspect != 1 and Fraction(1, 16) <= aspect <= 16:
         height, width = image.shape[:2]
         shown = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
         image = cv2.resize(image, shown, interpolation=cv2.INTER_CUBIC)

@@ -55,7 +55,7 @@ class Capture:
         self._retention = Retention(roll)
         self._mean: float | None = None
         self._stop = threading.Event()
-        self._suspects = 0
+        self._suspects = self._waited = 0
         schedule.follow(roll.ledger.begun, roll.ledger.wall)
         self._last_size: tuple[int, ...] = ()
         self._begun, self._offset = 0.0, 0.0
@@ -87,7 +87,8 @@ class Capture:
                     self._skip(tick.missed, "late")
                 if (by := watch.jumped()) is not None:
                     self._write(ClockSet(by=round(by, 1), wall=self._clock.wall()))
-                self._patiently(lambda: self._retention.make_room(self._need()))
+                if not self._room():
+                    continue
                 if not self._take(tick.due):
                     self.state = "complete"
                     break
@@ -104,6 +105,30 @@ class Capture:
                 self.state, self.reason = "failed", f"roll {roll.folder}: {error.strerror}"
         finally:
             self._end()
+
+    def _room(self) -> bool:
+        """Make room for a frame; False where there will be some as soon as a piece of the film is closed.
+
+        Raises DiskFullError where there will be none.
+        """
+        try:
+            self._patiently(lambda: self._retention.make_room(self._need()))
+        except DiskFullError as error:
+            settings, ledger = self.roll.settings, self.roll.ledger
+            sealed_to = max((piece.last for piece in ledger.pieces(settings.look.file())), default=-1)
+            # Painting closes a piece where its numbers end, and not before.
+            if settings.keep == "originals" or (sealed_to + 1) // settings.piece >= (ledger.last + 1) // settings.piece:
+                raise
+            self._waited += 1
+            if self._waited & (self._waited - 1) == 0:
+                self._trouble("disk", f"{error}, until more is painted; waiting for that")
+            if self.shooter.live and self.schedule.every is not None:
+                self._skip(1, "disk")
+            else:
+                self._rest(0.5)
+            return False
+        self._waited = 0
+        return True
 
     def _need(self) -> int:
         """Bytes that the next frame may take, with what is written beside it."""

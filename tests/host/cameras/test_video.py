@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from fractions import Fraction
 from types import SimpleNamespace
 
 import numpy as np
@@ -135,7 +136,6 @@ def test_a_real_video_every_ten_seconds():
 class _Picture:
     """A decoded frame with a display matrix."""
 
-    sample_aspect_ratio = None
     rotation = 0
 
     def __init__(self, image: np.ndarray, a: int, b: int, c: int, d: int) -> None:
@@ -186,3 +186,20 @@ def test_playlists_are_refused(tmp_path, content):
     (tmp_path / "list.mp4").write_text(content)
     with pytest.raises(CameraError, match="a list of other files"):
         open_camera(f"video:{tmp_path / 'list.mp4'}")
+
+
+@pytest.mark.parametrize(
+    ("aspect", "size"), [(Fraction(2), (128, 48)), (Fraction(1, 2), (64, 96)), (Fraction(4, 3), (85, 48))]
+)
+def test_pixels_that_are_not_square_are_made_so(tmp_path, aspect, size):
+    import av
+
+    with av.open(str(tmp_path / "wide.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = aspect
+        for level in (30, 90):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame_of(level), format="rgb24")))
+        container.mux(stream.encode(None))
+    camera = open_camera(f"video:{tmp_path / 'wide.mp4'}")
+    assert camera.size == size and [f.image.shape[1::-1] for f in camera.frames()] == [size] * 2

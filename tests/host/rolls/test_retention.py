@@ -22,6 +22,7 @@ from tests.rolls import (
     frames_of,
     joined,
     new_roll,
+    open_slow,
 )
 
 pytestmark = pytest.mark.usefixtures("no_thread_stays")
@@ -84,3 +85,13 @@ def test_nothing_that_is_not_painted_is_deleted(tmp_path, monkeypatch):
     with pytest.raises(DiskFullError, match="keep 'none'"):
         Retention(roll).make_room(1)
     roll.close()
+
+
+def test_capture_goes_on_as_soon_as_painting_makes_room(tmp_path, monkeypatch):
+    """Painting lags behind; at the floor, frames that are painted soon are no reason to end."""
+    fake_disk(monkeypatch, tmp_path / "roll", 2_000_000 + 420_000)
+    roll = new_roll(tmp_path / "roll", keep="painted", frames=150, every=0.02)
+    lapse = film_roll(roll, Still(lambda number: coded_frame(number, noise=40)), painter=open_slow)
+    assert lapse.capture.state == "complete" and lapse.roll.ledger.frames == 150
+    assert lapse.roll.ledger.skipped["disk"] > 0 and lapse.roll.ledger.deleted > 0
+    assert any("waiting for that" in r["message"] for r in events(tmp_path / "roll", "trouble"))
