@@ -313,7 +313,7 @@ def _synthesise(
     model: Any, source: Source, bits: int, board: Board, plan: Plan, folder: Path, say: Progress
 ) -> Path | None:
     vivado = environment.find_vivado()
-    if vivado is None or source.folder is None or plan.options.pumped:
+    if vivado is None or source.folder is None or plan.options.pumped or source.network.adaptive:
         return None
     from pleinair_hw.vivado import assemble, synthesise
 

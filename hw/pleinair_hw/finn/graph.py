@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pleinair.network.light import identity
 from pleinair_hw.plan.dataflow import (
     PIXELS,
     AddClamp,
@@ -19,6 +20,7 @@ from pleinair_hw.plan.dataflow import (
     Operator,
     PixelShuffle,
     Requantise,
+    RequantiseLight,
     SpaceToDepth,
     TapSum,
     Tensor,
@@ -102,6 +104,8 @@ class _Writer:
             bias, shift = f"{tensor_name(o.name)}_bias", f"{tensor_name(o.name)}_shift"
             self.constants[bias], self.constants[shift] = (o.bias, "INT48"), (o.shift, "UINT6")
             self.own("RequantShift", o, bias, shift)
+        elif isinstance(o, RequantiseLight):
+            self.station(o)
         elif isinstance(o, TapSum):
             self.own("TapSum", o, Taps=o.taps, Lead=o.lead)
         elif isinstance(o, PixelShuffle):
@@ -116,6 +120,21 @@ class _Writer:
             self.own("AddClamp", o, inputDataType1=datatype(self.dataflow.input_of(o, 1)), inFIFODepths=[2, 2])
         else:
             raise TypeError(f"no node for {type(o).__name__}")
+
+    def station(self, o: RequantiseLight) -> None:
+        """A requantisation in a light; the one that the network holds stands in the graph."""
+        numbers = {"bias": (o.bias, "INT50"), "multiplier": (o.multiplier, "UINT5"), "shift": (o.shift, "UINT6")}
+        names = {f"{tensor_name(o.name)}_{key}": value for key, value in numbers.items()}
+        self.constants |= names
+        self.own(
+            "RequantLight",
+            o,
+            *names,
+            Layer=o.layer,
+            Network=identity(self.dataflow.network),
+            BiasBits=o.bias_bits,
+            Longest=o.longest,
+        )
 
     def window(self, o: Window) -> None:
         """Padding and the sliding window in one, which FINN takes apart."""

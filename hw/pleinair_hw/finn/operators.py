@@ -2,9 +2,10 @@
 
 Importing this module registers them in FINN's own domains (in a foreign one, estimates and HDL generation skip nodes
 without a word), so import it before any model that holds them is loaded; FINN must have been prepared first
-(:func:`pleinair_hw.finn.environment.prepare`). ``RequantShift``, ``AddClamp``, ``TapSum``, ``PixelShuffle`` and
-``SpaceToDepth`` are new; ``DuplicateStreams`` and ``UpsampleNearestNeighbour`` are FINN's, which has them in HLS only.
-All run in Python on integers (``pleinair_hw.finn.golden``) and generate a Verilog wrapper around a block of ``hw/rtl``.
+(:func:`pleinair_hw.finn.environment.prepare`). ``RequantShift``, ``RequantLight``, ``AddClamp``, ``TapSum``,
+``PixelShuffle`` and ``SpaceToDepth`` are new; ``DuplicateStreams`` and ``UpsampleNearestNeighbour`` are FINN's, which
+has them in HLS only. All run in Python on integers (``pleinair_hw.finn.golden``) and generate a Verilog wrapper around
+a block of ``hw/rtl``.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from pleinair_hw.plan.resources import Resources
 RTL = Path(__file__).resolve().parents[1] / "rtl"
 #: The block that all others put at their output.
 QUEUE = "output_queue"
+#: Bits of what a station of light is asked and of what it answers (hw/pleinair_hw/rtl/light_station.sv).
+REQUEST_BITS, ANSWER_BITS = 48, 34
 
 
 class _Operator(HWCustomOp):  # type: ignore[misc]
@@ -167,6 +170,48 @@ class RequantShift(_Operator):
         """Without the parameters at hand: shifts over the whole range that the input's width allows."""
         i, o = self.get_input_datatype().bitwidth(), self.get_output_datatype().bitwidth()
         return resources.requant(self.lanes, self.channels, i, i, max(1, i - o), o)
+
+
+class RequantLight(RequantShift):
+    """A station: ``clamp(round_half_even((x + bias[c]) * multiplier[c] / 2**shift[c]))`` in a light that may change.
+
+    Inputs x, bias [C], multiplier [C], shift [C]. ``Layer``: the convolution's name. ``Network``: the identity of the
+    network (:func:`pleinair.network.light.identity`). ``BiasBits`` and ``Longest``: width of any light's bias, and the
+    greatest shift. ``Meter``: channels that are metered at a time; 0 for none.
+    """
+
+    def get_nodeattr_types(self) -> dict[str, Any]:
+        """What any light may hold."""
+        attributes = super().get_nodeattr_types()
+        attributes.update(
+            {
+                "Layer": ("s", True, ""),
+                "Network": ("s", True, ""),
+                "BiasBits": ("i", True, 0),
+                "Longest": ("i", True, 0),
+                "Meter": ("i", False, 1),
+            }
+        )
+        return attributes
+
+    def execute_node(self, context: dict[str, np.ndarray], graph: Any) -> None:
+        """Golden model, in the light that the network holds."""
+        bias, multiplier, shift = (context[name].astype(np.int64) for name in self.onnx_node.input[1:])
+        out, x = self.get_output_datatype(), self.integers(context)
+        self.put(
+            context, golden.requant_light(x, bias, multiplier, shift, bits=out.bitwidth(), signed=bool(out.signed()))
+        )
+
+    def get_op_and_param_counts(self) -> dict[str, int]:
+        """A light's three numbers a channel."""
+        return {"param_light": 3 * self.channels}
+
+    def estimate(self, fpgapart: str) -> Resources:
+        """Table, product, shift and meter."""
+        i, o = self.get_input_datatype().bitwidth(), self.get_output_datatype().bitwidth()
+        bias_bits, longest = int(self.get_nodeattr("BiasBits")), int(self.get_nodeattr("Longest"))
+        positions = self.vectors[1] * self.vectors[2]
+        return resources.requant_light(self.lanes, self.channels, i, bias_bits, longest, o, positions)
 
 
 class AddClamp(_Operator):
@@ -332,6 +377,12 @@ class _Rtl(RTLBackend):  # type: ignore[misc]
     """
 
     BLOCK: ClassVar[str] = ""
+    #: The blocks that it is made of besides the queue.
+    PARTS: ClassVar[tuple[str, ...]] = ()
+
+    def ports(self) -> list[str]:
+        """Ports besides clock, reset and streams, as Verilog declares them."""
+        return []
 
     def parameters(self, model: Any) -> dict[str, str | int]:
         """The block's parameters by name."""
@@ -361,6 +412,7 @@ class _Rtl(RTLBackend):  # type: ignore[misc]
         for kind, into, out in (("s_axis", "input", "output"), ("m_axis", "output", "input")):
             for port, width in streams[kind]:
                 ports += [f"{into} [{width - 1}:0] {port}_TDATA", f"{into} {port}_TVALID", f"{out} {port}_TREADY"]
+        ports += self.ports()
         values = ",\n".join(f"\t\t.{key}({value})" for key, value in self.parameters(model).items())
         wires = [".ap_clk(ap_clk)", ".ap_rst_n(ap_rst_n)", *self.connections()]
         before = "".join(f"\t{line}\n" for line in self.declarations())
@@ -374,9 +426,9 @@ class _Rtl(RTLBackend):  # type: ignore[misc]
             self.set_nodeattr(attribute, str(folder))
 
     def get_rtl_file_list(self, abspath: bool = False) -> list[str]:
-        """The block and the wrapper."""
+        """The block with its parts, and the wrapper."""
         wrapper = f"{self.get_nodeattr('gen_top_module')}.v"
-        sources = [f"{QUEUE}.sv", f"{self.BLOCK}.sv"]
+        sources = [f"{name}.sv" for name in (QUEUE, *self.PARTS, self.BLOCK)]
         if not abspath:
             return [*sources, wrapper]
         return [*(str(RTL / name) for name in sources), str(Path(self.get_nodeattr("code_gen_dir_ipgen")) / wrapper)]
@@ -427,6 +479,52 @@ class RequantShift_rtl(RequantShift, _Rtl):
             "IN_SIGNED": int(i.signed()),
             "OUT_SIGNED": int(o.signed()),
             **requant_parameters(bias, shift),
+        }
+
+
+def light_parameters(
+    bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, bias_bits: int, longest: int
+) -> dict[str, str | int]:
+    """BW, SW, SMAX and PARAMS of requant_light.sv: a lane holds ``{shift, multiplier, bias}``.
+
+    ``bias``, ``multiplier``, ``shift``: int64 [C], the light at first. ``bias_bits``, ``longest``: of any light.
+    """
+    shift_bits, mask = max(longest.bit_length(), 1), (1 << bias_bits) - 1
+    numbers = zip(bias.tolist(), multiplier.tolist(), shift.tolist(), strict=True)
+    lanes = [(s << 5 | m) << bias_bits | (b & mask) for b, m, s in numbers]
+    packed = _literal(lanes, bias_bits + 5 + shift_bits)
+    return {"BW": bias_bits, "SW": shift_bits, "SMAX": longest, "PARAMS": packed}
+
+
+class RequantLight_rtl(RequantLight, _Rtl):
+    """requant_light.sv."""
+
+    BLOCK = "requant_light"
+    PARTS = ("light_meter", "light_station")
+
+    def ports(self) -> list[str]:
+        """From and to the decoder of the light's port."""
+        return [f"input [{REQUEST_BITS - 1}:0] light_request", f"output [{ANSWER_BITS - 1}:0] light_answer"]
+
+    def connections(self) -> list[str]:
+        """The streams, and the decoder's."""
+        return [*super().connections(), ".light_request(light_request)", ".light_answer(light_answer)"]
+
+    def parameters(self, model: Any) -> dict[str, str | int]:
+        """Widths, the frame, and the light that is held at first."""
+        bias, multiplier, shift = (model.get_initializer(name).astype(np.int64) for name in self.onnx_node.input[1:])
+        o = self.get_output_datatype()
+        bias_bits, longest = int(self.get_nodeattr("BiasBits")), int(self.get_nodeattr("Longest"))
+        return {
+            "PE": self.lanes,
+            "CF": self.channels // self.lanes,
+            "IW": self.get_input_datatype().bitwidth(),
+            "OW": o.bitwidth(),
+            "OUT_SIGNED": int(o.signed()),
+            "HEIGHT": self.vectors[1],
+            "WIDTH": self.vectors[2],
+            "METER": int(self.get_nodeattr("Meter")),
+            **light_parameters(bias, multiplier, shift, bias_bits, longest),
         }
 
 
@@ -585,11 +683,12 @@ def _exact_words(self: Any, context: dict[str, np.ndarray], graph: Any) -> None:
 
 def register() -> None:
     """Put the operators into FINN's domains; again and again does no harm."""
-    for operator in (RequantShift, AddClamp, TapSum, PixelShuffle, SpaceToDepth):
+    for operator in (RequantShift, RequantLight, AddClamp, TapSum, PixelShuffle, SpaceToDepth):
         finn_operators.custom_op[operator.__name__] = operator
         add_op_to_domain(DOMAIN, operator)
     for operator in (
         RequantShift_rtl,
+        RequantLight_rtl,
         AddClamp_rtl,
         TapSum_rtl,
         PixelShuffle_rtl,

@@ -4,10 +4,13 @@
 //
 // Reads the words of input k from ink.bin; writes outk.bin, ink.cycles and outk.cycles (uint64) and result.json. Tells its
 // progress on standard error: cycles, words in, words out. Ends with status 3 when the module stops or breaks the protocol.
+// Where the module has an AXI-lite port, follows the script bus.txt (see script.py) and writes bus.bin, a uint64 for each
+// of its lines.
 #include "Top.h"
 #include "verilated.h"
 #include <chrono>
 #include <cinttypes>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -93,8 +96,10 @@ struct Input : Stream {
         std::fclose(file);
         total = words.size() / slot;
     }
+    size_t allowed = SIZE_MAX; // words that may be offered
+
     bool offer() {
-        if(!waiting && done < total && !random.in_hundred(stall)) waiting = true;
+        if(!waiting && done < total && done < allowed && !random.in_hundred(stall)) waiting = true;
         return waiting;
     }
     const uint8_t* shown() const { return waiting ? &words[done * slot] : noise.data(); }
@@ -133,7 +138,101 @@ struct Output : Stream {
     }
 };
 
-// inputs(), outputs(), hide(), drive(), sample(), counters()
+// An AXI-lite master that follows a script, one line after the other.
+struct Bus {
+    struct Line {
+        char kind;
+        uint64_t a, b, c;
+    };
+    std::vector<Line> lines;
+    std::vector<uint64_t> replies;
+    size_t at = 0;
+    unsigned stall = 0; // per cent
+    uint64_t since = 0; // cycle in which the line was begun
+    Random random;
+    // What is driven, and what of a transfer is still to come
+    bool aw = false, w = false, b = false, ar = false, r = false;
+    bool awvalid = false, wvalid = false, bready = false, arvalid = false, rready = false;
+    uint64_t address = 0, data = 0, strobes = 0;
+    bool held_b = false, held_r = false;
+    uint64_t held_answer = 0;
+
+    void load() {
+        FILE* file = std::fopen("bus.txt", "r");
+        if(!file) return;
+        Line line;
+        while(std::fscanf(file, " %c %" SCNu64 " %" SCNu64 " %" SCNu64, &line.kind, &line.a, &line.b, &line.c) == 4)
+            lines.push_back(line);
+        std::fclose(file);
+    }
+    bool done() const { return at == lines.size(); }
+    bool idle() const { return !(aw || w || b || ar || r); }
+    void restart() {
+        at = since = 0;
+        replies.clear();
+        aw = w = b = ar = r = awvalid = wvalid = bready = arvalid = rready = held_b = held_r = false;
+    }
+    void reply(uint64_t value) {
+        replies.push_back(value);
+        at++;
+        since = cycle;
+    }
+    // Lines that need no transfer, and the beginning of one that does
+    void step(std::vector<Input>& in, std::vector<Output>& out) {
+        while(!done() && idle()) {
+            const Line& line = lines[at];
+            if(line.kind == 'a') in[line.a].allowed = line.b;
+            else if(line.kind == 'i') { if(in[line.a].done < line.b) return; }
+            else if(line.kind == 'o') { if(out[line.a].done < line.b) return; }
+            else if(line.kind == 'c') { if(cycle - since < line.a) return; }
+            else if(line.kind == 'w') {
+                aw = w = b = true;
+                address = line.a, data = line.b, strobes = line.c;
+                return;
+            }
+            else {
+                ar = r = true;
+                address = line.a;
+                return;
+            }
+            reply(cycle);
+        }
+    }
+    void drive() { // what is offered stays until it is taken
+        awvalid = awvalid || (aw && !random.in_hundred(stall));
+        wvalid = wvalid || (w && !random.in_hundred(stall));
+        arvalid = arvalid || (ar && !random.in_hundred(stall));
+        bready = b && !random.in_hundred(stall);
+        rready = r && !random.in_hundred(stall);
+    }
+    void hold(bool& held, bool valid, bool ready, uint64_t answer, const char* name) {
+        if(held && (!valid || answer != held_answer)) fail(std::string("error: the AXI-lite ") + name + " did not stay");
+        held = valid && !ready;
+        if(held) held_answer = answer;
+    }
+    bool sample(bool awready, bool wready, bool bvalid, unsigned bresp, bool arready, bool rvalid, unsigned rresp, uint64_t rdata) {
+        const size_t before = replies.size();
+        const uint64_t answer = uint64_t(rresp) << 32 | rdata;
+        if((bvalid && (!b || aw || w)) || (rvalid && (!r || ar))) fail("error: an AXI-lite answer to no request");
+        if(b) hold(held_b, bvalid, bready, bresp, "response");
+        if(r) hold(held_r, rvalid, rready, answer, "data");
+        if(awvalid && awready) aw = awvalid = false;
+        if(wvalid && wready) w = wvalid = false;
+        if(arvalid && arready) ar = arvalid = false;
+        if(bvalid && bready) {
+            b = false;
+            reply(uint64_t(bresp) << 32);
+        }
+        if(rvalid && rready) {
+            r = false;
+            const Line& line = lines[at];
+            if(line.kind == 'r' || (rdata & line.b) == line.c || rresp) reply(answer);
+        }
+        return replies.size() != before; // looking again and again is no movement
+    }
+};
+
+// inputs(), outputs(), hide(), drive(), sample(), counters(), drive_bus(), sample_bus()
 #include "ports.h"
 
 static void write(const std::string& name, const void* data, size_t bytes) {
@@ -197,11 +296,19 @@ int main(int argc, char** argv) {
         s.random.state = seed * 1000003 + 2 * s.number + 1;
     }
 
+    Bus bus;
+    bus.load();
+    bus.stall = number(4);
+    bus.random.state = seed * 1000003 + 1000002;
+
     Verilated::randReset(2); // random values for registers without reset, where the module was compiled to have them
     Verilated::randSeed(int(seed % 0x3fffffff) + 1);
     Top& top = *new Top;
     auto reset = [&] {
         hide(top);
+        bus.restart();
+        for(auto& s : in) s.allowed = SIZE_MAX;
+        drive_bus(top, bus);
         top.ap_rst_n = 0;
         for(int i = 0; i < 32; i++) {
             fall(top);
@@ -223,9 +330,13 @@ int main(int argc, char** argv) {
             reset();
             restart_at = moved_at = 0;
         }
+        bus.step(in, out);
+        bus.drive();
         drive(top, in, out);
+        drive_bus(top, bus);
         fall(top);
         bool moved = sample(top, in, out);
+        moved |= sample_bus(top, bus);
         rise(top);
 
         if(finished) {
@@ -233,7 +344,7 @@ int main(int argc, char** argv) {
             continue;
         }
         if(moved) moved_at = cycle;
-        if((moved || cycle == 0) && !restart_at && all_done(in) && all_done(out)) {
+        if((moved || cycle == 0) && !restart_at && bus.done() && all_done(in) && all_done(out)) {
             finished = cycle + 1;
             continue;
         }
@@ -267,6 +378,7 @@ int main(int argc, char** argv) {
         write(base + ".cycles", s.cycles.data(), 8 * s.cycles.size());
         text += (s.number ? ", " : "") + s.told();
     }
+    write("bus.bin", bus.replies.data(), 8 * bus.replies.size());
     text += "], \"counters\": [";
     std::string comma;
     for(uint64_t value : counters(top)) {

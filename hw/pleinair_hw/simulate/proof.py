@@ -1,7 +1,8 @@
 """``pleinair simulate``: a photo painted by the simulated accelerator, and proof that it is the reference's painting.
 
 The photo goes the way of every frame: cut and scaled to the build's size, canvas grain, reflected margin; then through
-the RTL of ``BUILD/rtl`` cycle by cycle, and back through the crop. Needs Verilator, not FINN.
+the RTL of ``BUILD/rtl`` cycle by cycle, and back through the crop. An adaptive network paints each photo in its own
+light, which the processor meters and the RTL is told. Needs Verilator, not FINN.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ import numpy as np
 from pleinair.fpga.build_folder import Build, read_build
 from pleinair.network import reference
 from pleinair.network.integer import load
+from pleinair.network.light import in_light
 from pleinair.painting.grain import Grain
-from pleinair.painting.tiles import add_margin
+from pleinair.painting.meter import measure
+from pleinair.painting.tiles import Window, add_margin
 from pleinair_hw.build import NETWORK
 from pleinair_hw.report.data import Measured, read_report
 from pleinair_hw.report.page import write_report
+from pleinair_hw.simulate.light import simulate_in_lights
 from pleinair_hw.simulate.simulation import Progress, SimulationResult, simulate
 
 
@@ -63,8 +67,17 @@ def prove(
     grain = Grain(made.grain)
     frames = [grain(fit(photo, width, height)) for photo in photos]
     inputs = np.stack([add_margin(frame, made.margin, network.stride) for frame in frames])
-    result = simulate(folder, inputs, stall_in=stalls, stall_out=stalls, seed=seed, progress=progress)
-    expected = np.stack([reference.run(network, frame) for frame in inputs])
+    if network.adaptive:
+        window = Window(made.margin, made.margin, made.margin + height, made.margin + width)
+        lights = [measure(network, frame, window) for frame in inputs]
+        result = simulate_in_lights(
+            folder, network, inputs, lights, stall_in=stalls, stall_out=stalls, seed=seed, progress=progress
+        )
+        lit = [in_light(network, light) for light in lights]
+    else:
+        result = simulate(folder, inputs, stall_in=stalls, stall_out=stalls, seed=seed, progress=progress)
+        lit = [network] * len(inputs)
+    expected = np.stack([reference.run(network, frame) for network, frame in zip(lit, inputs, strict=True)])
     differing = int(np.count_nonzero(result.frames != expected))
     margin = made.margin
     if report is not None:

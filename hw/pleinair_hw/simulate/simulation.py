@@ -26,8 +26,9 @@ from pleinair.errors import ImageError
 from pleinair.network import reference
 from pleinair.network.integer import IntegerNetwork
 from pleinair_hw.simulate import verilator
+from pleinair_hw.simulate.script import Reply, Script
 from pleinair_hw.simulate.verilator import SimulationError, Simulator
-from pleinair_hw.stitch.manifest import CAPACITIES, DEBUG_BITS, MANIFEST, PERIODS, Manifest, Port
+from pleinair_hw.stitch.manifest import CAPACITIES, DEBUG_BITS, LIGHT_PORT, MANIFEST, PERIODS, Manifest, Port
 
 RTL = "rtl"
 #: Called with what is being done and how much of it is done, 0 to 1.
@@ -79,6 +80,7 @@ class Accelerator:
             [verilator.Port(port.name, port.width) for port in self.manifest.outputs],
             data_files=[*(self.folder / name for name in self.manifest.data), *data_files],
             counters=counters,
+            bus="" if self.manifest.light is None else LIGHT_PORT,
             optimise=optimise,
             cache=cache,
         )
@@ -93,7 +95,7 @@ class SimulationResult:
 
     ``frames`` is [n, H, W, C], uint8 where the output is (else int64). Latency is cycles from the first word in to the
     first frame's last word out; intervals are those between the last words of successive frames. ``occupancies`` is the
-    most words that each FIFO has held, by the FIFO's name.
+    most words that each FIFO has held, by the FIFO's name. ``replies`` are those to a script's lines.
     """
 
     frames: np.ndarray
@@ -105,6 +107,7 @@ class SimulationResult:
     build_seconds: float
     cached: bool
     manifest: Manifest
+    replies: tuple[Reply, ...] = ()
 
     @property
     def interval(self) -> int | None:
@@ -156,6 +159,7 @@ def simulate(
     stall_in: int = 0,
     stall_out: int = 0,
     seed: int = 0,
+    script: Script | None = None,
     progress: Progress | None = None,
     optimise: int = 2,
     cache: Path | None = None,
@@ -167,6 +171,7 @@ def simulate(
         frames: [n, H, W, C] integers of the accelerator's own size, uint8 for images.
         stall_in, stall_out: per cent of cycles, at random, in which no word is offered and none is taken.
         seed: of the stalls.
+        script: what is done at the port of the light meanwhile; see :mod:`.light`.
         progress: called with "compile" and "simulate", and how much of it is done.
         optimise, cache: of the compiled simulation; see :func:`pleinair_hw.simulate.verilator.build`.
 
@@ -181,7 +186,7 @@ def simulate(
     source, _ = _ends(accelerator.manifest)
     words = _to_words(frames, source)
     simulator = accelerator.compile(optimise=optimise, cache=cache, progress=progress)
-    return _run(accelerator, simulator, words, len(frames), stall_in, stall_out, seed, progress)
+    return _run(accelerator, simulator, words, len(frames), stall_in, stall_out, seed, progress, script=script)
 
 
 def _ends(manifest: Manifest) -> tuple[Port, Port]:
@@ -213,6 +218,7 @@ def _run(
     seed: int = 0,
     progress: Progress | None = None,
     max_cycles: int | None = None,
+    script: Script | None = None,
 ) -> SimulationResult:
     manifest = accelerator.manifest
     _, sink = _ends(manifest)
@@ -231,6 +237,7 @@ def _run(
         seed=seed,
         idle_limit=int(20_000 + 3 * slack * accelerator.slowest),
         max_cycles=max_cycles,
+        script=script,
         progress=report,
     )
     if result.stuck is not None:
@@ -252,6 +259,7 @@ def _run(
         build_seconds=simulator.build_seconds,
         cached=simulator.cached,
         manifest=manifest,
+        replies=result.replies,
     )
 
 

@@ -10,6 +10,8 @@ significant bit (:func:`pack`, :func:`unpack`).
 The harness (``harness.cpp``) keeps the protocol itself (a word offered stays until it is taken; while none is offered
 TDATA is noise) and holds the module to it: a word that the module withdraws or changes before it was taken fails the
 run, as do ``$error``, a failed assertion, ``$stop`` and ``$finish``.
+
+A top module may have one AXI-lite port besides, which the harness drives after a script (:mod:`.script`).
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ import numpy as np
 
 from pleinair.errors import PleinairError
 from pleinair_hw.finn.environment import verilator_root
+from pleinair_hw.simulate.script import Reply, Script
 
 #: The program around a compiled module.
 _HARNESS = Path(__file__).with_name("harness.cpp")
@@ -88,7 +91,8 @@ class Result:
     ``outputs[k]`` is uint8 [words, bytes]; ``input_cycles[k]`` and ``output_cycles[k]`` are uint64, the cycle after
     reset in which each word moved. ``stuck`` says why a run ended before all expected words had come and all inputs
     were taken, and what every stream was waiting for; None when it ended well. An output may hold more words than
-    expected: those that came in the few cycles after the last expected one.
+    expected: those that came in the few cycles after the last expected one. ``replies`` are those to the script's
+    lines that were followed.
     """
 
     outputs: list[np.ndarray]
@@ -98,6 +102,7 @@ class Result:
     seconds: float
     stuck: str | None
     counters: dict[str, int]
+    replies: tuple[Reply, ...] = ()
 
     @property
     def rate(self) -> float:
@@ -116,6 +121,7 @@ class Simulator:
     data_files: tuple[Path, ...]
     build_seconds: float
     cached: bool
+    bus: str = ""
 
     def run(
         self,
@@ -128,6 +134,7 @@ class Simulator:
         idle_limit: int = 50_000,
         max_cycles: int | None = None,
         restart_at: int | None = None,
+        script: Script | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> Result:
         """Stream ``inputs`` through the module until every output has given its ``expected`` words.
@@ -141,6 +148,7 @@ class Simulator:
             idle_limit: cycles without any movement at the ends after which the run counts as stuck.
             max_cycles: cycles after which it counts as stuck however it moves.
             restart_at: cycle in which the module is reset once, and everything starts over from the first word.
+            script: what is done at the AXI-lite port meanwhile; the run ends when it too has ended.
             progress: called about twice a second.
 
         Raises:
@@ -150,12 +158,16 @@ class Simulator:
         words = [self._checked(port, array) for port, array in zip(self.inputs, inputs, strict=True)]
         if len(expected) != len(self.outputs):
             raise ValueError(f"{len(self.outputs)} outputs, but {len(expected)} expected counts")
+        if script is not None and not self.bus:
+            raise ValueError("a script, but no AXI-lite port")
         with tempfile.TemporaryDirectory(prefix="pleinair-run-") as name:
             folder = Path(name)
             for file in self.data_files:
                 shutil.copy(file, folder / file.name)
             for k, array in enumerate(words):
                 array.tofile(folder / f"in{k}.bin")
+            if script is not None:
+                (folder / "bus.txt").write_text(script.text())
             numbers = [
                 max_cycles if max_cycles is not None else 1 << 62,
                 idle_limit,
@@ -231,6 +243,7 @@ class Simulator:
             seconds=seconds,
             stuck=stuck,
             counters=dict(zip(self.counters, told["counters"], strict=True)),
+            replies=tuple(Reply.of(int(number)) for number in np.fromfile(folder / "bus.bin", np.uint64)),
         )
 
 
@@ -251,6 +264,7 @@ def build(
     includes: Sequence[Path] = (),
     data_files: Sequence[Path] = (),
     counters: Sequence[str] = (),
+    bus: str = "",
     optimise: int = 2,
     unique: bool = False,
     jobs: int | None = None,
@@ -267,6 +281,7 @@ def build(
         includes: files that sources include, found by their names alone.
         data_files: files that ``$readmemh`` reads by name when the simulation starts. They are no part of the hash.
         counters: output ports of at most 64 bits whose last value a run reports.
+        bus: name of an AXI-lite port of 32 bits; none where it is empty.
         optimise: the C++ compiler's level, 0 to 3. Higher ones compile longer and simulate faster.
         unique: fill registers without reset with random values, from the run's seed, instead of zeros.
         jobs: C++ compilers at the same time; by default one for each processor.
@@ -276,7 +291,7 @@ def build(
         SimulationError: a source or a tool is missing, or the sources do not compile.
         ToolchainError: Verilator is not installed.
     """
-    _check_names([*(port.name for port in (*inputs, *outputs)), *counters])
+    _check_names([*(port.name for port in (*inputs, *outputs)), *counters, *filter(None, [bus])])
     started = time.perf_counter()
     recipe = _Recipe(
         tool=_Tool.find(),
@@ -284,7 +299,7 @@ def build(
         sources=tuple(sources),
         texts={path: _read(path) for path in (*sources, *includes)},
         flags=_flags(top, parameters or {}, defines or {}, unique),
-        ports=_ports(inputs, outputs, counters),
+        ports=_ports(inputs, outputs, counters) + _bus(bus),
         harness=_read(_HARNESS),
         optimise=optimise,
     )
@@ -297,6 +312,7 @@ def build(
         data_files=tuple(data_files),
         build_seconds=time.perf_counter() - started,
         cached=cached,
+        bus=bus,
     )
 
 
@@ -639,4 +655,32 @@ static bool sample(Top& top, std::vector<Input>& in, std::vector<Output>& out) {
     return moved;
 }}
 static std::vector<uint64_t> counters(Top& top) {{ return {{{", ".join(f"uint64_t(top.{n})" for n in counters)}}}; }}
+"""
+
+
+def _bus(name: str) -> str:
+    """The rest of the header: how ``harness.cpp`` drives the AXI-lite port, if there is one."""
+    if not name:
+        return """static void drive_bus(Top&, Bus&) {}
+static bool sample_bus(Top&, Bus&) { return false; }
+"""
+    drive = {
+        "AWADDR": "address",
+        "AWVALID": "awvalid",
+        "WDATA": "data",
+        "WSTRB": "strobes",
+        "WVALID": "wvalid",
+        "BREADY": "bready",
+        "ARADDR": "address",
+        "ARVALID": "arvalid",
+        "RREADY": "rready",
+    }
+    sample = ("AWREADY", "WREADY", "BVALID", "BRESP", "ARREADY", "RVALID", "RRESP", "RDATA")
+    lines = "\n    ".join(f"top.{name}_{port} = bus.{value};" for port, value in drive.items())
+    return f"""static void drive_bus(Top& top, Bus& bus) {{
+    {lines}
+}}
+static bool sample_bus(Top& top, Bus& bus) {{
+    return bus.sample({", ".join(f"top.{name}_{port}" for port in sample)});
+}}
 """

@@ -2,7 +2,8 @@
 
 The folder needs neither FINN nor the place where it was made::
 
-    manifest.json     a Manifest: top module, sources in order, ports, streams, FIFOs, and each file's SHA-256
+    manifest.json     a Manifest: top module, sources in order, ports, streams, FIFOs, the map of the light's
+                      registers where the network is adaptive, and each file's SHA-256
     accelerator.sv    the top module
     sources/          every other source, corrected for its purpose (pleinair_hw.finn.patches)
     data/             what the sources read at time 0: weights
@@ -22,9 +23,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
+from typing import Any
 
-from pleinair.documents import read_record
+from pleinair.documents import Record, read_record
 from pleinair.durable import file_sha256
+from pleinair.fpga.light_map import LightMap, read_light_map
 from pleinair_hw.stitch import StitchError
 
 MANIFEST = "manifest.json"
@@ -33,6 +36,8 @@ FORMAT = 1
 _MAX_MANIFEST = 64 << 20
 CAPACITIES = "capacities.hex"
 PERIODS = "periods.hex"
+#: The AXI-lite port of an adaptive network's light.
+LIGHT_PORT = "s_axilite_light"
 #: Handshakes in one debug output.
 DEBUG_BITS = 64
 
@@ -94,7 +99,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What lies in a folder of stitched RTL. Paths are relative to the folder; ``files`` maps each to its SHA-256."""
+    """What lies in a folder of stitched RTL. Paths are relative to the folder; ``files`` maps each to its SHA-256.
+
+    ``light`` is the map of the port LIGHT_PORT (:mod:`pleinair.fpga.light_map`) as JSON has it, None without one.
+    """
 
     top: str
     purpose: str
@@ -106,10 +114,23 @@ class Manifest:
     fifos: tuple[Fifo, ...]
     nodes: tuple[Node, ...]
     files: Mapping[str, str]
+    light: Mapping[str, Any] | None = None
 
     def write(self, folder: Path) -> None:
         """Write ``manifest.json``."""
         (folder / MANIFEST).write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
+
+    @property
+    def light_map(self) -> LightMap | None:
+        """The registers of the light, None without any. Raises StitchError for a damaged map."""
+        if self.light is None:
+            return None
+        rows, columns, _ = self.inputs[0].shape
+
+        def refuse(why: object) -> StitchError:
+            return StitchError(f"the map of the light is damaged: {why}")
+
+        return read_light_map(Record(f"{MANIFEST}: light", dict(self.light), refuse), rows, columns)
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:

@@ -1,9 +1,9 @@
 """FINN's generated nodes as one Verilog module: the complete accelerator, without Vivado.
 
 FINN leaves stitching to Vivado. This file reads the Tcl that FINN would give to Vivado (:mod:`.tcl`) and writes the
-same design as plain Verilog: an instance for every node, an AXI stream for every tensor, AXI-lite ports at rest, and a
-stream at either end. Every connection's width is read from the Verilog on both sides (:mod:`.verilog`) and must agree
-with FINN's own figure.
+same design as plain Verilog: an instance for every node, an AXI stream for every tensor, AXI-lite ports at rest, a
+stream at either end, and for the stations of an adaptive network one AXI-lite port with a decoder behind it. Every
+connection's width is read from the Verilog on both sides (:mod:`.verilog`) and must agree with FINN's own figure.
 
 :func:`write_rtl` leaves the folder that :mod:`.manifest` describes.
 """
@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import lcm, prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pleinair.fpga.light_map import VERSION, LightMap, Station, lay_out
 from pleinair_hw.finn import patches
 from pleinair_hw.finn.patches import Purpose
 from pleinair_hw.stitch import StitchError
 from pleinair_hw.stitch.manifest import (
     CAPACITIES,
     DEBUG_BITS,
+    LIGHT_PORT,
     MANIFEST,
     PERIODS,
     Fifo,
@@ -40,7 +42,15 @@ if TYPE_CHECKING:
     from qonnx.core.modelwrapper import ModelWrapper
 
 TOP = "accelerator"
-GAUGE = Path(__file__).resolve().parents[1] / "rtl" / "gauge.sv"
+_RTL = Path(__file__).resolve().parents[1] / "rtl"
+GAUGE = _RTL / "gauge.sv"
+DECODER = _RTL / "axilite_light.sv"
+#: Bits of what the decoder asks a station, and of what that answers (hw/pleinair_hw/rtl/light_station.sv).
+REQUEST, ANSWER = 48, 34
+#: The light's port: inputs and outputs with their bits; of an address as many as its map says.
+_PORT_IN = {"AWADDR": 0, "AWVALID": 1, "WDATA": 32, "WSTRB": 4, "WVALID": 1, "BREADY": 1}
+_PORT_IN |= {"ARADDR": 0, "ARVALID": 1, "RREADY": 1}
+_PORT_OUT = {"AWREADY": 1, "WREADY": 1, "BRESP": 2, "BVALID": 1, "ARREADY": 1, "RDATA": 32, "RRESP": 2, "RVALID": 1}
 _FIELDS = ("TDATA", "TVALID", "TREADY")
 
 
@@ -235,6 +245,7 @@ class _Accelerator:
         self.instances: list[str] = []
         self.blocks: list[str] = []
         self.pumped = False  # whether a node wants a clock of twice the rate
+        self.stations: list[Any] = []  # nodes whose numbers are a light's
         if purpose == "sizing":
             self.sources.add("", GAUGE)
 
@@ -270,6 +281,11 @@ class _Accelerator:
                 self.pumped |= pumped
             for stream, wire in (*reads, *writes):
                 connections |= _stream_ports(module, stream, wire.name)
+            if node.op_type.startswith("RequantLight"):
+                number = len(self.stations)
+                self.stations.append(instance)
+                connections["light_request"] = f"light_requests[{REQUEST * number}+:{REQUEST}]"
+                connections["light_answer"] = f"light_answers[{ANSWER * number}+:{ANSWER}]"
             if is_fifo:
                 depth, style = int(instance.get_nodeattr("depth")), str(instance.get_nodeattr("ram_style"))
                 if self.purpose == "simulation":
@@ -356,7 +372,10 @@ class _Accelerator:
         ends = len(self.model.graph.input), len(self.model.graph.output)
         if loose or (len(self.inputs), len(self.outputs)) != ends:
             raise StitchError(f"streams that lead nowhere: {', '.join(loose) or 'an input or output of the graph'}")
-        (self.folder / f"{TOP}.sv").write_text("\n".join([self.text(), *self.blocks]))
+        light = self.light()
+        if light is not None:
+            self.sources.add("", DECODER)
+        (self.folder / f"{TOP}.sv").write_text("\n".join([self.text(light), *self.blocks]))
         sources = tuple(f"sources/{name}" for name in self.sources.ordered())
         data = tuple(f"data/{name}" for name in self.sources.data)
         manifest = Manifest(
@@ -370,11 +389,21 @@ class _Accelerator:
             fifos=tuple(self.fifos),
             nodes=tuple(self.nodes),
             files={name: file_digest(self.folder / name) for name in (*sources, *data, f"{TOP}.sv")},
+            light=None if light is None else light.to_json(),
         )
         manifest.write(self.folder)
         return manifest
 
-    def text(self) -> str:
+    def light(self) -> LightMap | None:
+        """The map of the stations' registers, in order of execution."""
+        if not self.stations:
+            return None
+        networks = {str(station.get_nodeattr("Network")) for station in self.stations}
+        if len(networks) != 1:
+            raise StitchError("the stations of light are not of one network")
+        return lay_out(networks.pop(), [_station(station) for station in self.stations])
+
+    def text(self, light: LightMap | None) -> str:
         """The top module."""
         header = ["input ap_clk", "input ap_rst_n", *(["input ap_clk2x"] if self.pumped else [])]
         body = []
@@ -400,6 +429,10 @@ class _Accelerator:
                 ("periods", len(self.pacers), PERIODS),
             ):
                 body.append(f'\tlogic [31:0] {name} [0:{max(count, 1) - 1}];\n\tinitial $readmemh("{file}", {name});')
+        if light is not None:
+            ports, lines = _light_port(light)
+            header += ports
+            body = [*lines, *body]
         head = f"`timescale 1ns/1ps\nmodule {TOP} (\n\t" + ",\n\t".join(header) + "\n);"
         return "\n".join([head, *body, *self.instances, "endmodule\n"])
 
@@ -407,6 +440,45 @@ class _Accelerator:
 def _through(source: _Wire, sink: _Wire) -> str:
     pairs = [("in0_V", source.name), ("out0_V", sink.name)]
     return ", ".join(f".{port}_{name}({wire}_{name})" for port, wire in pairs for name in _FIELDS)
+
+
+def _station(instance: Any) -> Station:
+    """A station's entry in the map, without its addresses."""
+    _, height, width = (int(n) for n in instance.get_nodeattr("numInputVectors"))
+    name, lanes = str(instance.get_nodeattr("Layer")), int(instance.get_nodeattr("PE"))
+    return Station(name, int(instance.get_nodeattr("NumChannels")), height, width, lanes)
+
+
+def _light_port(light: LightMap) -> tuple[list[str], list[str]]:
+    """The ports of the light and the lines with its decoder."""
+    count, bits = len(light.stations), light.address_bits
+    ports = [
+        f"{way} [{(width or bits) - 1}:0] {LIGHT_PORT}_{name}"
+        for way, names in (("input", _PORT_IN), ("output", _PORT_OUT))
+        for name, width in names.items()
+    ]
+
+    def words(numbers: Iterable[int | None]) -> str:
+        return "{" + ", ".join(f"32'h{0xFFFFFFFF if n is None else n:x}" for n in reversed(list(numbers))) + "}"
+
+    parameters = {
+        "STATIONS": str(count),
+        "ADDRESS_BITS": str(bits),
+        "HASH": f"32'h{light.hash:08x}",
+        "VERSION": str(VERSION),
+        "ID": str(light.id),
+        "TABLES": words(station.table for station in light.stations),
+        "SUMS": words(station.sums for station in light.stations),
+        "REGISTERS": words(station.registers for station in light.stations),
+        "CHANNEL_BITS": words((station.channels - 1).bit_length() for station in light.stations),
+    }
+    values = ",\n".join(f"\t\t.{name}({value})" for name, value in parameters.items())
+    pins = [f".{pin}({pin})" for pin in ("ap_clk", "ap_rst_n")]
+    pins += [f".{LIGHT_PORT}_{name}({LIGHT_PORT}_{name})" for name in (*_PORT_IN, *_PORT_OUT)]
+    pins += [".requests(light_requests)", ".answers(light_answers)"]
+    lines = [f"\twire [{REQUEST * count - 1}:0] light_requests; wire [{ANSWER * count - 1}:0] light_answers;"]
+    lines.append(f"\taxilite_light #(\n{values}\n\t) light (\n\t\t" + ",\n\t\t".join(pins) + "\n\t);")
+    return ports, lines
 
 
 def _converter_cycles(instance: Any) -> int:

@@ -69,6 +69,19 @@ def test_space_to_depth_and_back_after_every_step(bits, form, tmp_path):
     check(network, frame, plan, tmp_path, exact_from=1 if bits == 16 else 0)
 
 
+@pytest.mark.parametrize("bits", [4, 8, 16])
+@pytest.mark.parametrize("form", [0, 1, 2])
+def test_adaptive_networks_after_every_step(bits, form, tmp_path):
+    """In the light that they hold; each adaptive convolution becomes a station."""
+    seed = 10 * bits + form
+    network = adaptive_network(seed, width=2, blocks=1, bits=bits)
+    frame = np.random.default_rng(seed).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+    plan = plan_for_cycles(network, 16, 24, list(BOARDS.values())[form], 9000, forms=all_forms(network)[form])
+    model = check(network, frame, plan, tmp_path, exact_from=1 if bits == 16 else 0)
+    stations = [node for node in model.graph.node if node.op_type == "RequantLight_rtl"]
+    assert len(stations) == sum(c.norm is not None for c in network.convolutions())
+
+
 @pytest.mark.parametrize(("style", "bits"), [("starry-night-small", 8), ("starry-night-board", 4)])
 def test_shipped_networks_after_every_step(style, bits, tmp_path):
     network = load_model(style, bits).network

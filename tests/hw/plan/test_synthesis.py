@@ -232,6 +232,40 @@ def requant_parameters(pe: int, factor: int, bits: int, bias: int, select: int, 
     }
 
 
+LIGHT = ("light_meter", "light_station", "requant_light")
+
+
+def light_parameters(pe: int, factor: int, bits: int, bias: int, longest: int, out: int, meter: int) -> dict[str, int]:
+    rng = random.Random(pe * 1000 + factor)
+    select = longest.bit_length()
+    size = factor * pe * (select + 5 + bias)
+    return {
+        "PE": pe,
+        "CF": factor,
+        "IW": bits,
+        "BW": bias,
+        "SW": select,
+        "SMAX": longest,
+        "OW": out,
+        "METER": meter,
+        "HEIGHT": 280,
+        "WIDTH": 360,
+        "PARAMS": rng.getrandbits(size) | 1 << (size - 1),
+    }
+
+
+@yosys
+@pytest.mark.parametrize("family", BLOCKS)
+@pytest.mark.parametrize("shape", [(2, 16, 22, 26, 16, 8, 1), (3, 8, 18, 26, 20, 4, 1), (2, 8, 40, 49, 40, 16, 0)])
+def test_a_station_of_light_takes_no_dsp_and_the_tables_estimated(family, shape):
+    pe, factor, bits, bias, longest, out, meter = shape
+    cells = synthesise(own("output_queue", *LIGHT), "requant_light", family, light_parameters(*shape))
+    estimate = resources.requant_light(pe, pe * factor, bits, bias, longest, out, 280 * 360, metered=bool(meter))
+    print(cells, estimate)
+    assert cells.dsp == estimate.dsp == 0 and cells.bram18 == cells.bram36 == 0
+    assert estimate.total_lut == pytest.approx(cells.total_lut, rel=0.25)
+
+
 OWN = [
     (
         "space_to_depth",
