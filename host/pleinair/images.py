@@ -20,10 +20,13 @@ import numpy as np
 
 from pleinair import durable
 from pleinair.errors import ImageError, OutputError
+from pleinair.exif import find_exif, with_exif
 
 #: Largest picture accepted, in pixels: five times what a Pi's camera gives. ``host/__init__.py`` tells OpenCV.
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 << 20
+#: An EXIF part stands within so many bytes from the beginning.
+_EXIF_WITHIN = 256 << 10
 #: How the names of image files end, in small letters, where a folder is searched for images.
 SUFFIXES = (".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
@@ -251,6 +254,15 @@ def read_image(path: Path) -> np.ndarray:
     return decode_image(data, str(path))
 
 
+def read_exif(path: Path) -> bytes | None:
+    """The EXIF part of an image file, None where it has none or cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return find_exif(file.read(_EXIF_WITHIN))
+    except OSError:
+        return None
+
+
 def check_writable(path: Path) -> None:
     """Raise OutputError when a file could not be put at ``path``, before the work for it is done."""
     try:
@@ -273,8 +285,10 @@ def check_image_output(path: Path) -> None:
     check_writable(path)
 
 
-def write_image(path: Path, image: np.ndarray) -> None:
+def write_image(path: Path, image: np.ndarray, exif: bytes | None = None) -> None:
     """Write uint8 [H, W, 3] RGB to ``path`` (its suffix says the format), whole or not at all.
+
+    ``exif`` (:mod:`pleinair.exif`) goes into a JPEG or PNG.
 
     Raises OutputError when the folder is missing or cannot be written, the suffix is unknown, or the format
     does not hold so large an image.
@@ -286,7 +300,7 @@ def write_image(path: Path, image: np.ndarray) -> None:
         done = False
     if not done:
         raise OutputError(f"output {path}: {path.suffix} does not hold {image.shape[1]}x{image.shape[0]} pixels")
-    write_bytes(path, data.tobytes())
+    write_bytes(path, data.tobytes() if exif is None else with_exif(data.tobytes(), exif))
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -15,7 +15,8 @@ import numpy as np
 from pleinair.cameras.camera import AWAY, Frame, LeftOut, check_size
 from pleinair.cameras.framing import fit
 from pleinair.errors import AwayError, CameraError, ImageError
-from pleinair.images import SUFFIXES, read_image
+from pleinair.exif import taken_at
+from pleinair.images import SUFFIXES, read_exif, read_image
 from pleinair.text import one_line
 
 #: Images whose size is looked at before the film begins.
@@ -116,7 +117,9 @@ class FolderCamera:
             except ImageError as error:
                 self.skipped.append(LeftOut(str(error)))
                 continue
-            yield Frame(fit(image, self.size), index, float(index), path.name, position)
+            taken = taken_at(part) if (part := read_exif(path)) else None
+            about = {"taken": taken} if taken else {}
+            yield Frame(fit(image, self.size), index, float(index), path.name, position, about)
             index += 1
         if index == 0 and start == 0:
             raise self._unreadable(self.skipped[0])

@@ -254,8 +254,9 @@ def paint(
     """
     from pleinair.backends import open_painter
     from pleinair.errors import ImageError
+    from pleinair.exif import for_painting
     from pleinair.films.tone import Tone, choose_tone
-    from pleinair.images import check_image_output, read_image, write_image
+    from pleinair.images import check_image_output, read_exif, read_image, write_image
     from pleinair.models import load_model
     from pleinair.painting.tiles import MIN_SIDE
 
@@ -272,7 +273,8 @@ def paint(
         began = time.monotonic()
         painting = toned(painter.paint(photo), toned.of(photo))
         seconds = time.monotonic() - began
-        write_image(out, painting)
+        exif = read_exif(image)
+        write_image(out, painting, None if exif is None else for_painting(exif))
         say(f"{click.format_filename(out)}: {width}x{height} in {seconds:.2f} s by {painter.name}")
 
 

@@ -193,7 +193,7 @@ def _painted(frames: ReadAhead[Frame], painter: Painter, progress: Progress) -> 
 
     def images() -> Iterator[np.ndarray]:
         for frame in frames:
-            names.append(frame.name)
+            names.append(str(frame.metadata.get("taken") or frame.name))
             yield frame.image
 
     with contextlib.closing(painter.paint_each(images())) as paintings:

@@ -309,7 +309,8 @@ def caption(record: Captured) -> str:
     if record.live:
         local = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.wall))
         return local if record.clock is not False else f"{record.seq:06d}"
-    return record.name or f"{record.seq:06d}"
+    taken = (record.metadata or {}).get("taken")
+    return taken if isinstance(taken, str) else record.name or f"{record.seq:06d}"
 
 
 def open_look(look: Look, backend: str, threads: int, simulator: Simulator | None = None) -> NetworkPainter:
