@@ -1,4 +1,4 @@
-"""When and where a photo was taken: the EXIF part of JPEG and PNG files (CIPA DC-008), read without trust, carried over.
+"""When and where a photo was taken: the EXIF part of JPEG and PNG files (CIPA DC-008), read without trust.
 
 The part is a TIFF structure. Nothing of it is believed: an offset that leads outside means that there is no such field.
 """

@@ -29,7 +29,7 @@ from pleinair.cli.options import (
     threads_option,
     tone_option,
 )
-from pleinair.cli.rolls import Common, film_on_roll, refuse_without_roll, roll_options
+from pleinair.cli.rolls import Common, film_on_roll, refuse_without_roll, roll_options, warn_of_size
 from pleinair.cli.types import DURATION, SIZE, OneOf, Whole
 from pleinair.errors import OptionError, PleinairError
 from pleinair.films.deflicker import DEFAULT_FRAMES, MAX_FRAMES
@@ -180,6 +180,7 @@ def _film_at_once(o: Common) -> None:
     if recorder.aside is not None:
         remark(f"an earlier run to this film was cut off; what it recorded is now {recorder.aside}")
     source = open_camera(o.camera, size=o.size, every=o.every, frames=frames, framing=o.framing)
+    warn_of_size(*source.size)
     with (
         closing(open_painter(model, o.backend, o.threads, simulator=simulate_build)) as painter,
         stopped_by_signals(lambda: recorder.closed) as stop,

@@ -36,6 +36,7 @@ from pleinair.cli.options import (
 from pleinair.cli.types import BYTES, ROLL, STYLE, OneOf, Whole
 from pleinair.errors import DiskFullError, OptionError
 from pleinair.films.deflicker import MAX_FRAMES
+from pleinair.films.encoder import plays_everywhere
 from pleinair.films.steadiness import MAX_STRENGTH
 from pleinair.network.floating import FLOAT_BITS
 from pleinair.network.integer import BITS
@@ -234,6 +235,7 @@ def _film(lapse: Timelapse, out: Path | None, force: bool = False) -> None:
                 remark(f"warning: {preview.problem}; filming goes on, and the page is tried again")
             else:
                 remark(f"watch it at {preview.address}")
+        warn_of_size(*settings.size)
         for line in (*lapse.warnings, *due_lines(lapse.schedule)):
             remark(line)
         title = f"{lapse.shooter.name} {settings.size[0]}x{settings.size[1]} on {roll.folder}, {settings.look.name}"
@@ -266,6 +268,14 @@ def incomplete(live: bool, ledger: Any) -> str:
         counts += [(count, reason) for reason, count in ledger.skipped.items() if reason == "damaged"]
     parts = [f"{count} {reason}" for count, reason in counts if count]
     return f"left out of the film: {', '.join(parts)}" if parts else ""
+
+
+def warn_of_size(width: int, height: int) -> None:
+    """Say before the work that a film will be too large for most players."""
+    if not plays_everywhere(width, height):
+        remark(
+            f"warning: browsers play no film of {width}x{height}; --size 3840x2160 is about the largest that they do"
+        )
 
 
 def due_lines(schedule: Schedule) -> Iterator[str]:

@@ -18,6 +18,15 @@ MAX_SIDE = 16384
 ENCODING = {"preset": "superfast", "crf": "22", "coder": "vlc", "tune": "zerolatency"}
 
 
+#: Macroblocks, of 16x16 pixels, of the largest frame of level 5.2, the highest that browsers play (ITU-T H.264, A.3.1).
+_PLAYED = 36_864
+
+
+def plays_everywhere(width: int, height: int) -> bool:
+    """Whether browsers, and the chips of phones and televisions, play a film of this size."""
+    return -(-width // 16) * -(-height // 16) <= _PLAYED
+
+
 def even(image: np.ndarray) -> np.ndarray:
     """The picture with even sides, as yuv420p needs them: an odd side gains a repeated column or row."""
     height, width = image.shape[:2]

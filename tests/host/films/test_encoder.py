@@ -11,7 +11,7 @@ import pytest
 
 av = pytest.importorskip("av", reason="films need PyAV")
 
-from pleinair.films.encoder import Encoder, even  # noqa: E402
+from pleinair.films.encoder import Encoder, even, plays_everywhere  # noqa: E402, plays_everywhere
 
 
 def paintings(count: int, width: int, height: int) -> list[np.ndarray]:
@@ -89,3 +89,11 @@ def test_nothing_else_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     encoded(paintings(2, 32, 32))
     assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "plays"), [((640, 360), True), ((3840, 2160), True), ((4096, 2304), True), ((4056, 3040), False)]
+)
+def test_the_largest_films_that_browsers_play(size, plays):
+    """Level 5.2 holds 4096x2304 at the most (ITU-T H.264, table A-1)."""
+    assert plays_everywhere(*size) is plays
