@@ -85,6 +85,15 @@ def test_a_station_holds_what_its_layer_has_and_bounds_every_light(bits):
             assert int(station.room.max()).bit_length() + 1 == station.bias_bits
 
 
+def test_blocks_belong_to_the_convolutions_beside_them():
+    network = adaptive_network(3, width=4, blocks=1)
+    operators = build_dataflow(network, 16, 16, {"up1": "phases", "leave": "taps"}).operators
+    assert [o.name for o in operators[:3]] == ["enter.blocks", "enter.window", "enter.product"]
+    names = ["leave.window", "leave.product", "leave.tapsum", "leave.requantise", "leave.pixels"]
+    assert [o.name for o in operators[-5:]] == names
+    assert len({o.name for o in operators}) == len(operators)
+
+
 @pytest.mark.parametrize("style", sorted(styles()))
 def test_shipped_networks_in_the_forms_of_hardware(style):
     network = load_model(style, 8).network

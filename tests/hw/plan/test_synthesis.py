@@ -266,7 +266,16 @@ def test_a_station_of_light_takes_no_dsp_and_the_tables_estimated(family, shape)
     assert estimate.total_lut == pytest.approx(cells.total_lut, rel=0.25)
 
 
+LIGHT = {"PE": 2, "CF": 16, "IW": 22, "BW": 26, "SW": 5, "SMAX": 16, "OW": 8, "HEIGHT": 280, "WIDTH": 360}
 OWN = [
+    *(
+        (
+            "requant_light",
+            LIGHT | {"METER": int(metered), "PARAMS": random.Random(1).getrandbits(2 * 16 * 36) | 1 << 1151},
+            resources.requant_light(2, 32, 22, 26, 16, 8, 280 * 360, metered=metered),
+        )
+        for metered in (False, True)
+    ),
     (
         "space_to_depth",
         {"W": 24, "CF": 1, "B": 4, "WO": 90, "RAM_STYLE": "block"},
@@ -299,7 +308,8 @@ OWN = [
 @pytest.mark.parametrize("family", BLOCKS)
 @pytest.mark.parametrize("top, parameters, estimate", OWN, ids=[f"{top}-{i}" for i, (top, _, _) in enumerate(OWN)])
 def test_our_blocks_take_no_dsp_and_the_tables_estimated(family, top, parameters, estimate):
-    cells = synthesise(own("output_queue", top), top, family, parameters)
+    parts = ("light_meter", "light_station") if top == "requant_light" else ()
+    cells = synthesise(own("output_queue", *parts, top), top, family, parameters)
     assert cells.dsp == estimate.dsp == 0
     assert estimate.total_lut == pytest.approx(cells.total_lut, rel=0.25, abs=12)
     assert estimate.bram18 >= cells.bram18 + 2 * cells.bram36
