@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pleinair.backends import open_painter
 from pleinair.cli.fpga import simulate_build
-from pleinair.emulator.board import EmulatedDevice, frame_by_frame
+from pleinair.emulator.board import EmulatedDevice, frame_by_frame, simulated_network
 from pleinair.emulator.stand_in import stand_in
+from pleinair.fpga.adaptive import AdaptiveAcceleratorPainter
+from pleinair.fpga.deployment import read_light
 from pleinair.fpga.driver import Accelerator
 from pleinair.fpga.painter import AcceleratorPainter
 from pleinair.models import load_model
@@ -33,6 +36,8 @@ def test_a_frame_through_the_rtl(tmp_path):
 
     build = Path(FOLDER)
     network = load(build / "network.npz")
+    if network.adaptive:
+        pytest.skip("an adaptive network: below")
     rows, columns, _ = simulation.load(build).manifest.inputs[0].shape
     margin = 8
     model = load_model(str(write_model(tmp_path / "model", network, margin)), 8)
@@ -50,5 +55,35 @@ def test_a_frame_through_the_rtl(tmp_path):
     assert painter.reloads == 0 and not device.fabric.violations
     # The check's two tiles, one for the first frame, more for the second.
     assert device.power.frames > 4
+    painter.close()
+    assert not device.memory.live
+
+
+def test_a_frame_in_its_own_light_through_the_rtl(tmp_path):
+    """The light is written, read and metered by the RTL, and so is the check before the first frame."""
+    from pleinair_hw.simulate import simulation
+
+    build = Path(FOLDER)
+    network = load(build / "network.npz")
+    if not network.adaptive:
+        pytest.skip("not an adaptive network: above")
+    rows, columns, _ = simulation.load(build).manifest.inputs[0].shape
+    margin = network.halo
+    model = load_model(str(write_model(tmp_path / "model", network, margin)), 8)
+    light_map = read_light(build / "rtl" / "manifest.json", rows, columns)
+    assert light_map is not None and light_map.meters
+    options = {"board": FAMILIES[-1], "clock_mhz": 100, "height": rows, "width": columns, "light": light_map}
+    deployment = stand_in(tmp_path / "deploy", model.folder, 8, **options)
+    device = EmulatedDevice(deployment, simulated_network(deployment, simulate_build(build)))
+    forget_clocks()
+    painter, plain = (
+        AdaptiveAcceleratorPainter(model, Accelerator(deployment, device, 600)),
+        open_painter(model, "reference"),
+    )
+    frame = np.random.default_rng(0).integers(0, 90, (rows - 2 * margin, columns - 2 * margin, 3), dtype=np.uint8)
+    assert painter.sums(frame) == plain.sums(frame)
+    assert np.array_equal(painter.paint(frame), plain.paint(frame))
+    assert np.array_equal(painter.paint_in(frame, painter.average), plain.paint_in(frame, plain.average))
+    assert painter.reloads == 0 and painter.accelerator.stages.metered and not device.fabric.violations
     painter.close()
     assert not device.memory.live

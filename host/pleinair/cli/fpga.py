@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from pleinair.backends import CPU, FALLBACKS, FPGA, Backend
 from pleinair.cli.console import say
@@ -64,12 +63,19 @@ def backend_of(backend: str, engine: str, overlay: str | None, fallback: str | N
     return Backend(backend, engine=engine, overlay=asked, fallback=fallback).absolute()
 
 
-def simulate_build(build: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """What paints frames of a build's size with its RTL in Verilator. Raises SimulationError, StitchError."""
+def simulate_build(build: Path) -> Callable[..., Any]:
+    """What paints frames of a build's size with its RTL in Verilator, as pleinair.emulator.fabric.Simulator says.
+
+    Raises SimulationError, StitchError.
+    """
     from pleinair_hw.simulate import simulation
+    from pleinair_hw.simulate.stations import SimulatedStations
 
     accelerator = simulation.load(build)
     accelerator.compile()
+    light_map = accelerator.manifest.light_map
+    if light_map is not None:
+        return SimulatedStations(accelerator, light_map)
     return lambda frame: simulation.simulate(accelerator, frame[None]).frames[0]
 
 

@@ -259,6 +259,15 @@ def integer_network(deployment: Deployment) -> Compute | StationsMaker:
     return frame_by_frame(run, deployment.height, deployment.width)
 
 
+def simulated_network(deployment: Deployment, simulated: Callable[..., Any]) -> Compute | StationsMaker:
+    """What a simulator of the deployment's hardware computes; of an adaptive network, a frame at a time in a light."""
+    if deployment.light is None:
+        return frame_by_frame(simulated, deployment.height, deployment.width)
+    network = load_model(str(deployment.model), deployment.bits).network
+    assert isinstance(network, IntegerNetwork)
+    return StationsMaker(partial(Stations, network, deployment.light, through=simulated))
+
+
 def open_board(overlay: Overlay, simulator: Simulator | None = None) -> Accelerator:
     """The accelerator of ``emulated:FOLDER`` or ``simulated:BUILD``, not loaded yet.
 
@@ -278,13 +287,9 @@ def open_board(overlay: Overlay, simulator: Simulator | None = None) -> Accelera
         raise OptionError(f"{overlay}: not a build's folder, which has the RTL", option="overlay")
     else:
         deployment = read_deployment(folder)
-    if simulated and deployment.light is not None:
-        raise OptionError(
-            f"{overlay}: the light's registers of adaptive styles are not simulated yet", option="overlay"
-        )
     compute: Compute | StationsMaker
     if simulated and simulator is not None:
-        compute = frame_by_frame(simulator(folder), deployment.height, deployment.width)
+        compute = simulated_network(deployment, simulator(folder))
     else:
         compute = integer_network(deployment)
     device = EmulatedDevice(deployment, compute, Power(faults))
