@@ -270,7 +270,7 @@ def synthesise(model: Any, board: Board, clock_mhz: int, vivado: Vivado) -> Bits
     Raises:
         ToolchainError: FINN cannot use this Vivado, or what it needs besides could not be fetched.
         OptionError: the build's folder has a name that Vivado's scripts cannot hold, or products are pumped.
-        VivadoError: Vivado or Vitis HLS failed, or the clock was not reached.
+        VivadoError: Vivado or Vitis HLS failed, or the clock was not reached; or the network is adaptive.
     """
     check_tools(vivado)
     settings = import_module("finn.util.settings").get_settings()
@@ -282,6 +282,11 @@ def synthesise(model: Any, board: Board, clock_mhz: int, vivado: Vivado) -> Bits
         raise OptionError(
             "cannot be: FINN's shell for Zynq gives no clock of twice the rate; such a build ends with RTL",
             option="pumped",
+        )
+    if any(node.op_type.startswith("RequantLight") for node in model.graph.node):
+        # FINN's stitching joins streams alone: the stations would have no port.
+        raise VivadoError(
+            "an adaptive network ends with RTL: FINN's stitching for Vivado knows no port that several nodes share"
         )
     fetch_sources(board)
     zynq: Any = import_module("finn.transformation.fpgadataflow.make_zynq_proj")

@@ -27,7 +27,7 @@ from pleinair_hw.vivado import Bitstream, VivadoError
 from tests import children
 from tests.house import ROOT
 from tests.hw.finn.test_environment import needs_finn, own_environment, program  # noqa: F401
-from tests.networks import random_network
+from tests.networks import adaptive_network, random_network
 
 STYLE = ROOT / "models" / "starry-night-small"
 
@@ -283,6 +283,17 @@ def test_products_at_twice_the_clock_have_none_in_finns_shell(tmp_path, fetched)
     )
     with pytest.raises(OptionError, match="^pumped cannot be: FINN's shell for Zynq gives no clock of twice"):
         deployment.synthesise(model, board, 100, install_vivado(tmp_path / "Xilinx"))
+
+
+@needs_finn
+def test_an_adaptive_network_is_refused_before_anything_is_fetched(tmp_path):
+    from pleinair_hw.finn.compiler import compile_plan
+    from pleinair_hw.plan.search import plan_for_cycles
+
+    board = BOARDS["zcu104"]
+    model = compile_plan(plan_for_cycles(adaptive_network(1, width=2), 16, 16, board, 4000), tmp_path / "build")
+    with pytest.raises(VivadoError, match="an adaptive network ends with RTL"):
+        deployment.synthesise(model, board, 300, install_vivado(tmp_path / "Xilinx"))
 
 
 @needs_finn
