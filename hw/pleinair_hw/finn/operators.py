@@ -211,7 +211,8 @@ class RequantLight(RequantShift):
         i, o = self.get_input_datatype().bitwidth(), self.get_output_datatype().bitwidth()
         bias_bits, longest = int(self.get_nodeattr("BiasBits")), int(self.get_nodeattr("Longest"))
         positions = self.vectors[1] * self.vectors[2]
-        return resources.requant_light(self.lanes, self.channels, i, bias_bits, longest, o, positions)
+        metered = bool(self.get_nodeattr("Meter"))
+        return resources.requant_light(self.lanes, self.channels, i, bias_bits, longest, o, positions, metered=metered)
 
 
 class AddClamp(_Operator):
