@@ -26,6 +26,9 @@ from pleinair.errors import ContractError
 MAX_CONVOLUTIONS = 128
 MAX_CHANNELS = 1024
 MAX_KERNEL = 15
+#: Of what a network may cost: engines fail at larger strides, a megapixel takes half a gigabyte at so many values a
+#: pixel, and each tile is computed with a halo around it.
+MAX_STRIDE, MAX_HALO, MAX_VALUES = 16, 256, 128
 
 
 class ChainLayer(ABC):
@@ -324,3 +327,20 @@ def check_chain(chain: Chain[Any, Any]) -> None:
         raise ContractError(f"the last layer gives {channels} channels, need a convolution to 3")
     if scale != 1:
         raise ContractError(f"the output is 1/{scale} of the input's size, need 1")
+    _check_cost(chain)
+
+
+def _check_cost(chain: Chain[Any, Any]) -> None:
+    """Refuse a network that would take unreasonable memory or time before its first pixel. Raises ContractError."""
+    if chain.stride > MAX_STRIDE:
+        raise ContractError(f"network of stride {chain.stride}, allowed are up to {MAX_STRIDE}")
+    if chain.halo > MAX_HALO:
+        raise ContractError(f"network of halo {chain.halo}, allowed are up to {MAX_HALO}")
+    channels, down, up = 3, 1, 1
+    for layer in chain.layers:
+        channels = layer.check(channels)
+        down, up = down * layer.down, up * layer.up
+        if channels * up**2 > MAX_VALUES * down**2:
+            raise ContractError(
+                f"{channels * up**2 / down**2:.0f} values a pixel between two layers, allowed are up to {MAX_VALUES}"
+            )

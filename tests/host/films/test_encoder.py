@@ -11,7 +11,7 @@ import pytest
 
 av = pytest.importorskip("av", reason="films need PyAV")
 
-from pleinair.films.encoder import Encoder, even, plays_everywhere  # noqa: E402, plays_everywhere
+from pleinair.films.encoder import Encoder, even, plays_everywhere  # noqa: E402
 
 
 def paintings(count: int, width: int, height: int) -> list[np.ndarray]:

@@ -9,6 +9,7 @@ import pytest
 
 from pleinair.errors import ContractError
 from pleinair.network.chain import Chain, ChainLayer, ConvolutionShape, ResidualShape, Upsample, check_chain
+from pleinair.network.integer import Convolution, IntegerNetwork
 
 
 @dataclass(frozen=True)
@@ -150,3 +151,21 @@ def test_a_layer_tells_a_file_what_it_is():
         "kind": "residual",
         "body": [{"kind": "convolution", "name": "a", "stride": 1}],
     }
+
+
+def _plain(name: str, inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> Convolution:
+    weight, zero = np.ones((outputs, inputs, kernel, kernel), np.int8), np.zeros(outputs, np.int64)
+    return Convolution(name, weight, zero, zero + 6, stride, 8, 8, False)
+
+
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        ([*(_plain(f"d{i}", 3, 3, 3, 2) for i in range(5)), *[Upsample()] * 5, _plain("end", 3, 3)], "stride 32"),
+        ([*(_plain(f"w{i}", 3, 3, 15) for i in range(40)), _plain("end", 3, 3)], "halo 280"),
+        ([_plain("wide", 3, 200), _plain("end", 200, 3)], "200 values a pixel"),
+    ],
+)
+def test_networks_that_would_cost_too_much_are_refused_at_once(layers, said):
+    with pytest.raises(ContractError, match=said):
+        check_chain(IntegerNetwork(8, tuple(layers)))
