@@ -3,7 +3,8 @@
 The frames are the synthetic day's, rendered beforehand and kept as JPEG files of the quality that rolls keep: the film
 decodes, steadies, paints, steadies, encodes and writes each one, as ``pleinair run --camera frames:DIR`` does. Beyond
 :data:`DISTINCT` they come again, backwards and forwards, so that a film is no slide show. The painter alone paints
-decoded frames, half of them before the film and half after it, as the film does: by ``paint_each``.
+decoded frames, half of them before the film and half after it, as the film does: by ``paint_each``. An adaptive
+network's film has the light and the tone that a video has by default, and the painter alone paints in that light.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
+from pleinair.cameras.opening import CameraSource
 from pleinair.cameras.stored import FolderCamera
 from pleinair.cameras.synthetic import SyntheticCamera
+from pleinair.films.lighting import FilmLight, choose_lighting, default_every
 from pleinair.films.pipeline import Progress, run
 from pleinair.films.recorder import FilmRecorder
 from pleinair.films.steadiness import DEFAULT_STRENGTH
+from pleinair.films.tone import choose_tone
 from pleinair.images import read_image
 from pleinair.machine import cores
 from pleinair.painting.painter import Painter
@@ -89,15 +93,27 @@ def measure_pipeline(
         folder = Path(name)
         shots = _prepare(folder, size, frames, distinct, step)
         pictures = itertools.cycle([read_image(path) for path in shots])
+        every = default_every(CameraSource("video", "film.mp4"), None)
+        lighting = choose_lighting(None, None, adaptive=painter.adaptive, default=every)
+        tone = choose_tone(None, adaptive=painter.adaptive)
+        lit = painter.lit_by(FilmLight(lighting))
         # Each frame that is painted at a time has a program of its own, compiled at its first one.
-        _paint_alone(painter, pictures, _WARM_UP * cores(), lambda: None)
-        first = _paint_alone(painter, pictures, (alone + 1) // 2, step)
+        _paint_alone(lit, pictures, _WARM_UP * cores(), lambda: None)
+        first = _paint_alone(lit, pictures, (alone + 1) // 2, step)
         recorder = FilmRecorder(folder / "film.mp4")
         camera = FolderCamera(folder / "frames", size, None)
         began, computed = time.perf_counter(), time.process_time()
-        outcome = run(camera, painter, recorder, steady=DEFAULT_STRENGTH, report=lambda _: step())
+        outcome = run(
+            camera,
+            painter,
+            recorder,
+            steady=DEFAULT_STRENGTH,
+            lighting=lighting,
+            tone=tone,
+            report=lambda _: step(),
+        )
         film = _Cost(time.perf_counter() - began, time.process_time() - computed)
-        last = _paint_alone(painter, pictures, alone // 2, step)
+        last = _paint_alone(lit, pictures, alone // 2, step)
         film_bytes = outcome.film.stat().st_size
     each = _Cost((first.seconds + last.seconds) / alone, (first.processor + last.processor) / alone)
     return _figures(size, each, film, outcome.progress, film_bytes)

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from pleinair.errors import OptionError
+from pleinair.machine import cores
 from pleinair.measuring.bench_pipeline import DISTINCT, measure_pipeline
+from pleinair.network.light import Sums
 from pleinair.painting.painter import Painter
 from pleinair.painting.side_by_side import Task, paint_side_by_side
 
@@ -54,6 +56,36 @@ class Together(Slow):
             yield painted.painting
 
 
+class Metered(Slow):
+    """Paints in a light, and counts the frames that it meters and paints in one."""
+
+    adaptive = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.light, self.metered, self.lit = None, 0, 0
+
+    def sums(self, frame):
+        """See AdaptivePainter."""
+        self.metered += 1
+        return (Sums(1, (1,), (1,)),)
+
+    def light_of(self, sums):
+        """See AdaptivePainter."""
+        return f"of {sums[0].count}"
+
+    def lit_by(self, light):
+        """See Painter."""
+        self.light = light
+        return self
+
+    def paint(self, frame):
+        """See Painter."""
+        assert str(self.light(frame, self)).startswith("of")
+        self.lit += 1
+        return super().paint(frame)
+
+
 @pytest.mark.parametrize("painters", [1, 2])
 def test_figures_add_up(painters):
     steps = list[tuple[int, int]]()
@@ -81,6 +113,14 @@ def test_the_painter_sees_moving_frames_of_the_size():
     measure_pipeline(slow, SIZE, 6)
     assert {frame.shape for frame in slow.seen} == {(48, 64, 3)}
     assert len({frame.tobytes() for frame in slow.seen}) >= 6
+
+
+def test_an_adaptive_network_meters_as_it_does_in_a_video():
+    metered = Metered()
+    measure_pipeline(metered, SIZE, 24)
+    warm_up = 2 * cores()
+    # A light of its own for the painter alone, warm-up included, and one for the film.
+    assert metered.lit == warm_up + 48 and metered.metered == -(-(warm_up + 24) // 12) + 2
 
 
 def test_what_cannot_be_measured_is_refused():
