@@ -41,7 +41,7 @@ def choose_tone(tone: float | None, *, adaptive: bool) -> float:
 
 
 class Tone:
-    """Brings back ``tone`` of the scene's brightness: 0 nothing, 1 all of it."""
+    """Brings back ``tone`` of the scene's brightness: 0 nothing, 1 all of it. One thread at a time may use it."""
 
     def __init__(self, tone: float = DEFAULT_TONE) -> None:
         """Raises ValueError for a number outside 0 .. 1."""
@@ -49,6 +49,8 @@ class Tone:
             raise ValueError(f"tone {tone}: 0 to 1")
         self.tone = tone
         self._part = round(256 * tone)
+        # Kept from frame to frame: new memory of this size costs more than the arithmetic in it.
+        self._products = np.empty((0, 0, 3), np.uint16)
 
     def of(self, frame: np.ndarray) -> np.ndarray:
         """The blurred brightness of uint8 [H, W, 3]: int64 [rows, columns], 16ths of a level. Empty at tone 0."""
@@ -65,11 +67,13 @@ class Tone:
         gain = np.where(own > 0, np.minimum(2 * _ONE, _ONE * wanted // np.maximum(own, 1)), 2 * _ONE)
         gains = _between(gain, painting)
         # At most 255 x 256 + 64, which uint16 holds.
-        toned = painting * cv2.merge((gains, gains, gains))
-        toned += _ONE // 2
-        toned >>= 7
-        painted: np.ndarray = np.minimum(toned, 255).astype(np.uint8)
-        return painted
+        if self._products.shape != painting.shape:
+            self._products = np.empty(painting.shape, np.uint16)
+        products = np.multiply(painting, cv2.merge((gains, gains, gains)), out=self._products)
+        products += _ONE // 2
+        products >>= 7
+        toned: np.ndarray = cv2.convertScaleAbs(products)  # to uint8; what is greater than 255 becomes 255
+        return toned
 
 
 def _cells(frame: np.ndarray) -> np.ndarray:
