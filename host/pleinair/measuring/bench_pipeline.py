@@ -93,7 +93,7 @@ def measure_pipeline(
         folder = Path(name)
         shots = _prepare(folder, size, frames, distinct, step)
         pictures = itertools.cycle([read_image(path) for path in shots])
-        every = default_every(CameraSource("video", "film.mp4"), None)
+        every = default_every(CameraSource("video"), None)
         lighting = choose_lighting(None, None, adaptive=painter.adaptive, default=every)
         tone = choose_tone(None, adaptive=painter.adaptive)
         lit = painter.lit_by(FilmLight(lighting))
