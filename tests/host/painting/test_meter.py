@@ -25,6 +25,10 @@ DIGESTS = {
         "f0e3fe4514ac2e2f76d326bb79d0ce7bfbf98e4962fe71d1b6ac0c0db3ab12f7",
         "0cdb5da7097365522e46be82d2c0e0ce0f8f3c6308187d5923354fe61fb428b3",
     ),
+    ("san-giorgio", 4): (
+        "508c30d51bba3845cd9773f7c9690a4cbf619ea3ee28bc5583d09a84ddf629a3",
+        "644b6f0e465543045c17d674176cf58f7eb6914d42ec3c7d1258892ef52c58fb",
+    ),
     ("san-giorgio", 8): (
         "1ac53989ae96d233085fa165535ee662535884db0d5fc3711c7618056e10acf4",
         "03814b79134be6111a0d81836da7f1e2f892f15a291167170822220301bc5486",
@@ -36,6 +40,10 @@ DIGESTS = {
     ("shipwreck", 8): (
         "2321401fbb486de229cb105d57bd317207c1a97e735e93949c52dcf3f80f906b",
         "8ad60644fbcd54b55b4f29a6dc01056aaf429b04fcdf22569edc12da908948c3",
+    ),
+    ("starry-night", 4): (
+        "efe8d6d39db3cf3d5bb67774872494a6086da0e4fe74168bfd73958ff29ac16b",
+        "d95fcf2a126d19393ddf87c6364cd5d0c0705e8bdf86b096f9febf7a3d0642ea",
     ),
     ("starry-night", 8): (
         "72718649d1a5c33312deb21333294ba67915895e574dd94d0fc2aeff403ca72f",
