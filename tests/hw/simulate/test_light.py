@@ -122,7 +122,7 @@ def test_an_accelerator_of_another_network_is_refused(tiny):
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize(("style", "bits"), [("starry-night", 8)])
+@pytest.mark.parametrize(("style", "bits"), [("starry-night", 8), ("starry-night", 4)])
 def test_a_shipped_style_in_three_lights_and_its_own_metering(style, bits, tmp_path):
     """At 64x64 with its margin: three frames in three lights, stalls or not, and a light that the hardware meters."""
     model = load_model(style, bits)
