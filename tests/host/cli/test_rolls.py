@@ -71,7 +71,6 @@ def test_when_the_first_frame_is_due_is_told(place, capsys, monkeypatch):
     rare.follow(now - 86_400.0, now - 86_400.0)
     (line,) = due_lines(rare)
     assert line.startswith("warning: no frame is due within a day; the first is due at ")
-    assert main(film("--every", "10s", "--from", "00:00", "--until", "00:30", "--daylight", "0,0")) in (0, 2)
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     capsys.readouterr()
