@@ -45,9 +45,11 @@ def test_paintings_of_every_kind_become_rgb(workshop, tmp_path):
     wanted = load_painting(workshop / "painting.png", 96)
     bgr = cv2.imread(str(workshop / "painting.png"))
     grey = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
-    alpha = np.dstack([bgr, np.full(bgr.shape[:2], 7, np.uint8)])
+    alpha = np.dstack([bgr, np.full(bgr.shape[:2], 255, np.uint8)])
     for name, array in (("deep", bgr.astype(np.uint16) * 257), ("alpha", alpha)):
         np.testing.assert_array_equal(load_painting(picture(tmp_path / f"{name}.png", array), 96), wanted)
+    alpha[..., 3] = 0  # what is transparent is white paper
+    assert load_painting(picture(tmp_path / "clear.png", alpha), 96).min() == 255
     np.testing.assert_array_equal(
         load_painting(picture(tmp_path / "grey.png", grey), 96), np.repeat(grey[..., None], 3, 2)
     )

@@ -266,12 +266,12 @@ def test_a_station_of_light_takes_no_dsp_and_the_tables_estimated(family, shape)
     assert estimate.total_lut == pytest.approx(cells.total_lut, rel=0.25)
 
 
-LIGHT = {"PE": 2, "CF": 16, "IW": 22, "BW": 26, "SW": 5, "SMAX": 16, "OW": 8, "HEIGHT": 280, "WIDTH": 360}
+STATION = {"PE": 2, "CF": 16, "IW": 22, "BW": 26, "SW": 5, "SMAX": 16, "OW": 8, "HEIGHT": 280, "WIDTH": 360}
 OWN = [
     *(
         (
             "requant_light",
-            LIGHT | {"METER": int(metered), "PARAMS": random.Random(1).getrandbits(2 * 16 * 36) | 1 << 1151},
+            STATION | {"METER": int(metered), "PARAMS": random.Random(1).getrandbits(2 * 16 * 36) | 1 << 1151},
             resources.requant_light(2, 32, 22, 26, 16, 8, 280 * 360, metered=metered),
         )
         for metered in (False, True)
