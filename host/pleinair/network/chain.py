@@ -26,9 +26,9 @@ from pleinair.errors import ContractError
 MAX_CONVOLUTIONS = 128
 MAX_CHANNELS = 1024
 MAX_KERNEL = 15
-#: Of what a network may cost: engines fail at larger strides, a megapixel takes half a gigabyte at so many values a
+#: Of what a network may cost: engines fail at larger strides, a megapixel takes a gigabyte at so many values a
 #: pixel, and each tile is computed with a halo around it.
-MAX_STRIDE, MAX_HALO, MAX_VALUES = 16, 256, 128
+MAX_STRIDE, MAX_HALO, MAX_VALUES = 16, 256, 256
 
 
 class ChainLayer(ABC):
