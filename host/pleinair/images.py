@@ -242,25 +242,25 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
 
 def read_image(path: Path) -> np.ndarray:
     """The image at ``path`` as uint8 [H, W, 3] RGB. Raises ImageError naming the file and the cause."""
+    return decode_image(_read(path), str(path))
+
+
+def read_photo(path: Path) -> tuple[np.ndarray, bytes | None]:
+    """As :func:`read_image`, and the file's EXIF part, None where it has none."""
+    data = _read(path)
+    return decode_image(data, str(path)), find_exif(data[:_EXIF_WITHIN])
+
+
+def _read(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if not path.is_file():
             raise ImageError(f"image {path}: {'a folder' if path.is_dir() else 'a device or pipe'}, not a file")
         if size > MAX_BYTES:
             raise ImageError(f"image {path}: larger than {MAX_BYTES >> 20} MiB")
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise ImageError(f"image {path}: {error.strerror}") from error
-    return decode_image(data, str(path))
-
-
-def read_exif(path: Path) -> bytes | None:
-    """The EXIF part of an image file, None where it has none or cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return find_exif(file.read(_EXIF_WITHIN))
-    except OSError:
-        return None
 
 
 def check_writable(path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pleinair.cameras.opening import open_camera
 from pleinair.cli.main import main
 from pleinair.exif import find_exif, for_painting, taken_at, with_exif
-from pleinair.images import decode_image, read_exif
+from pleinair.images import decode_image, read_photo
 from tests.models import write_model
 from tests.rolls import identity_network
 
@@ -68,7 +68,7 @@ def test_a_painting_keeps_date_and_place_and_stands_upright(tmp_path, monkeypatc
     (tmp_path / "photo.jpg").write_bytes(photo)
     out = f"painting{suffix}"
     assert main(["paint", "photo.jpg", out, "--style", str(tmp_path / "plain"), "--backend", "reference"]) == 0
-    assert read_exif(tmp_path / out) == for_painting(part())
+    assert read_photo(tmp_path / out)[1] == for_painting(part())
     assert decode_image((tmp_path / out).read_bytes(), out).shape == (60, 40, 3)
 
 

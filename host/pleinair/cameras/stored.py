@@ -16,7 +16,7 @@ from pleinair.cameras.camera import AWAY, Frame, LeftOut, check_size
 from pleinair.cameras.framing import fit
 from pleinair.errors import AwayError, CameraError, ImageError
 from pleinair.exif import taken_at
-from pleinair.images import SUFFIXES, read_exif, read_image
+from pleinair.images import SUFFIXES, read_photo
 from pleinair.text import one_line
 
 #: Images whose size is looked at before the film begins.
@@ -65,7 +65,7 @@ class FolderCamera:
         problems, sizes = [], Counter[tuple[int, int]]()
         for path in self._files:
             try:
-                image = self._read(path)
+                image, _ = self._read(path)
             except ImageError as error:
                 problems.append(error)
                 continue
@@ -81,11 +81,14 @@ class FolderCamera:
         folder = self._files[0].parent
         return CameraError(f"frames:{folder}: none of its images can be read; the first: {first}", option="camera")
 
-    def _read(self, path: Path) -> np.ndarray:
-        """An image. Raises ImageError for one that is damaged or gone, AwayError where all of them are."""
+    def _read(self, path: Path) -> tuple[np.ndarray, bytes | None]:
+        """An image and its EXIF part.
+
+        Raises ImageError for one that is damaged or gone, AwayError where all of them are.
+        """
         for again in (True, False):
             try:
-                return read_image(path)
+                return read_photo(path)
             except ImageError as error:
                 cause = error.__cause__
                 number = cause.errno if isinstance(cause, OSError) else None
@@ -113,11 +116,11 @@ class FolderCamera:
             if self._limit and index >= self._limit:
                 return
             try:
-                image = self._read(path)
+                image, part = self._read(path)
             except ImageError as error:
                 self.skipped.append(LeftOut(str(error)))
                 continue
-            taken = taken_at(part) if (part := read_exif(path)) else None
+            taken = taken_at(part) if part else None
             about = {"taken": taken} if taken else {}
             yield Frame(fit(image, self.size), index, float(index), path.name, position, about)
             index += 1

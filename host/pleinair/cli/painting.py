@@ -257,14 +257,14 @@ def paint(
     from pleinair.errors import ImageError
     from pleinair.exif import for_painting
     from pleinair.films.tone import Tone, choose_tone
-    from pleinair.images import check_image_output, read_exif, read_image, write_image
+    from pleinair.images import check_image_output, read_photo, write_image
     from pleinair.models import load_model
     from pleinair.painting.tiles import MIN_SIDE
 
     chosen, style, bits = choose(backend, engine, overlay, fallback, style, bits)
     check_image_output(out)
     refuse_same(image, out, "the photo itself")
-    photo = read_image(image)
+    photo, exif = read_photo(image)
     height, width = photo.shape[:2]
     if min(height, width) < MIN_SIDE:
         raise ImageError(f"image {image}: {width}x{height}, painted are {MIN_SIDE}x{MIN_SIDE} and larger")
@@ -274,7 +274,6 @@ def paint(
         began = time.monotonic()
         painting = toned(painter.paint(photo), toned.of(photo))
         seconds = time.monotonic() - began
-        exif = read_exif(image)
         write_image(out, painting, None if exif is None else for_painting(exif))
         say(f"{click.format_filename(out)}: {width}x{height} in {seconds:.2f} s by {painter.name}")
 

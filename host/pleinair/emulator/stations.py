@@ -34,8 +34,8 @@ from pleinair.fpga.light_port import (
     table_of,
 )
 from pleinair.network import reference
-from pleinair.network.integer import Convolution, IntegerNetwork, Layer, Residual
-from pleinair.network.light import LayerLight, Light, identity, in_light, light_of
+from pleinair.network.integer import Convolution, IntegerNetwork
+from pleinair.network.light import LayerLight, Light, identity, in_light, light_of, with_numbers
 from pleinair.painting.tiles import Window, WindowRunner
 
 _WORD = 0xFFFFFFFF
@@ -68,18 +68,7 @@ def walk(network: IntegerNetwork, pixels: np.ndarray) -> tuple[np.ndarray, list[
             seen.append(Levels(c, reference.requantise(accumulators, replace(c, out_bits=8, signed=False))))
         return reference.requantise(accumulators, c)
 
-    x = pixels.transpose(2, 0, 1).astype(np.int64)
-    for layer in network.layers:
-        if isinstance(layer, Convolution):
-            x = through(layer, x)
-        elif isinstance(layer, Residual):
-            branch = x
-            for c in layer.body:
-                branch = through(c, branch)
-            x = np.clip(x + branch, 0, (1 << network.bits) - 1)
-        else:
-            x = reference.run_layer(x, layer, network.bits)
-    return np.ascontiguousarray(x.astype(np.uint8).transpose(1, 2, 0)), seen
+    return reference.run_by(network, pixels, through), seen
 
 
 def _accumulate(x: np.ndarray, c: Convolution) -> np.ndarray:
@@ -110,18 +99,7 @@ def light_of_tables(network: IntegerNetwork, tables: list[np.ndarray]) -> Light:
 
 def with_tables(network: IntegerNetwork, tables: list[np.ndarray]) -> IntegerNetwork:
     """The network with these numbers, not validated: hardware computes with whatever it holds."""
-    numbers = {layer.name: layer for layer in light_of_tables(network, tables).layers}
-
-    def changed(c: Convolution) -> Convolution:
-        own = numbers.get(c.name)
-        return c if own is None else replace(c, bias=own.bias, multiplier=own.multiplier, shift=own.shift)
-
-    def change(layer: Layer) -> Layer:
-        if isinstance(layer, Residual):
-            return Residual(tuple(map(changed, layer.body)))
-        return changed(layer) if isinstance(layer, Convolution) else layer
-
-    return IntegerNetwork(network.bits, tuple(map(change, network.layers)))
+    return with_numbers(network, light_of_tables(network, tables))
 
 
 class LitPainting:

@@ -27,7 +27,7 @@ from pleinair.fpga.light_port import LightPort, table_of
 from pleinair.fpga.painter import AcceleratorPainter, Corner, Job, Picture
 from pleinair.models import Model
 from pleinair.network import reference
-from pleinair.network.integer import Convolution, IntegerNetwork, Residual
+from pleinair.network.integer import Convolution, IntegerNetwork
 from pleinair.network.light import (
     LayerLight,
     Light,
@@ -352,19 +352,12 @@ def _levels(network: IntegerNetwork, pixels: np.ndarray) -> list[np.ndarray]:
     seen: list[np.ndarray] = []
 
     def through(c: Convolution, x: np.ndarray) -> np.ndarray:
+        accumulators = reference.convolve(x, c)
         if c.norm is not None:
-            seen.append(reference.run_layer(x, replace(c, out_bits=8, signed=False), network.bits))
-        return reference.run_layer(x, c, network.bits)
+            seen.append(reference.requantise(accumulators, replace(c, out_bits=8, signed=False)))
+        return reference.requantise(accumulators, c)
 
-    x = pixels.transpose(2, 0, 1).astype(np.int64)
-    for layer in network.layers:
-        if isinstance(layer, Residual):
-            branch = x
-            for c in layer.body:
-                branch = through(c, branch)
-            x = np.clip(x + branch, 0, (1 << network.bits) - 1)
-        else:
-            x = through(layer, x) if isinstance(layer, Convolution) else reference.run_layer(x, layer, network.bits)
+    reference.run_by(network, pixels, through)
     return seen
 
 

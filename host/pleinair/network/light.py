@@ -180,20 +180,23 @@ def in_light(network: IntegerNetwork, light: Light) -> IntegerNetwork:
     """The network with the light's numbers. Raises LightError for another network's light and for bad numbers."""
     if light.network != identity(network):
         raise LightError("light: measured with another network")
-    given = {layer.name: layer for layer in light.layers}
-    if set(given) != {c.name for c in network.convolutions() if c.norm is not None}:
+    if {layer.name for layer in light.layers} != {c.name for c in network.convolutions() if c.norm is not None}:
         raise LightError("light: names other layers than the network's adaptive ones")
-
-    def lit(c: Convolution) -> Convolution:
-        if c.norm is None:
-            return c
-        own = given[c.name]
-        return replace(c, bias=own.bias, multiplier=own.multiplier, shift=own.shift)
-
     try:
-        return validate(IntegerNetwork(network.bits, tuple(_mapped(layer, lit) for layer in network.layers)))
+        return validate(with_numbers(network, light))
     except ContractError as error:
         raise LightError(f"light: {error}") from error
+
+
+def with_numbers(network: IntegerNetwork, light: Light) -> IntegerNetwork:
+    """As :func:`in_light`, and nothing is checked: hardware computes with whatever it holds."""
+    given = {layer.name: layer for layer in light.layers}
+
+    def lit(c: Convolution) -> Convolution:
+        own = given.get(c.name)
+        return c if own is None else replace(c, bias=own.bias, multiplier=own.multiplier, shift=own.shift)
+
+    return IntegerNetwork(network.bits, tuple(_mapped(layer, lit) for layer in network.layers))
 
 
 def _mapped(layer: Layer, change: Callable[[Convolution], Convolution]) -> Layer:

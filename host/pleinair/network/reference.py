@@ -5,6 +5,8 @@ Every other engine, the hardware included, is compared with this and must equal 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from pleinair.network.integer import Convolution, DepthToSpace, IntegerNetwork, Layer, Residual, SpaceToDepth, Upsample
@@ -72,6 +74,24 @@ def run_layer(x: np.ndarray, layer: Layer, bits: int) -> np.ndarray:
         total: np.ndarray = np.clip(x + branch, 0, (1 << bits) - 1)
         return total
     return requantise(convolve(x, layer), layer)
+
+
+def run_by(
+    network: IntegerNetwork, image: np.ndarray, through: Callable[[Convolution, np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """As :func:`run`, with ``through(c, x)`` for each convolution, in order: int64 [O, h, w] of int64 [I, H, W]."""
+    x = image.transpose(2, 0, 1).astype(np.int64)
+    for layer in network.layers:
+        if isinstance(layer, Convolution):
+            x = through(layer, x)
+        elif isinstance(layer, Residual):
+            branch = x
+            for c in layer.body:
+                branch = through(c, branch)
+            x = np.clip(x + branch, 0, (1 << network.bits) - 1)
+        else:
+            x = run_layer(x, layer, network.bits)
+    return np.ascontiguousarray(x.astype(np.uint8).transpose(1, 2, 0))
 
 
 def run(network: IntegerNetwork, image: np.ndarray) -> np.ndarray:

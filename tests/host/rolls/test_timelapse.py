@@ -130,7 +130,7 @@ def film_many(tmp_path: Path, count: int, models: Path) -> None:
     skipped = sum(r["ticks"] for r in events(roll, "skipped"))
     print(f"{count} frames: late by ms {dict(zip(bounds, histogram.tolist(), strict=False))}, {skipped} ticks skipped")
     print({frames: memory[frames] for frames in sorted(memory)[:: max(1, len(memory) // 12)]})
-    assert (late <= 0.02).mean() > 0.9  # within one interval, on a machine that does other things, too
+    assert (late <= 0.005).mean() > 0.9
     early = [v for k, v in memory.items() if count * 0.2 < k < count * 0.5]
     end = [v for k, v in memory.items() if k > count * 0.8]
     assert min(end) < max(early) + 4_000  # kB
