@@ -1,4 +1,4 @@
-"""The subcommands about the accelerator: build, boards, simulate."""
+"""The subcommands about the accelerator: build, boards, simulate, bitstream."""
 
 from __future__ import annotations
 
@@ -200,7 +200,54 @@ def simulate(folder: Path, images: tuple[Path, ...], out: Path | None, stalls: i
         raise click.exceptions.Exit(1)
 
 
+@click.group()
+def bitstream() -> None:
+    """Look into the bitstreams that were made with open tools."""
+
+
+@bitstream.command()
+@click.argument("bit", metavar="FILE.bit", type=PATH)
+@click.option("--fasm", type=PATH, help="The features that the file should have: design.fasm of its build.")
+@click.option(
+    "--tools",
+    type=PATH,
+    envvar="PLEINAIR_OPEN_TOOLS",
+    required=True,
+    help="Folder with prjxray's tables of the chip (zynq7); by default PLEINAIR_OPEN_TOOLS.",
+)
+@click.option("--part", default="xc7z020clg400-1", show_default=True, help="The chip.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
+def check(bit: Path, fasm: Path | None, tools: Path, part: str, as_json: bool) -> None:
+    """Read a bitstream back, and compare it with its features.
+
+    Frames, error-correcting codes and IDCODE must be those of the chip, and a feature must explain every bit. With
+    --fasm no feature may be lost or added. Exit status 1 if anything is wrong; each fault is one line with its place.
+    """
+    from pleinair_hw.bitstream.database import Database, find_family
+    from pleinair_hw.bitstream.read import check as run_check
+
+    with spinner("read the chip's tables") as update:
+        database = Database(find_family(tools, part), part)
+        update("read the bitstream")
+        report = run_check(database, bit, fasm)
+    if as_json:
+        say_json(asdict(report))
+    else:
+        for fault in report.faults:
+            say(fault)
+        idcode = "none" if report.idcode is None else f"0x{report.idcode:08X}"
+        say(
+            f"{bit}: {report.part}, IDCODE {idcode}, {report.frames:,} frames ({report.used:,} used), "
+            f"{report.wrong_codes:,} wrong codes, {report.features:,} features, "
+            f"{report.unexplained:,} bits without one."
+        )
+        if report.asked is not None:
+            say(f"{fasm}: {report.asked:,} features set; {report.lost:,} bits lost, {report.added:,} added.")
+    if not report.right:
+        raise click.exceptions.Exit(1)
+
+
 def register(app: click.Group) -> None:
     """Add the subcommands to the command line."""
-    for command in (build, boards, simulate):
+    for command in (build, boards, simulate, bitstream):
         app.add_command(command)

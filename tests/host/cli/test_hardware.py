@@ -1,4 +1,4 @@
-"""``pleinair boards`` and ``build``: tables that fit the terminal, JSON that a program reads, flags in refusals."""
+"""``pleinair boards``, ``build``, ``bitstream``: tables that fit the terminal, JSON that programs read, flags in refusals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import pytest
 
 from pleinair.cli.main import main
 from pleinair.errors import OptionError
+from pleinair_hw.bitstream.assemble import assemble
 from pleinair_hw.plan.boards import BOARDS
+from tests.hw.bitstream.test_assemble import SMALL
+from tests.hw.bitstream.toy import PART, toy
 from tests.models import write_model
 from tests.networks import random_network
 
@@ -76,3 +79,20 @@ def test_the_command_writes_the_flag_of_the_argument_that_is_refused(tmp_path, m
         main(["build", "starry-night-board", "--bits", "8", "--board", "zcu104", "--size", "64x64", "--out", out]) == 2
     )
     assert capsys.readouterr().err == f"pleinair: {flag} is refused\n"
+
+
+def test_a_bitstream_is_checked_with_and_without_its_features(tmp_path, capsys):
+    database, fasm, bit = toy(tmp_path / "tools" / "family"), tmp_path / "small.fasm", tmp_path / "small.bit"
+    fasm.write_text(SMALL)
+    assemble(database, fasm, bit)
+    arguments = ["bitstream", "check", str(bit), "--tools", str(tmp_path / "tools"), "--part", PART]
+    assert main([*arguments, "--fasm", str(fasm)]) == 0
+    out = capsys.readouterr().out
+    assert f"{bit}: {PART}, IDCODE 0x0BADC0DE, 12 frames (8 used), 0 wrong codes, 10 features, 0 bits" in out
+    assert f"{fasm}: 11 features set; 0 bits lost, 0 added." in out
+    fasm.write_text(SMALL + "GATE_X0Y0.INVERT\n")
+    assert main([*arguments, "--fasm", str(fasm), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["lost"] == 1 and found["faults"][0].endswith("(GATE_X0Y0), of GATE_X0Y0.INVERT")
+    assert main([*arguments[:4], str(tmp_path / "absent"), "--part", PART]) == 2
+    assert "no tables of part toy9tqg12-1" in capsys.readouterr().err
