@@ -1,4 +1,4 @@
-"""``pleinair boards``, ``build``, ``bitstream``: tables that fit the terminal, JSON that programs read, flags in refusals."""
+"""``pleinair boards``, ``build``, ``bitstream``: tables fit a terminal, programs read the JSON, refusals name flags."""
 
 from __future__ import annotations
 
