@@ -26,7 +26,7 @@ FLOORS = (
     ("fpga", "films"),
     ("emulator",),
     ("backends",),
-    ("rolls",),
+    ("rolls", "sharing"),
     ("doctor", "measuring"),
     ("face",),
     ("cli",),

@@ -124,10 +124,24 @@ class Model:
         return self.card.network_sha256(self.bits)
 
 
+def user_styles() -> Path:
+    """Where a user's own styles lie: ``pleinair/styles`` in the platform's folder for data, whether it is there or not.
+
+    On Linux that is in ``$XDG_DATA_HOME``, by default ``~/.local/share``.
+    """
+    try:
+        from platformdirs import user_data_path
+    except ImportError:  # a board that has NumPy and OpenCV alone
+        given = os.environ.get("XDG_DATA_HOME", "")
+        data = Path(given) if os.path.isabs(given) else Path(os.path.expanduser("~")) / ".local" / "share"
+        return data / "pleinair" / "styles"
+    return Path(user_data_path("pleinair", appauthor=False)) / "styles"
+
+
 def model_folders() -> list[Path]:
-    """Where styles are looked for: $PLEINAIR_MODELS, the checkout's models/, the installed package's."""
+    """Where styles are looked for: $PLEINAIR_MODELS, the checkout's models/, the installed package's, the user's."""
     here = Path(__file__).resolve().parent
-    found = [here.parents[1] / "models", here / "models"]
+    found = [here.parents[1] / "models", here / "models", user_styles()]
     if os.environ.get("PLEINAIR_MODELS"):
         found.insert(0, Path(os.environ["PLEINAIR_MODELS"]))
     return [folder for folder in found if folder.is_dir()]
@@ -219,10 +233,15 @@ def _parent_sha256(values: Mapping[str, Any]) -> str | None:
     return str(parent.get("sha256", "")) if isinstance(parent, dict) else ""
 
 
+def read_stored(folder: Path, card: Card, bits: int, role: str) -> bytes:
+    """One file of a model as it lies in the folder; its hash is the card's. Raises ModelError."""
+    return _verified(folder / FILES[role].format(bits=bits), card.networks[bits].sha256.get(role))
+
+
 def read_file(folder: Path, card: Card, bits: int, role: str) -> bytes:
     """What one file of a model holds, unpacked where it is packed; its hash is the card's. Raises ModelError."""
     path = folder / FILES[role].format(bits=bits)
-    data = _verified(path, card.networks[bits].sha256.get(role))
+    data = read_stored(folder, card, bits, role)
     return _unpacked(data, path) if path.suffix == ".gz" else data
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from pleinair.cli import bench, compare, doctor, fpga, hardware, painting, rolls, service, training
+from pleinair.cli import bench, compare, doctor, fpga, hardware, painting, rolls, service, styles, training
 from pleinair.cli.console import remark
 from pleinair.cli.options import CONFIG
 from pleinair.errors import PleinairError
@@ -41,7 +41,7 @@ def app() -> None:
     """A time-lapse camera that paints."""
 
 
-for room in (painting, rolls, service, doctor, bench, training, hardware, fpga, compare):
+for room in (painting, styles, rolls, service, doctor, bench, training, hardware, fpga, compare):
     room.register(app)
 
 
@@ -58,8 +58,11 @@ def _refusal(error: click.UsageError) -> str:
 
 def _flag(arguments: list[str], option: str) -> str:
     """How the command that was given writes the option which a Python caller knows by this name."""
-    command = app.commands.get(arguments[0]) if arguments else None
-    for parameter in command.params if command else ():
+    command: click.Command = app
+    for argument in arguments[:2]:  # of a group's subcommand, too
+        if isinstance(command, click.Group) and argument in command.commands:
+            command = command.commands[argument]
+    for parameter in command.params:
         if isinstance(parameter, click.Option) and parameter.name in (option, f"{option}_"):
             return max(parameter.opts, key=len)
     return f"--{option.replace('_', '-')}"

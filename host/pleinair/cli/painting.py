@@ -1,4 +1,4 @@
-"""The subcommands that paint: run, paint, styles."""
+"""The subcommands that paint: run, paint."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pleinair.cli.console import FilmBars, print_table, remark, say, say_json
+from pleinair.cli.console import FilmBars, remark, say
 from pleinair.cli.fpga import accelerator_options, choose, simulate_build
 from pleinair.cli.options import (
     INCOMPLETE,
@@ -31,10 +31,9 @@ from pleinair.cli.options import (
 )
 from pleinair.cli.rolls import Common, film_on_roll, refuse_without_roll, roll_options, warn_of_size
 from pleinair.cli.types import DURATION, SIZE, OneOf, Whole
-from pleinair.errors import OptionError, PleinairError
+from pleinair.errors import OptionError
 from pleinair.films.deflicker import DEFAULT_FRAMES, MAX_FRAMES
 from pleinair.films.steadiness import DEFAULT_STRENGTH, MAX_STRENGTH
-from pleinair.text import one_line
 
 #: How many of the frames that could not be used are listed one by one.
 _SHOWN = 10
@@ -278,58 +277,7 @@ def paint(
         say(f"{click.format_filename(out)}: {width}x{height} in {seconds:.2f} s by {painter.name}")
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def styles(as_json: bool) -> None:
-    """List the styles that there are."""
-    from pleinair.models import model_folders, read_card
-    from pleinair.models import styles as find_styles
-
-    found, damaged, rows = find_styles(), [], []
-    for name, folder in found.items():
-        try:
-            card = read_card(folder)
-        except PleinairError as error:
-            damaged.append(str(error))
-            continue
-        rows.append(
-            {
-                "style": name,
-                "painting": card.painting.title,
-                "bits": sorted(card.networks),
-                "width": card.architecture.get("width"),
-                "blocks": card.architecture.get("blocks"),
-                "licence": card.licence,
-                "folder": str(folder),
-            }
-        )
-    if as_json:
-        say_json(rows)
-    elif not found:
-        say(f"no styles in {', '.join(map(str, model_folders())) or 'any models folder'}")
-    elif rows:
-        print_table(_styles_table(rows))
-    for line in damaged:
-        remark(f"pleinair: {line}")
-    if damaged:
-        raise click.exceptions.Exit(2)
-
-
-def _styles_table(rows: list[dict[str, Any]]) -> Any:
-    from rich.table import Table
-    from rich.text import Text
-
-    columns = ("style", "painting", "bits", "width", "blocks", "licence")
-    table = Table(*columns)
-    for row in rows:
-        cells = {**row, "bits": ", ".join(map(str, row["bits"]))}
-        # Text, as what a card says is not rich's markup.
-        shown = ("" if cells[column] is None else one_line(str(cells[column])) for column in columns)
-        table.add_row(*map(Text, shown))
-    return table
-
-
 def register(app: click.Group) -> None:
     """Add the subcommands to the command line."""
-    for command in (run, paint, styles):
+    for command in (run, paint):
         app.add_command(command)
