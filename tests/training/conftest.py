@@ -18,9 +18,9 @@ VGG16_FILE = SHARED / "data" / "vgg16" / "vgg16_imagenet_relu4_3_fp16.npz"
 CHANNELS = {1: 64, 2: 128, 3: 256, 4: 512}
 
 
-def random_vgg16(path: Path) -> Path:
+def random_vgg16(path: Path, seed: int = 0) -> Path:
     """An npz with VGG-16's shapes up to conv4_3 and He-scaled random weights."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     arrays, inputs = {}, 3
     for block, count in ((1, 2), (2, 2), (3, 3), (4, 3)):
         for c in range(1, count + 1):

@@ -6,10 +6,12 @@ import csv
 import errno
 import json
 import os
+import shutil
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 
@@ -26,6 +28,7 @@ from pleinair_training.trainer import (
 )
 from pleinair_training.transform_net import TransformNet
 from tests import children
+from tests.training.conftest import random_vgg16
 
 
 class Stop(Exception):
@@ -99,6 +102,63 @@ def test_other_settings_need_another_folder(tmp_path, settings):
     Run(tmp_path / "run", replace(settings, plain_steps=9))  # a later stage may be lengthened
     with pytest.raises(TrainingError, match=r"begun with crop = 64, not 96"):
         Run(tmp_path / "run", replace(settings, crop=96))
+
+
+def test_a_run_goes_on_with_the_same_contents_wherever_they_lie(tmp_path, settings, monkeypatch):
+    home = tmp_path / "workshop"
+    shutil.copytree(Path(settings.content).parent, home)
+    monkeypatch.chdir(home)
+    here = replace(settings, style="painting.png", content="photos", loss_network="vgg16:vgg.npz")
+    run = tmp_path / "run"
+    Run(run, here)
+    elsewhere = tmp_path / "moved"
+    home.rename(elsewhere)
+    there = replace(
+        settings,
+        style=str(elsewhere / "painting.png"),
+        content=str(elsewhere / "photos"),
+        loss_network=f"vgg16:{elsewhere / 'vgg.npz'}",
+    )
+    Run(run, there)
+    assert json.loads((run / "run.json").read_text())["settings"]["style"] == there.style
+
+    def refused(says: str) -> None:
+        before = (run / "run.json").read_bytes()
+        with pytest.raises(TrainingError, match=says):
+            Run(run, there)
+        assert (run / "run.json").read_bytes() == before
+
+    photo, other = (elsewhere / "photos" / "deep" / name for name in ("1.jpg", "z.jpg"))
+    shutil.copy(photo, other)
+    refused("was begun with other photos: 4 to train on then, 5 in .*photos now")
+    other.unlink()
+    photo.rename(elsewhere / "1.jpg")
+    refused("was begun with other photos: 4 to train on then, 3 in")
+    shutil.copy(elsewhere / "photos" / "0.jpg", photo)
+    refused("was begun with other photos: 4 to train on then, 4 in")
+    shutil.copy(elsewhere / "1.jpg", photo)
+    Run(run, there)
+    painting = Path(there.style).read_bytes()
+    picture = cv2.imread(there.style)
+    assert cv2.imwrite(there.style, picture[::-1])
+    refused("was begun with another painting than .*painting.png is now")
+    Path(there.style).write_bytes(painting)
+    random_vgg16(elsewhere / "vgg.npz", seed=1)
+    refused("was begun with another loss network than vgg16:.*vgg.npz is now")
+
+
+def test_a_run_of_an_older_version_goes_on(tmp_path, settings):
+    Run(tmp_path / "run", settings)
+    path = tmp_path / "run" / "run.json"
+    record = json.loads(path.read_text())
+    del record["photos_sha256"], record["settings"]["light_weight"]
+    path.write_text(json.dumps(record))
+    Run(tmp_path / "run", settings)
+    assert "photos_sha256" in json.loads(path.read_text())
+    for odd in ("[]", '{"settings": 5}', '{"settings": {"nonsense": 1}}'):
+        path.write_text(odd)
+        with pytest.raises(TrainingError, match=r"run\.json: damaged"):
+            Run(tmp_path / "run", settings)
 
 
 def test_damaged_and_foreign_checkpoints_are_refused(tmp_path, settings):

@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pleinair.durable import file_sha256
 from pleinair.errors import ImageError, OptionError, TrainingError
 from pleinair.images import SUFFIXES, read_image
 
@@ -99,6 +100,16 @@ class Photos:
                 f"photos {self.folder}: {len(self.files)} usable of {len(found)} found, training needs 2 or more"
             )
         self._decoded = lru_cache(maxsize=256)(self._decode)
+
+    def sha256(self) -> str:
+        """The SHA-256 of the photos that are used, one after the other: their contents, not their places.
+
+        Raises OSError.
+        """
+        digest = hashlib.sha256()
+        for path in self.files:
+            digest.update(bytes.fromhex(file_sha256(path)))
+        return digest.hexdigest()
 
     def _decode(self, index: int) -> np.ndarray:
         image = read_image(self.files[index])

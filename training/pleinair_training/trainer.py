@@ -131,6 +131,8 @@ _LOSSES = ("content", "style", "variation", "stability", "distillation", "grid",
 _AVERAGED = 20
 _BOARD_STEPS = 10
 _PREVIEW_STEPS = 250
+#: Settings that name a painting and a folder: they may lie elsewhere when a run goes on.
+_FILES = ("style", "content")
 #: Settings that a finished stage does not depend on: they may change from one stage of a run to the next.
 _LATER = ("plain_", "quantised_", "distillation_", "stability_")
 
@@ -301,6 +303,7 @@ class Run:
             "loss_network_sha256": file_sha256(weights),
             "held_out": self.photos.kept_apart,
             "photos": len(self.photos.files),
+            "photos_sha256": self.photos.sha256(),
         }
         if self.processes.first:
             self._claim()
@@ -312,22 +315,42 @@ class Run:
         if not known.exists():
             write_bytes(known, json.dumps(self.record, indent=1).encode())
             return
-        try:
-            before = json.loads(known.read_text())
-        except ValueError as error:
-            raise TrainingError(f"run {known}: damaged ({error})") from error
+        before = run_record(self.folder)
         new = asdict(self.settings)
         # A setting that is newer than the run had its default's effect.
         defaults = {f.name: f.default for f in fields(Settings)}
-        old = {**defaults, **dict(before.get("settings", {}))}
+        old = {**defaults, **before["settings"]}
+        old["loss_network"] = str(old["loss_network"]).partition(":")[0]
+        new["loss_network"] = self.settings.loss_network.partition(":")[0]
         for key in new:
-            # Later stages may be changed without touching what is finished.
-            if old[key] != new[key] and not key.startswith(_LATER):
-                raise TrainingError(
-                    f"run {self.folder}: was begun with {key} = {old[key]!r}, not {new[key]!r}; "
-                    "use its value or another folder"
-                )
+            # Later stages may be changed without touching what is finished. Files count by what is in them.
+            if key in _FILES or key.startswith(_LATER) or old[key] == new[key]:
+                continue
+            raise TrainingError(
+                f"run {self.folder}: was begun with {key} = {old[key]!r}, not {new[key]!r}; "
+                "use its value or another folder"
+            )
+        self._check_contents(before)
         write_bytes(known, json.dumps(self.record, indent=1).encode())
+
+    def _check_contents(self, before: Mapping[str, Any]) -> None:
+        """Raise TrainingError where files hold something else than when the run began."""
+        named = {"painting_sha256": self.settings.style, "loss_network_sha256": self.settings.loss_network}
+        for key, name in named.items():
+            # A run of an older version does not know all of them.
+            if key in before and before[key] != self.record[key]:
+                what = key.removesuffix("_sha256").replace("_", " ")
+                raise TrainingError(
+                    f"run {self.folder}: was begun with another {what} than {name} is now; "
+                    "give that one again, or use another folder"
+                )
+        told = ("photos", "photos_sha256", "held_out")
+        if any(key in before and before[key] != self.record[key] for key in told):
+            raise TrainingError(
+                f"run {self.folder}: was begun with other photos: {before.get('photos')} to train on then, "
+                f"{self.record['photos']} in {self.settings.content} now, which must be the same; "
+                "restore them, or use another folder"
+            )
 
     def checkpoint(self, stage: str) -> Path:
         """Where the network of a finished stage is kept."""
