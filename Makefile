@@ -9,7 +9,7 @@ export TORCH ?= torch==2.13.0
 # No run waits for ever: after so long it is told to stop, and half a minute later killed.
 WITHIN := timeout --foreground --kill-after=30
 
-.PHONY: setup timelapse test test-slow test-rtl test-release check-arm64 lint clean finn-image finn
+.PHONY: setup timelapse test test-slow test-rtl test-release check-arm64 lint audit clean finn-image finn
 
 setup: $(VENV)/.complete
 
@@ -72,8 +72,16 @@ lint: $(VENV)/.complete
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+# Known holes in what is installed; pip-audit comes into an environment of its own. A package that its data does not know
+# ends it. PyPI knows no local versions such as 2.13.0+cpu.
+AUDIT ?=
+audit: $(VENV)/.complete
+	$(PYTHON) -m venv .venv-audit && .venv-audit/bin/pip --disable-pip-version-check install --quiet pip-audit
+	$(VENV)/bin/pip freeze --exclude-editable | sed 's/+.*//' > .venv-audit/installed.txt
+	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip --requirement .venv-audit/installed.txt $(AUDIT)
+
 clean:
-	rm -rf $(VENV) .venv-pynq31 .venv-pynq40 .venv-finn-driver .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-pynq31 .venv-pynq40 .venv-finn-driver .venv-audit .pytest_cache .mypy_cache .ruff_cache
 
 FINN_IMAGE := pleinair-finn
 DOCKER ?= docker

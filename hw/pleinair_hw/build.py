@@ -181,6 +181,18 @@ def make_plan(request: Request, source: Source, board: Board) -> Plan:
     return plan.with_fifos(depths) if depths else plan
 
 
+def _check_folder(request: Request) -> None:
+    """Refuse a folder whose name FINN's scripts cannot hold, before any work. Raises OptionError, ToolchainError."""
+    path = str(request.out.absolute())
+    # A blank is kept, but the scripts part one file from the next by a blank and a slash.
+    if not path.isprintable() or " /" in path or path.endswith(" "):
+        raise OptionError(
+            f"{path!r}: allowed are printable characters, and no folder's name that ends in a blank", option="out"
+        )
+    if " " in path and (vivado := environment.find_vivado()) is not None and not request.options.pumped:
+        raise OptionError(f"{path}: FINN's scripts for {vivado.name} cannot hold a path with blanks", option="out")
+
+
 def _claim(folder: Path) -> None:
     """Make ``folder`` ours and empty. Raises OutputError when it holds somebody else's files."""
     try:
@@ -248,6 +260,7 @@ def build(request: Request, progress: Progress | None = None) -> Build:
     board = find_board(request.board)
     if request.fifo_sizing not in _FIFO_SIZING:
         raise OptionError(f"{request.fifo_sizing!r}: allowed are {', '.join(_FIFO_SIZING)}", option="fifo_sizing")
+    _check_folder(request)
     say("read the network")
     source = read_source(request.model, request.bits, request.margin)
     environment.check_finn()

@@ -39,7 +39,7 @@ def refusal(capsys, *arguments):
 
 @needs_finn
 def test_a_build_leaves_an_accelerator(tmp_path, capsys):
-    out = tmp_path / "accelerator"
+    out = tmp_path / "my accelerator"  # a blank is allowed
     assert main([*SMALL, "--out", str(out)]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "frames a second at 300 MHz" in said and "bitstream is missing, which needs Vivado" in said
@@ -57,6 +57,20 @@ def test_a_build_leaves_an_accelerator(tmp_path, capsys):
     assert main([*SMALL, "--out", str(out)]) == 0
     assert not (out / "finn" / "leftover").exists()
     assert first.keys() == {p.name for p in (out / "rtl" / "sources").iterdir()}
+
+
+def test_a_folder_with_a_blank_in_its_name(tmp_path, monkeypatch, capsys):
+    """It is built in, or refused before any work."""
+    for name in ("ends in a blank /build", "ends in a blank ", "a line\nbreak"):
+        said = refusal(capsys, *SMALL, "--out", str(tmp_path / name))
+        assert "--out " in said and "no folder's name that ends in a blank" in said
+    with monkeypatch.context() as patch:
+        vivado = environment.Vivado(tmp_path, (2022, 2))
+        patch.setattr(environment, "find_vivado", lambda: vivado)
+        assert "Vivado 2022.2 cannot hold a path with blanks" in refusal(
+            capsys, *SMALL, "--out", str(tmp_path / "my build")
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 @needs_finn

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
 
 from pleinair.backends import CPU, FALLBACKS, FPGA, Backend
 from pleinair.cli.console import say
-from pleinair.cli.options import PATH, config_option
+from pleinair.cli.options import OVERLAY_VARIABLE, PATH, config_option
 from pleinair.cli.types import OneOf
 from pleinair.engines.exact import AUTO
 from pleinair.errors import OptionError, OutputError
@@ -19,6 +21,8 @@ from pleinair.fpga.overlay import Overlay
 _overlay = click.option(
     "--overlay",
     metavar="DEPLOY",
+    default=lambda: os.environ.get(OVERLAY_VARIABLE) or None,
+    show_default=f"${OVERLAY_VARIABLE}",
     help="Accelerator for --backend fpga: a deployment folder, emulated:FOLDER or simulated:BUILD (docs/fpga.md).",
 )
 _fallback = click.option("--fallback", type=OneOf(*FALLBACKS), help="Backend that paints while the accelerator fails.")
@@ -52,6 +56,10 @@ def choose(
 
 def backend_of(backend: str, engine: str, overlay: str | None, fallback: str | None) -> Backend:
     """The backend that four options name together, from any working folder. Raises OptionError."""
+    if backend != FPGA and overlay is not None:
+        source = click.get_current_context().get_parameter_source("overlay")
+        # A board's own overlay, and the user paints with something else.
+        overlay = None if source is click.core.ParameterSource.DEFAULT else overlay
     for name, value in (("overlay", overlay), ("fallback", fallback)):
         if value is not None and backend != FPGA:
             raise OptionError(f"{value}: needs --backend {FPGA}", option=name)
@@ -89,22 +97,24 @@ def deploy(folder: Path, address: str | None, out: Path | None) -> None:
 
     BUILD is a folder that `pleinair build` wrote on a machine with Vivado, or the deployment folder in it.
     """
+    from pleinair.durable import write_file
     from pleinair.fpga.package import ROOT, instructions, package, send
 
     if (address is None) == (out is None):
         raise OptionError("give --to USER@BOARD or --out FILE.tar.gz")
+    lines = "" if out is None else instructions(out)
     data = package(folder)
     if out is not None:
         try:
-            out.write_bytes(data)
+            write_file(out, data, shared=True)
         except OSError as error:
             raise OutputError(f"{out}: {error.strerror}", option="out") from error
         say(f"{click.format_filename(out)}: {len(data) / 1e6:.1f} MB. Three lines bring it to a board:")
-        say(instructions(out))
+        say(lines)
         return
     assert address is not None
     send(data, address)
-    say(f"{address}:{ROOT}: {len(data) / 1e6:.1f} MB. Once, there: ssh -t {address} 'sudo {ROOT}/install.sh'")
+    say(f"{address}:{ROOT}: {len(data) / 1e6:.1f} MB. Once, there: ssh -t {quote(address)} 'sudo {ROOT}/install.sh'")
 
 
 def register(app: click.Group) -> None:

@@ -28,6 +28,9 @@ from pleinair.network.integer import BITS
 INCOMPLETE = 3
 MOST_FRAMES = 10_000_000
 PATH = click.Path(path_type=Path)
+#: An environment variable: the accelerator of this machine, which paints unless something else is asked for. The
+#: program that `pleinair deploy` copies to a board sets it.
+OVERLAY_VARIABLE = "PLEINAIR_OVERLAY"
 
 style_option = click.option(
     "--style",
@@ -46,8 +49,8 @@ bits_option = click.option(
 backend_option = click.option(
     "--backend",
     type=OneOf(*KINDS),
-    default="cpu",
-    show_default=True,
+    default=lambda: "fpga" if os.environ.get(OVERLAY_VARIABLE) else "cpu",
+    show_default="cpu",
     help="What paints: the processor, the slow NumPy reference, or an FPGA. All paint the same pixels, except at "
     "32 bits.",
 )

@@ -1,11 +1,14 @@
 """What is copied to a board: a deployment folder, the program, and how to start it, as one tar file.
 
     pleinair/deploy/               the deployment folder
-    pleinair/host/, pleinair/pi/   the program; neither training nor the compiler
+    pleinair/lib/                  the program; neither training nor the compiler
     pleinair/pleinair              runs it as root in PYNQ's environment, with this overlay
     pleinair/install.sh            the few packages that PYNQ's image lacks, and the service
-    pleinair/film.toml             what the service films
+    pleinair/film.default.toml     what the service films, unless film.toml beside it says otherwise
     pleinair/pleinair.service
+    pleinair/LICENSE, LICENSE.*    of the program, and of what the bitstream is made from
+
+It is unpacked over an earlier one: :data:`UNPACK` empties deploy/ and lib/ first; the user's film.toml and rolls stay.
 
 PYNQ's images hold their packages in /usr/local/share/pynq-venv and say so in /etc/profile.d; the overlay and the
 memory for buffers can be had by root alone.
@@ -13,12 +16,15 @@ memory for buffers can be had by root alone.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import shlex
 import shutil
 import subprocess
 import tarfile
 import time
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,6 +33,8 @@ from pleinair.fpga.build_folder import is_build, read_build
 from pleinair.fpga.deployment import Deployment, DeploymentError, read_deployment
 
 ROOT = "pleinair"
+#: Unpacks a package, whose folders are emptied before: no file of an earlier deployment stays in them.
+UNPACK = "tar --recursive-unlink -xzf"
 #: Packages of pyproject.toml that PYNQ's images lack; NumPy and OpenCV are there, in the versions that fit them.
 PACKAGES = ("click>=8.1.8,<9", "rich>=13.9", "tomli>=2", "av>=15", "astral>=3")
 
@@ -41,12 +49,12 @@ set -a
 [ -r /etc/environment ] && . /etc/environment
 set +a
 for file in /etc/profile.d/*.sh; do
-    . "$file"
+    if [ -r "$file" ]; then . "$file"; fi
 done
-case "$1" in
-run | paint | bench)
-    set -- "$@" --backend fpga --overlay "$here/deploy" ;;
-esac
+# What paints unless the command or its --config says otherwise.
+export PLEINAIR_OVERLAY="$here/deploy"
+# Root's files stay out of lib/, which the next deployment replaces.
+export PYTHONPYCACHEPREFIX=/var/cache/pleinair
 PYTHONPATH="$here/lib" exec python3 -c 'from pleinair.cli.main import entry; entry()' "$@"
 """
 
@@ -55,13 +63,24 @@ _INSTALL = """\
 # Once, as root: the packages that are missing, and the service (not started).
 set -e
 here="$(dirname "$(readlink -f "$0")")"
+case "$here" in
+*[!A-Za-z0-9/._-]*)
+    echo "$here: a service cannot be in a folder of this name; allowed are letters, digits and . _ -" >&2
+    exit 1 ;;
+esac
 for file in /etc/profile.d/*.sh; do
-    . "$file"
+    if [ -r "$file" ]; then . "$file"; fi
 done
 python3 -c 'import pynq, cv2, numpy' || { echo 'This is no PYNQ image: pynq, cv2 or numpy is missing.' >&2; exit 1; }
 python3 -m pip install --quiet @PACKAGES@
 sed "s|@HERE@|$here|g" "$here/pleinair.service" > /etc/systemd/system/pleinair.service
 systemctl daemon-reload
+if [ -e "$here/film.toml" ]; then
+    echo "Kept:        $here/film.toml; what this deployment would film is in film.default.toml"
+else
+    cp "$here/film.default.toml" "$here/film.toml"
+    chown --reference="$here" "$here/film.toml"
+fi
 echo "Try:         $here/pleinair paint PHOTO PAINTING"
 echo "Film:        edit $here/film.toml, then: systemctl enable --now pleinair"
 """
@@ -135,6 +154,24 @@ def _program() -> list[tuple[Path, str]]:
     return found
 
 
+def _licences() -> dict[str, str]:
+    """The licence of the program, and that of the compiler's RTL where the compiler is installed; by file's name."""
+    own, found = Path(__file__).parents[3] / "LICENSE", dict[str, str]()
+    if own.is_file():
+        found["LICENSE"] = own.read_text()
+    for name, part, file in (
+        ("LICENSE", "pleinair", "licenses/LICENSE"),
+        ("LICENSE.finn-plus", "finn-plus", "licenses/LICENSE.txt"),
+    ):
+        with contextlib.suppress(PackageNotFoundError):
+            text = distribution(part).read_text(file)
+            if text is not None:
+                found.setdefault(name, text)
+    if "LICENSE" not in found:
+        raise DeploymentError("package pleinair: its file LICENSE is not installed here, and goes wherever it goes")
+    return found
+
+
 def package(folder: Path) -> bytes:
     """The tar file, compressed. Raises DeploymentError, ModelError, OptionError."""
     deployment = find_deployment(folder)
@@ -143,7 +180,8 @@ def package(folder: Path) -> bytes:
         "pleinair": (_LAUNCHER, 0o755),
         "install.sh": (_INSTALL.replace("@PACKAGES@", shlex.join(PACKAGES)), 0o755),
         "pleinair.service": (_UNIT, 0o644),
-        "film.toml": (_FILM.replace("@SIZE@", f"{width}x{height}"), 0o644),
+        "film.default.toml": (_FILM.replace("@SIZE@", f"{width}x{height}"), 0o644),
+        **{name: (text, 0o644) for name, text in _licences().items()},
     }
     buffer, now = io.BytesIO(), int(time.time())
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
@@ -153,6 +191,10 @@ def package(folder: Path) -> bytes:
             member.size, member.mode, member.mtime = len(data), mode, now
             tar.addfile(member, io.BytesIO(data))
 
+        for name in ("deploy", "lib"):
+            member = tarfile.TarInfo(f"{ROOT}/{name}")
+            member.type, member.mode, member.mtime = tarfile.DIRTYPE, 0o755, now
+            tar.addfile(member)
         for name, (text, mode) in texts.items():
             add(name, text.encode(), mode)
         for path, name in _program():
@@ -163,11 +205,16 @@ def package(folder: Path) -> bytes:
 
 
 def instructions(file: Path, address: str = "xilinx@pynq") -> str:
-    """Three lines that bring a package to a board."""
+    """Three lines that bring a package to a board. Raises OptionError for a name that no line can hold."""
+    if not str(file).isprintable():
+        raise OptionError(f"{str(file)!r}: cannot be part of a command; allowed are printable characters", option="out")
+    # A colon would name a host, a dash an option.
+    here, there = (path if os.path.isabs(path) else f"./{path}" for path in (str(file), file.name))
+    unpack = f"{UNPACK} {shlex.quote(there)}"
     return "\n".join(
         (
-            f"scp {shlex.quote(str(file))} {address}:",
-            f"ssh {address} 'tar -xzf {shlex.quote(file.name)}'",
+            f"scp {shlex.quote(here)} {address}:",
+            f"ssh {address} {shlex.quote(unpack)}",
             f"ssh -t {address} 'sudo {ROOT}/install.sh'",
         )
     )
@@ -180,7 +227,7 @@ def send(data: bytes, address: str) -> None:
     ssh = shutil.which("ssh")
     if ssh is None:
         raise OutputError("needs ssh, which was not found; write the package to a file and copy that", option="to")
-    done = subprocess.run([ssh, "--", address, "tar -xzf -"], input=data, stderr=subprocess.PIPE, check=False)
+    done = subprocess.run([ssh, "--", address, f"{UNPACK} -"], input=data, stderr=subprocess.PIPE, check=False)
     if done.returncode:
         said = " ".join(done.stderr.decode(errors="replace").split()) or f"status {done.returncode}"
         raise OutputError(f"{address}: {said}", option="to")

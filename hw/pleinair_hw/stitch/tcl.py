@@ -32,6 +32,11 @@ class BlockDesign:
     stream_nets: list[tuple[str, str]] = field(default_factory=list)
 
 
+def _paths(text: str) -> list[Path]:
+    """Absolute paths that a blank parts; FINN does not quote them, and folders may have blanks in their names."""
+    return [Path(part) for part in re.split(r"\s+(?=/)", text.strip("{} "))]
+
+
 def read_tcl(node: str, commands: Iterable[str]) -> BlockDesign:
     """The block design that a node's Tcl commands build; StitchError at the first that is not known.
 
@@ -53,7 +58,7 @@ def read_tcl(node: str, commands: Iterable[str]) -> BlockDesign:
 
     vlnv = r"-vlnv xilinx\.com:interface"
     known: list[tuple[str, Callable[[re.Match[str]], None]]] = [
-        (r"add_files -norecurse (.+)", lambda m: design.files.extend(map(Path, m[1].strip("{} ").split()))),
+        (r"add_files -norecurse (.+)", lambda m: design.files.extend(_paths(m[1]))),
         (r"create_bd_cell -type (?:module|hier) -reference (\S+) (\S+)", lambda m: add(design.cells, m[2], m[1])),
         (rf"create_bd_cell -type hier /?{re.escape(node)}", lambda _: setattr(design, "hierarchy", True)),
         (r"create_bd_pin -dir I -type (?:clk|rst) (\S+)", lambda m: design.pins.append(inside(m[1]))),

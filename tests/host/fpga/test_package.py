@@ -11,6 +11,7 @@ import sys
 import tarfile
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from pleinair.cli.main import main
@@ -29,8 +30,10 @@ from pleinair.fpga.build_folder import Build, read_build
 from pleinair.fpga.deployment import DeploymentError, read_deployment, write_manifest
 from pleinair.fpga.handoff import is_zynq_7000, light_port, weight_ports
 from pleinair.fpga.overlay import Overlay
-from pleinair.fpga.package import find_deployment, frame_size, instructions, package
+from pleinair.fpga.package import UNPACK, find_deployment, frame_size, instructions, package
+from pleinair.images import write_image
 from tests import children
+from tests.house import ROOT
 from tests.models import write_model
 from tests.networks import adaptive_network, random_network
 
@@ -116,32 +119,119 @@ def test_the_package_holds_what_a_board_needs(tmp_path, deployment):
     done = children.python("-I", "-c", code, cwd=tmp_path)
     assert done.stdout.strip() == str(home / "lib" / "pleinair" / "cli" / "main.py"), done.stderr
     width, height = frame_size(deployment)
-    assert (width, height) == (64, 32) and 'size = "64x32"' in (home / "film.toml").read_text()
+    assert (width, height) == (64, 32) and 'size = "64x32"' in (home / "film.default.toml").read_text()
+    assert not (home / "film.toml").exists()
+    assert (home / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
     for file in (home / "lib").rglob("*.py"):
         ast.parse(file.read_text(), feature_version=(3, 10))
 
 
-def test_the_launcher_paints_with_the_overlay_beside_it(tmp_path, deployment):
-    """With stand-ins for the board's python3 and profile; as root, as on a board."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, as the launcher does")
+@pytest.fixture
+def board(tmp_path, deployment):
+    """The package unpacked, and an environment with stand-ins for the board's python3, pip and systemctl."""
     with tarfile.open(fileobj=io.BytesIO(package(deployment.folder))) as tar:
         tar.extractall(tmp_path)
     (tmp_path / "bin").mkdir()
-    python = tmp_path / "bin" / "python3"
-    python.write_text('#!/bin/sh\nprintf "%s\\n" "$PYTHONPATH" "$@"\n')
-    python.chmod(0o755)
-    home = (tmp_path / "pleinair").resolve()
-    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    for name, text in (
+        ("python3", 'printf "%s\\n" "$PYTHONPATH" "$PLEINAIR_OVERLAY" "$@"\n'),
+        ("systemctl", ""),
+        ("sed", "exec /bin/sed s/x/x/ /dev/null\n"),
+    ):
+        program = tmp_path / "bin" / name
+        program.write_text(f"#!/bin/sh\n{text}")
+        program.chmod(0o755)
+    return (tmp_path / "pleinair").resolve(), {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, as the launcher does")
+def test_the_launcher_paints_with_the_overlay_beside_it(board):
+    home, variables = board
 
     def said(*arguments):
-        done = children.run([home / "pleinair", *arguments], env={"PATH": path}, check=True)
-        return done.stdout.splitlines()
+        return children.run([home / "pleinair", *arguments], env=variables, check=True).stdout.splitlines()
 
     lines = said("paint", "a photo.jpg", "out.png")
-    assert lines[0] == str(home / "lib")
-    assert lines[3:] == ["paint", "a photo.jpg", "out.png", "--backend", "fpga", "--overlay", f"{home}/deploy"]
-    assert said("resume", "roll")[3:] == ["resume", "roll"]
+    assert lines[:2] == [str(home / "lib"), f"{home}/deploy"]
+    assert lines[4:] == ["paint", "a photo.jpg", "out.png"]
+    assert said("run", "--backend", "cpu")[4:] == ["run", "--backend", "cpu"]
+
+
+def test_on_a_board_its_overlay_paints_unless_the_user_says_otherwise(tmp_path, deployment, monkeypatch, capsys):
+    write_image(tmp_path / "photo.png", np.full((32, 64, 3), 90, np.uint8))
+    monkeypatch.setenv("PLEINAIR_OVERLAY", str(tmp_path / "none"))
+    monkeypatch.setenv("PLEINAIR_MODELS", str(tmp_path))
+    paint = ["paint", str(tmp_path / "photo.png"), str(tmp_path / "painting.png")]
+    assert main(paint) == 2 and f"{tmp_path / 'none'}/hashes.json: No such file" in capsys.readouterr().err
+    given = str(deployment.folder)
+    monkeypatch.setitem(sys.modules, "pynq", None)
+    assert main([*paint, "--overlay", given]) == 2 and "--backend fpga needs pynq" in capsys.readouterr().err
+    (tmp_path / "film.toml").write_text('backend = "reference"\n')
+    for options in (["--backend", "reference"], ["--config", str(tmp_path / "film.toml")]):
+        assert main([*paint, "--style", "model", *options]) == 0
+        (tmp_path / "painting.png").unlink()
+    assert main([*paint, "--backend", "cpu", "--overlay", given]) == 2
+    assert f"--overlay {given}: needs --backend fpga" in capsys.readouterr().err
+
+
+def unpack(file, where):
+    children.run(["sh", "-c", f"{UNPACK} '{file}'"], cwd=where, check=True)
+
+
+def test_a_second_deployment_replaces_the_first_and_nothing_of_the_user(tmp_path, deployment):
+    (tmp_path / "box.tar.gz").write_bytes(package(deployment.folder))
+    home = tmp_path / "pleinair"
+    unpack(tmp_path / "box.tar.gz", tmp_path)
+    stray = [home / "deploy" / "driver" / "runtime_weights" / "1_0_OLD.dat", home / "lib" / "pleinair" / "old.py"]
+    mine = [home / "film.toml", home / "roll" / "roll.json"]
+    for path in (*stray, *mine):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("kept")
+    unpack(tmp_path / "box.tar.gz", tmp_path)
+    assert not any(path.exists() for path in stray) and all(path.read_text() == "kept" for path in mine)
+    assert read_deployment(home / "deploy").style == "model"
+
+
+def test_installing_keeps_the_users_film_and_refuses_a_place_that_no_unit_can_name(board):
+    home, variables = board
+    script = (home / "install.sh").read_text().replace("/etc/systemd/system/pleinair.service", str(home / "unit"))
+    (home / "install.sh").write_text(script)
+    assert "Kept" not in children.run([home / "install.sh"], env=variables, check=True).stdout
+    assert (home / "film.toml").read_text() == (home / "film.default.toml").read_text()
+    (home / "film.toml").write_text("mine")
+    assert f"Kept:        {home}/film.toml" in children.run([home / "install.sh"], env=variables, check=True).stdout
+    assert (home / "film.toml").read_text() == "mine"
+    odd = home.with_name("my box & co")
+    home.rename(odd)
+    done = children.run([odd / "install.sh"], env=variables)
+    assert done.returncode == 1 and "cannot be in a folder of this name" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["box.tar.gz", "my box.tar.gz", "-C.tar.gz", "a:b.tgz", "x; touch gotcha", "it's.tgz"])
+def test_the_printed_lines_work_for_any_name(tmp_path, deployment, monkeypatch, capsys, name):
+    """With stand-ins for scp and ssh that give their words to a shell once more, as sshd does."""
+    for part in ("bin", "here", "board"):
+        (tmp_path / part).mkdir()
+    board = tmp_path / "board"
+    for program, text in (
+        (
+            "scp",
+            '[ "$2" = xilinx@pynq: ] || exit 9\n'
+            f'case "$1" in -* | [!./]*:*) exit 9 ;; esac\n[ $# = 2 ] && cp "$1" {board}\n',
+        ),
+        ("ssh", f'[ "$1" = xilinx@pynq ] || exit 0\ncd {board}\neval "$2"\n'),
+    ):
+        (tmp_path / "bin" / program).write_text(f"#!/bin/sh\n{text}")
+        (tmp_path / "bin" / program).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.chdir(tmp_path / "here")
+    assert main(["deploy", str(deployment.folder), f"--out={name}"]) == 0
+    lines = capsys.readouterr().out.splitlines()[-3:]
+    for line in lines:
+        children.run(["sh", "-c", line], check=True, cwd=tmp_path / "here")
+    assert read_deployment(board / "pleinair" / "deploy").style == "model"
+    assert sorted(os.listdir(board)) == sorted([name, "pleinair"]) and os.listdir(tmp_path / "here") == [name]
+    assert main(["deploy", str(deployment.folder), "--out=a\nb"]) == 2
+    assert "cannot be part of a command" in capsys.readouterr().err
 
 
 def test_deploy_sends_it_by_ssh(tmp_path, deployment, monkeypatch, capsys):

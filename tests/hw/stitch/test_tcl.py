@@ -19,6 +19,11 @@ def test_tcl_of_a_node_of_one_cell():
     assert design.cells == {"": "B"} and not design.hierarchy
 
 
+def test_folders_with_blanks_in_their_names():
+    design = read_tcl("pad", ["add_files -norecurse /my build/a.sv", "add_files -norecurse {/my build/b.v /x y/c.v}"])
+    assert design.files == [Path("/my build/a.sv"), Path("/my build/b.v"), Path("/x y/c.v")]
+
+
 def test_tcl_of_a_node_of_several_cells():
     design = read_tcl(
         "mv",
