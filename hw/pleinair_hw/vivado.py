@@ -329,7 +329,7 @@ def assemble(
     model: Path,
     bits: int,
     board: Board,
-    clock_mhz: int,
+    clock_mhz: float,
     light: LightMap | None = None,
 ) -> Deployment:
     """Make the deployment folder; it appears whole or not at all, in place of one that was there before.

@@ -14,6 +14,7 @@ from pleinair.cli.console import print_table, say_json
 from pleinair.cli.fpga import accelerator_options, backend_of, choose, simulate_build
 from pleinair.cli.options import PATH, backend_option, bits_option, style_option
 from pleinair.cli.rolls import drivers
+from pleinair.cli.types import OneOf
 from pleinair.engines.exact import AUTO
 from pleinair.text import one_line
 
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 @backend_option
 @accelerator_options
 @click.option("--roll", type=PATH, default=Path("."), show_default=True, help="Folder in which the roll will be.")
+@click.option(
+    "--toolchain",
+    type=OneOf("open"),
+    help="Look for the tools of `pleinair build --toolchain open` instead, and at nothing else.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def doctor(
     camera: str,
@@ -37,6 +43,7 @@ def doctor(
     overlay: str | None,
     fallback: str | None,
     roll: Path,
+    toolchain: str | None,
     as_json: bool,
 ) -> None:
     """Check this machine before a time-lapse.
@@ -44,8 +51,13 @@ def doctor(
     Each fault comes with a remedy. The doctor looks at packages, camera, style, engine, folder, disk, clock, memory
     and heat. Exit status 2 if one of them is bad.
     """
+    if toolchain is not None:
+        from pleinair_hw.open.tools import OPEN_BOARDS
+        from pleinair_hw.open.tools import examine as examine_tools
+
+        _report(list(examine_tools(OPEN_BOARDS[0])), as_json)
+        return
     from pleinair.doctor.examine import examine
-    from pleinair.doctor.finding import BAD
     from pleinair.fpga.deployment import DeploymentError
     from pleinair_pi.heat import read_heat
 
@@ -65,6 +77,13 @@ def doctor(
             simulator=simulate_build,
         )
     )
+    _report(findings, as_json)
+
+
+def _report(findings: list[Finding], as_json: bool) -> None:
+    """Print what was found; exit status 2 if something is bad."""
+    from pleinair.doctor.finding import BAD
+
     if as_json:
         say_json([dataclasses.asdict(finding) for finding in findings])
     else:

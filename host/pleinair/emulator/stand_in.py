@@ -32,7 +32,7 @@ _ENGINES = ("idma0", "odma0")
 
 
 def settings(
-    height: int, width: int, clock_mhz: int, writeable: bool, light: LightMap | None = None
+    height: int, width: int, clock_mhz: float, writeable: bool, light: LightMap | None = None
 ) -> dict[str, object]:
     """What finn-plus 1.6.1 writes to settings.json for an accelerator of RGB frames, a pixel a word; and the light."""
     shapes: dict[str, object] = {"idma_names": [_ENGINES[0]], "odma_names": [_ENGINES[1]]}
@@ -66,7 +66,7 @@ def stand_in(
     bits: int,
     *,
     board: str,
-    clock_mhz: int,
+    clock_mhz: float,
     height: int,
     width: int,
     writeable: int = 0,
@@ -117,7 +117,7 @@ def stand_in_for_build(build: Path, folder: Path) -> Deployment:
         find_style(facts.model),
         facts.bits,
         board=facts.board,
-        clock_mhz=round(facts.clock_mhz),
+        clock_mhz=facts.clock_mhz,
         height=facts.height,
         width=facts.width,
         light=read_light(manifest, facts.height, facts.width) if manifest.is_file() else None,

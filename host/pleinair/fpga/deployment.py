@@ -1,4 +1,4 @@
-"""Deployment folders: what a board needs to paint, as ``pleinair build`` leaves it where Vivado is installed.
+"""Deployment folders: what a board needs to paint, as ``pleinair build`` leaves it with Vivado or with open tools.
 
 ::
 
@@ -52,7 +52,7 @@ class Deployment:
 
     folder: Path
     board: str
-    clock_mhz: int
+    clock_mhz: float
     style: str
     bits: int
     height: int
@@ -89,7 +89,7 @@ def _files(folder: Path) -> list[str]:
     return sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) != MANIFEST)
 
 
-def write_manifest(folder: Path, *, board: str, clock_mhz: int, style: str, bits: int) -> None:
+def write_manifest(folder: Path, *, board: str, clock_mhz: float, style: str, bits: int) -> None:
     """Seal a folder that holds all else of a deployment.
 
     Raises:
@@ -176,9 +176,9 @@ def read_deployment(folder: Path) -> Deployment:
     except OSError as error:
         raise DeploymentError(f"{folder}: {error}") from error
     settings, height, width = read_settings(folder / SETTINGS)
-    facts = {"board": str, "clock_mhz": int, "style": str, "bits": int}
+    facts: dict[str, type | tuple[type, ...]] = {"board": str, "clock_mhz": (int, float), "style": str, "bits": int}
     for key, kind in facts.items():
-        if not isinstance(manifest.get(key), kind):
+        if not isinstance(manifest.get(key), kind) or isinstance(manifest[key], bool):
             raise DeploymentError(f"{folder / MANIFEST}: damaged, {key} is {manifest.get(key)!r}")
     if (manifest.get("height"), manifest.get("width")) != (height, width):
         raise DeploymentError(f"{folder / MANIFEST}: names another frame than {SETTINGS}, {width}x{height}")

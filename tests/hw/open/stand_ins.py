@@ -1,0 +1,149 @@
+"""Stand-ins for the open tools: a placer that writes what it is told to, a chip database that is only a head."""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+from pleinair_hw.open.synthesis import NETLIST, Netlist
+from pleinair_hw.open.tools import OpenTools
+from pleinair_hw.plan.synthesis import Cells
+
+PART = "xc7z020clg400-1"
+VERSION = "0.8-7-gstandin"
+
+#: The placer: each call adds its arguments to calls.json beside it, then does what plan.json beside it says.
+_PLACER = """#!{python}
+import json, os, sys, time
+from pathlib import Path
+here = Path(__file__).resolve().parent
+if "--version" in sys.argv:
+    print('"nextpnr-himbaechel" -- Next Generation Place and Route (Version {version})', file=sys.stderr)
+    sys.exit(0)
+calls = here / "calls.json"
+done = json.loads(calls.read_text()) if calls.exists() else []
+calls.write_text(json.dumps([*done, sys.argv[1:]]))
+plan = json.loads((here / "plan.json").read_text())
+seed = sys.argv[sys.argv.index("--seed") + 1]
+plan = plan.get(seed, plan)
+print("Info: Packing constants..", flush=True)
+time.sleep(plan.get("sleep", 0))
+if plan.get("memory"):
+    bytearray(plan["memory"])
+print("Info: Routing..", flush=True)
+print("Info:     iter=3 wires=10 overused=4 overuse=5 archfail=0", flush=True)
+if "error" in plan:
+    print("ERROR: " + plan["error"], flush=True)
+    sys.exit(1)
+for name, text in plan["files"].items():
+    Path(name).write_text(text)
+"""
+
+
+def report(achieved: float, **changes: Any) -> dict[str, Any]:
+    """nextpnr's report for a table and a flip-flop between a processing system and itself."""
+    values: dict[str, Any] = {
+        "fmax": {"clk": {"achieved": achieved, "constraint": 100.0}},
+        "utilization": {
+            "SLICE_LUTX": {"used": 3, "available": 106400},
+            "SLICE_FFX": {"used": 1, "available": 106400},
+            "DSP48E1_DSP48E1": {"used": 1, "available": 220},
+        },
+        "critical_paths": [
+            {
+                "from": "posedge clk",
+                "to": "posedge clk",
+                "path": [
+                    {
+                        "type": "clk-to-q",
+                        "delay": 0.5,
+                        "from": {"cell": "ff", "port": "Q"},
+                        "to": {"cell": "ff", "port": "Q"},
+                    },
+                    {
+                        "type": "routing",
+                        "delay": 1.25,
+                        "from": {"cell": "ff", "port": "Q"},
+                        "to": {"cell": "a", "port": "A1"},
+                    },
+                ],
+            }
+        ],
+        "detailed_net_timings": [
+            {"net": "n", "driver": "ff", "port": "Q", "endpoints": [{"cell": "a", "port": "A1", "delay": [1, 1]}]}
+        ],
+    }
+    return {**values, **changes}
+
+
+def routed() -> dict[str, Any]:
+    """What nextpnr writes of a placed design, as far as figures are read from it."""
+
+    def cell(kind: str, bel: str, origin: str = "") -> dict[str, Any]:
+        attributes = {"NEXTPNR_BEL": bel, **({"X_ORIG_TYPE": origin} if origin else {})}
+        return {"type": kind, "attributes": attributes, "parameters": {}, "connections": {}}
+
+    cells = {
+        "a": cell("SLICE_LUTX", "SLICE_X0Y0.A6LUT", "LUT6"),
+        "b": cell("SLICE_LUTX", "SLICE_X0Y0.A5LUT", "LUT5"),
+        "c": cell("SLICE_LUTX", "SLICE_X0Y1.A6LUT", "LUT6"),
+        "ff": cell("SLICE_FFX", "SLICE_X0Y0.AFF", "FDRE"),
+        "dsp": cell("DSP48E1_DSP48E1", "DSP48_X0Y0.DSP48E1", "DSP48E1"),
+        "vcc": cell("PSEUDO_VCC", "VCC"),
+    }
+    return {"modules": {"top": {"cells": cells}}}
+
+
+def files(achieved: float, **changes: Any) -> dict[str, Any]:
+    """A plan in which all goes well."""
+    texts = {
+        "report.json": json.dumps(report(achieved, **changes)),
+        "routed.json": json.dumps(routed()),
+        "design.fasm": "CLBLL_L_X2Y0.SLICEL_X0.ALUT.INIT[00] 1\n",
+    }
+    return {"files": texts}
+
+
+def write_placer(folder: Path, plan: dict[str, Any]) -> Path:
+    """A placer in ``folder`` that follows ``plan``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "plan.json").write_text(json.dumps(plan))
+    path = folder / "nextpnr-himbaechel"
+    path.write_text(_PLACER.format(python=sys.executable, version=VERSION))
+    path.chmod(0o755)
+    return path
+
+
+def calls(placer: Path) -> list[list[str]]:
+    """The arguments of each call of a placer so far."""
+    path = placer.parent / "calls.json"
+    found: list[list[str]] = json.loads(path.read_text()) if path.exists() else []
+    return found
+
+
+def write_chip(path: Path, chip: str = "xc7z020", family: str = "xilinx", layout: int = 6) -> Path:
+    """A chip database that ends after its head; every pointer counts from where it stands."""
+    names = family.encode() + b"\0" + chip.encode() + b"\0"
+    head = struct.pack("<iiii", 0x00CA7CA7, layout, 157, 187)
+    head += struct.pack("<iii", 12, 8 + len(family) + 1, 4)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(struct.pack("<i", 4) + head + names)
+    return path
+
+
+def tools(folder: Path, plan: dict[str, Any]) -> OpenTools:
+    """Stand-ins for all tools in ``folder``."""
+    placer = write_placer(folder, plan)
+    database = folder / "zynq7"
+    (database / PART).mkdir(parents=True, exist_ok=True)
+    return OpenTools(placer, VERSION, write_chip(folder / "chipdb-xc7z020.bin"), database)
+
+
+def netlist(folder: Path) -> Netlist:
+    """A netlist that a stand-in does not read."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / NETLIST).write_text("{}")
+    return Netlist(folder, Cells(2, 0, 0, 1, 0, 1, 0, 0, 0), {}, False)

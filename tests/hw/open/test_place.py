@@ -1,0 +1,131 @@
+"""Place and route with a stand-in for nextpnr: what it is asked, what is read of it, and what its errors become."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pleinair.errors import OutputError, PleinairError
+from pleinair_hw.finn.environment import ToolchainError
+from pleinair_hw.open import steps
+from pleinair_hw.open.place import place, untimed
+from pleinair_hw.open.steps import Limits, OpenToolError
+from tests.hw.open.stand_ins import PART, calls, files, netlist, tools
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> Path:
+    """A cache of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "pleinair" / "open"
+
+
+FREE = Limits(60, 0)
+
+
+def run(tmp_path, plan, seed=1, clock=100.0, limits=FREE, said=None):
+    made = tools(tmp_path / "tools", plan)
+    log = tmp_path / "route.log"
+    say = (lambda _: None) if said is None else said.append
+    return place(netlist(tmp_path / "netlist"), made, PART, clock, seed, log, limits, progress=say), made
+
+
+def test_figures_are_read_of_what_the_placer_wrote(tmp_path):
+    said: list[str] = []
+    routed, made = run(tmp_path, files(97.5), said=said)
+    figures = routed.figures
+    assert (figures.fmax_mhz, figures.seed, routed.was_there) == (97.5, 1, False)
+    assert figures.lut_sites == 2  # two tables share a site
+    assert figures.cells["lut_cells"] == 3 and figures.cells["dsp"] == 1 and figures.available["dsp"] == 220
+    assert figures.untimed == ("DSP48E1", "LUT5")
+    assert [(hop.kind, hop.ns) for hop in figures.slowest] == [("clk-to-q", 0.5), ("routing", 1.25)]
+    assert routed.fasm.read_text().startswith("CLBLL") and json.loads(routed.netlist.read_text())["modules"]
+    (asked,) = calls(made.placer)
+    assert asked[asked.index("--device") + 1] == PART and asked[asked.index("--freq") + 1] == "100"
+    assert any(line == "route, seed 1, round 3, 4 wires too many" for line in said)
+
+
+def test_a_design_is_routed_once_for_each_seed_and_clock(tmp_path):
+    first, made = run(tmp_path, files(97.5))
+    again, _ = run(tmp_path, files(97.5))
+    assert again.was_there and again.figures == first.figures
+    assert run(tmp_path, files(97.5), seed=2)[0].was_there is False
+    assert run(tmp_path, files(97.5), clock=90.0)[0].was_there is False
+    assert len(calls(made.placer)) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (
+            "chipdb uses db version 5 but nextpnr is expecting version 6 (did you forget?).",
+            ToolchainError,
+            "one release",
+        ),
+        ("Unable to read chipdb /c", ToolchainError, "nextpnr refuses it"),
+        ("Package 'clg400' not found in database.", ToolchainError, "nextpnr refuses it"),
+        ("unable to load uarch for device 'xc7z020', included uarches: gowin", ToolchainError, "knows no xc7z020"),
+        (
+            "Unable to place cell 'x', no BELs remaining to implement cell type 'y'",
+            OpenToolError,
+            "does not fit.*--fps",
+        ),
+        (
+            "Unable to find legal placement for all cells, design is probably at utilisation limit.",
+            OpenToolError,
+            "fit",
+        ),
+        ("Failed to route arc 3.0 of net 'n', from a to b.", OpenToolError, "cannot be routed with seed 1.*--seeds 3"),
+        ("attempting to reserve sink input path wire 'w' for nets 'a' and 'b'", OpenToolError, "cannot be routed"),
+        ("something new", OpenToolError, r"nextpnr 0\.8-7-gstandin stops: something new; its log is .*route\.log"),
+    ],
+)
+def test_its_errors_are_one_sentence_with_what_to_try(tmp_path, cache, error, kind, said):
+    with pytest.raises(kind, match=said) as raised:
+        run(tmp_path, {"error": error})
+    assert isinstance(raised.value, PleinairError) and "\n" not in str(raised.value)
+    assert list(cache.iterdir()) == []
+    assert error in (tmp_path / "route.log").read_text()
+
+
+def test_a_placer_that_takes_too_long_is_stopped(tmp_path, cache):
+    with pytest.raises(OpenToolError, match="nextpnr was stopped after 2 s"):
+        run(tmp_path, {**files(90), "sleep": 60}, limits=Limits(2, 0))
+    assert list(cache.iterdir()) == []
+
+
+def test_a_placer_that_takes_too_much_memory_is_stopped(tmp_path):
+    with pytest.raises(OpenToolError, match=r"nextpnr needs more than 0\.5 GiB"):
+        run(tmp_path, {**files(90), "memory": 900_000_000}, limits=Limits(60, 512 << 20))
+
+
+def test_a_disk_that_is_full_while_it_routes_is_told(tmp_path, cache, monkeypatch):
+    monkeypatch.setattr(steps.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 0})())
+    with pytest.raises(OutputError, match="the disk is full"):
+        run(tmp_path, {"error": "failed to write"})
+    assert list(cache.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["report.json", "routed.json", "design.fasm"])
+@pytest.mark.parametrize("cut", [0, 30])
+def test_files_that_are_not_whole_are_no_result(tmp_path, cache, name, cut):
+    plan = files(90)
+    plan["files"][name] = plan["files"][name][:cut]
+    with pytest.raises(OpenToolError, match="its files are not whole"):
+        run(tmp_path, plan)
+    assert list(cache.iterdir()) == []
+
+
+def test_two_clocks_are_no_result(tmp_path):
+    clock = {"achieved": 90.0, "constraint": 100.0}
+    with pytest.raises(OpenToolError, match="2 clocks"):
+        run(tmp_path, files(90, **{"fmax": {"a": clock, "b": clock}}))
+
+
+def test_a_type_counts_as_timed_if_one_cell_of_it_is():
+    types = {"a": "LUT6", "b": "LUT6", "p": "PS7", "v": "PSEUDO_VCC", "f": "FDRE"}
+    nets = [{"driver": "f", "endpoints": [{"cell": "b"}]}]
+    assert untimed(types, nets) == ("PS7",)
+    assert untimed(types, []) == ("FDRE", "LUT6", "PS7")
