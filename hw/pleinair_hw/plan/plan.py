@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from pleinair.fpga.light_map import Station, lay_out
 from pleinair_hw.plan import resources
 from pleinair_hw.plan.boards import Board
 from pleinair_hw.plan.dataflow import Dataflow, Form
@@ -102,7 +103,7 @@ class Plan:
 
     @cached_property
     def total(self) -> Resources:
-        """All stages and the shell's DMA."""
+        """All stages and the shell."""
         return sum((s.total for s in self.stages), shell(self.dataflow, self.stages))
 
     @cached_property
@@ -188,9 +189,14 @@ def fifo_stage(name: str, maker: Stage, words: int, board: Board) -> Stage:
 
 
 def shell(dataflow: Dataflow, stages: Sequence[Stage]) -> Resources:
-    """DMA engines and what joins them to the processor."""
+    """DMA engines, what joins them to the processor, and the port of the light where there is one."""
     last = next(s for s in stages if s.name == dataflow.operators[-1].name)
-    return resources.dma((stages[0].simd or stages[0].pe) * 8, last.out_width)
+    dma = resources.dma((stages[0].simd or stages[0].pe) * 8, last.out_width)
+    if not dataflow.stations:
+        return dma
+    # Addresses follow from the channels alone.
+    places = lay_out("", [Station(o.layer, o.output.channels, 1, 1, 1) for o in dataflow.stations])
+    return dma + resources.light_port(len(places.stations), places.address_bits)
 
 
 def share_of(r: Resources, board: Board, dsp_price: float) -> float:

@@ -547,7 +547,7 @@ def requant_light(
     *,
     metered: bool = True,
 ) -> Resources:
-    """requant_light.sv: a requantisation with two banks of numbers for each channel, and what it sums of them.
+    """requant_light.sv: a requantisation with three banks of numbers for each channel, and what it sums of them.
 
     Args:
         bias_bits: of any light's bias, signed.
@@ -559,12 +559,17 @@ def requant_light(
     select, steps = clog2(longest + 1), (clog2(longest + 1) + 1) // 2
     windows = sum(out_bits + 4**k - 1 for k in range(steps))
     lane = 4 * sums + windows + out_bits + 2 * (sums + 5 - out_bits) / 5 + 30
-    table = lutram_tables(2 << clog2(factor), pe * (bias_bits + 5 + select))
+    table = lutram_tables(3 << clog2(factor), pe * (bias_bits + 5 + select))
     total = Resources(lut=_up(190 + pe * lane), ff=_up(156 + 11.6 * sums * pe)) + Resources(lutram=8 * pe) + table
     if metered:
         held = lutram_tables(channels, clog2(65025 * positions + 1) + clog2(255 * positions + 1))
         total += Resources(lut=280 + 8 * pe, lutram=6 * pe, ff=380) + held
     return total + _output_queue(pe * out_bits)
+
+
+def light_port(stations: int, address_bits: int) -> Resources:
+    """axilite_light.sv, the port of all stations: a comparison of addresses and a share of the answer for each."""
+    return Resources(lut=_up(50 + stations * (1.5 * address_bits - 4)), ff=73 + 3 * (stations + address_bits))
 
 
 def add(pe: int, bits: int) -> Resources:

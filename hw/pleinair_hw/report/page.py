@@ -188,7 +188,7 @@ def _kinds(report: Report) -> Markup:
     rows = [row(f"{stage_kind(kind)} ({kind})", len(own), own) for kind, own in by_luts]
     everything = [*(s.resources for s in report.stages), report.shell]
     rows += [
-        row("shell: DMA, allowance", "", [report.shell]),
+        row("shell: DMA, allowance; the light's port", "", [report.shell]),
         row("all", len(report.stages), everything, "sum"),
     ]
     return table(_heads("kind of stage", "number", "share of the LUTs", *_COUNTS), rows)

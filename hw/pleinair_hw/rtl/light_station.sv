@@ -1,9 +1,9 @@
 // A station of light: counts frames and pixels, holds the registers, and tells which bank of the table a word takes.
 //
-// A light is taken at the first word of the frame whose number stands in APPLY, and by that frame whole. The table is
-// written in the bank that is not in use, and not while a light waits there for its frame. Reading a word of the table for
-// the bus keeps the stream waiting for one cycle; metering keeps it waiting while a word's channels are summed, METER at a
-// time. Otherwise nothing waits here.
+// A light is taken at the first word of the frame whose number stands in APPLY, and by that frame whole. Until the first one
+// after a reset, words take the average light, bank 2, which nobody writes. The table is written in the bank 0 or 1 that is not
+// in use, and not while a light waits there for its frame. Reading a word of the table for the bus keeps the stream waiting
+// for one cycle; metering keeps it waiting while a word's channels are summed, METER at a time. Otherwise nothing waits here.
 //
 // A request is {sums, registers, table, write, word address [12 bits], data [32 bits]}; one of the first three is high
 // until the answer, {done, error, data}, has been given for one cycle.
@@ -23,8 +23,8 @@ module light_station #(
 	// The stream
 	input  logic enter,          // a word enters
 	output logic hold,           // none may
-	output logic bank,           // what the word that enters takes
-	output logic spare,          // the bank that is not in use
+	output logic [1:0] bank,     // what the word that enters takes; 2 is the average light, which cannot be written
+	output logic spare,          // the bank, 0 or 1, that is not in use
 	output logic [WW-1:0] word,  // its number in the pixel
 	output logic [3:0] mark,     // its frame is metered, its pixel counts, is the frame's first, it is the frame's last word
 
@@ -124,21 +124,22 @@ module light_station #(
 	wire [31:0] ahead = data - frames;
 	wire past = ahead[31] || (ahead == 0 && begins); // the frame named has begun
 	logic [31:0] apply;
-	logic armed, due, late, refused, used;
+	logic armed, due, late, refused, used, lit; // lit: a light has been taken since the reset
 	wire set_apply = set && address[2:0] == 1;
 	wire table_write = asked && ask_table && write;
 	wire reached = apply == frames;
-	assign bank = used ^ (start && due);
+	assign bank = {!lit && !(start && due), used ^ (start && due)}; // used is 0 until the first light
 	assign spare = !used;
 	assign bus_write = {3{ap_rst_n && table_write && exists && !armed}}
 		& {bus_field == 2, bus_field == 1, bus_field == 0};
 	always_ff @(posedge ap_clk) begin
 		if(set_apply) apply <= data;
 		if(!ap_rst_n) begin
-			{armed, due, late, refused, used} <= '0;
+			{armed, due, late, refused, used, lit} <= '0;
 		end
 		else begin
 			used <= used ^ (begins && due);
+			lit <= lit || (begins && due);
 			due <= armed && reached && !begins && !set_apply;
 			if(set_apply) begin
 				armed <= !past;

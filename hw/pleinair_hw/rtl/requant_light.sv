@@ -1,9 +1,10 @@
 // Requantisation in a light: y = clamp(round_half_even((x + bias[c]) * multiplier[c] / 2**shift[c])) for each channel c;
 // PE lanes, one word a cycle. A light is the table of these three numbers, and may change from frame to frame.
 //
-// The table has two banks. A lane of a bank's word is {shift [SW bits], multiplier [5 bits], bias [BW bits, signed]};
-// PARAMS[0][0] is channel 0 of both banks when the bitstream is loaded. A driver writes the bank that is not in use, reads
-// it back and says from which frame on it holds: light_station.sv has the registers, light_meter.sv sums what is metered.
+// The table has three banks. A lane of a bank's word is {shift [SW bits], multiplier [5 bits], bias [BW bits, signed]};
+// PARAMS[0][0] is channel 0 of all banks when the bitstream is loaded. Bank 2 cannot be written and is in use from a reset to
+// the first light. A driver writes that of the others which is not in use, reads it back and says from which frame on it
+// holds: light_station.sv has the registers, light_meter.sv sums what is metered.
 //
 // Stages: numbers read | sum | product, in three digits of the multiplier (-1 .. 2) | two bits of the shift each, the
 // greatest first | clamp | round. The window that is shifted holds every bit that may reach the output and one below,
@@ -61,7 +62,8 @@ module requant_light #(
 	logic ready, hold;
 	assign in0_V_TREADY = ready && !hold;
 	wire enter = in0_V_TVALID && in0_V_TREADY;
-	logic bank, spare;             // of the word that enters, and the one that may be written
+	logic [1:0] bank;              // of the word that enters
+	logic spare;                   // the one that may be written, 0 or 1
 	logic [WW-1:0] word, bus_word;
 	logic bus_read;                // the table is read for the bus, and no word enters
 	logic [2:0] bus_write;         // bias, its upper part, shift and multiplier
@@ -92,16 +94,16 @@ module requant_light #(
 		else valid <= {valid[STAGES-2:0], enter};
 	end
 
-	wire [WW:0] read_at = bus_read? {spare, bus_word} : {bank, word};
-	wire [WW:0] write_at = {spare, bus_word};
+	wire [WW+1:0] write_at = {1'b0, spare, bus_word};
+	wire [WW+1:0] read_at = bus_read? write_at : {bank, word};
 	logic [(1 << LANES)-1:0][SW+4+BW:0] numbers; // read from the table: {shift, multiplier, bias}
 	logic [PE*OW-1:0] y;
 	logic [PE-1:0][10:0] level;   // to be metered: {negative, over, round up, lowest 8 bits}
 	for(genvar lane = 0; lane < PE; lane++) begin : lanes
 		// The table
-		(* ram_style = "distributed" *) logic [LOW-1:0] bias_low[2 << WW];
-		(* ram_style = "distributed" *) logic [SW+4:0] gain[2 << WW];
-		initial for(int unsigned i = 0; i < 2*CF; i++) begin
+		(* ram_style = "distributed" *) logic [LOW-1:0] bias_low[3 << WW];
+		(* ram_style = "distributed" *) logic [SW+4:0] gain[3 << WW];
+		initial for(int unsigned i = 0; i < 3*CF; i++) begin
 			bias_low[i / CF << WW | i % CF] = PARAMS[i % CF][lane][LOW-1:0];
 			gain[i / CF << WW | i % CF] = PARAMS[i % CF][lane][BW+:SW+5];
 		end
@@ -116,8 +118,8 @@ module requant_light #(
 		end
 		assign numbers[lane] = {shift, multiplier, bias};
 		if(BW > 32) begin : wide_bias
-			(* ram_style = "distributed" *) logic [BW-33:0] bias_high[2 << WW];
-			initial for(int unsigned i = 0; i < 2*CF; i++)
+			(* ram_style = "distributed" *) logic [BW-33:0] bias_high[3 << WW];
+			initial for(int unsigned i = 0; i < 3*CF; i++)
 				bias_high[i / CF << WW | i % CF] = PARAMS[i % CF][lane][BW-1:32];
 			always_ff @(posedge ap_clk) begin
 				if(bus_write[1] && bus_lane == LANES'(lane)) bias_high[write_at] <= bus_data[BW-33:0];

@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from dataclasses import astuple
 
 import pytest
 
 from pleinair_hw.plan.boards import BOARDS, Board
-from pleinair_hw.plan.plan import BUDGET, MEMORY_STYLES, Memory, Stage, place_memories
-from pleinair_hw.plan.resources import Resources
+from pleinair_hw.plan.plan import BUDGET, MEMORY_STYLES, Memory, Stage, place_memories, shell
+from pleinair_hw.plan.resources import Resources, dma, light_port
 from pleinair_hw.plan.search import plan_for_cycles
-from tests.networks import random_network
+from tests.networks import adaptive_network, random_network
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,22 @@ def test_what_is_over_its_budget_is_counted_from_all_stages(network, board, targ
     assert plan.fullest == pytest.approx(fullest(plan.total, board))
     assert bool(plan.over) == (plan.fullest > 1)
     assert all(plan.shares[kind] == share > BUDGET[kind] for kind, share in plan.over.items())
+
+
+def test_the_port_of_the_light_is_counted(network):
+    """Six stations of 8 to 32 channels: two blocks, a table and sums, of each at a multiple of its size."""
+    lit = adaptive_network(1, width=4, blocks=2)
+    plan = plan_for_cycles(lit, 96, 128, BOARDS["kv260"], 300_000)
+    beside = plan.total + Resources(*(-n for n in astuple(sum((s.total for s in plan.stages), Resources()))))
+    channels = [c.outputs for c in lit.convolutions() if c.norm is not None]
+    bits = (sum(2 * 16 * n for n in channels)).bit_length()
+    port = Resources(
+        *(a - b for a, b in zip(astuple(beside), astuple(dma(24, plan.stages[-1].out_width)), strict=True))
+    )
+    assert len(channels) == len(plan.dataflow.stations) > 5
+    assert port in [light_port(len(channels), bits + extra) for extra in (0, 1)]
+    plain = plan_for_cycles(network, 96, 128, BOARDS["kv260"], 300_000)
+    assert shell(plain.dataflow, plain.stages).lut == beside.lut - port.lut == 3000
 
 
 def test_memories_stay_within_what_the_board_has(network):

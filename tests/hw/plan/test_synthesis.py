@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import random
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from pleinair.errors import OptionError
+from pleinair.fpga.light_map import Station, lay_out
 from pleinair_hw.finn.patches import PatchError, installed_rtllib
 from pleinair_hw.plan import resources, synthesis
 from pleinair_hw.plan.synthesis import Cells, SynthesisError, synthesise
@@ -264,6 +266,37 @@ def test_a_station_of_light_takes_no_dsp_and_the_tables_estimated(family, shape)
     print(cells, estimate)
     assert cells.dsp == estimate.dsp == 0 and cells.bram18 == cells.bram36 == 0
     assert estimate.total_lut == pytest.approx(cells.total_lut, rel=0.25)
+
+
+def port_parameters(stations: int, channels: int) -> dict[str, int]:
+    """The decoder of that many stations, addresses as builds have them."""
+    places = lay_out("0" * 64, [Station(f"s{k}", channels, 136, 176, 1) for k in range(stations)])
+
+    def words(numbers: Iterable[int | None]) -> int:
+        return sum((0xFFFFFFFF if n is None else n) << 32 * k for k, n in enumerate(numbers))
+
+    return {
+        "STATIONS": stations,
+        "ADDRESS_BITS": places.address_bits,
+        "HASH": places.hash,
+        "ID": places.id,
+        "TABLES": words(s.table for s in places.stations),
+        "SUMS": words(s.sums for s in places.stations),
+        "REGISTERS": words(s.registers for s in places.stations),
+        "CHANNEL_BITS": words((s.channels - 1).bit_length() for s in places.stations),
+    }
+
+
+@yosys
+@pytest.mark.parametrize(("stations", "channels"), [(1, 24), (5, 40), (10, 64)])
+def test_the_port_of_the_light_takes_the_tables_estimated(stations, channels):
+    """Shapes that the formula was not fitted to."""
+    parameters = port_parameters(stations, channels)
+    cells = synthesise(own("axilite_light"), "axilite_light", "xc7", parameters)
+    estimate = resources.light_port(stations, parameters["ADDRESS_BITS"])
+    assert (cells.dsp, cells.bram18, cells.bram36, cells.lutram, cells.srl) == (0, 0, 0, 0, 0)
+    assert estimate.lut == pytest.approx(cells.lut, rel=0.15)
+    assert estimate.ff == pytest.approx(cells.ff, abs=2)
 
 
 STATION = {"PE": 2, "CF": 16, "IW": 22, "BW": 26, "SW": 5, "SMAX": 16, "OW": 8, "HEIGHT": 280, "WIDTH": 360}

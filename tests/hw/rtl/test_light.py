@@ -380,30 +380,45 @@ def test_lights_that_change_between_frames_and_are_written_in_the_middle_of_one(
 
 @needs_verilator
 def test_a_reset_disarms_and_starts_counting_anew(tmp_path: Path) -> None:
-    """A reset in the middle of everything; then every light is written, that of frame 0 too."""
+    """A reset in the middle of frames, metering and writes; then frame 0 is in a light that is written, or the one held.
+
+    Each station stands in the middle of a frame while lights are written to the others. At the last resets both banks of
+    a table hold lights that are not the one held.
+    """
     stations = random_stations(np.random.default_rng(5))[:6]
     simulator = compile_stations(stations, tmp_path)
-    for at in (150, 700, 1601):
+
+    def run(restart_at: int | None, first: int) -> Result:
         script, sums = Script(), []
         for k in range(len(stations)):
             script.allow(0, k)
         for f in range(3):
             for k, s in enumerate(stations):
-                s.write(script, s.lights[f])
-                script.write(s.at[2] + APPLY, f)
+                if f >= first:
+                    s.write(script, s.lights[f])
+                    script.write(s.at[2] + APPLY, f)
                 if s.metered == f and s.units:
                     script.write(s.at[2] + ROWS, s.window[0] | s.window[1] << 16)
                     script.write(s.at[2] + COLUMNS, s.window[2] | s.window[3] << 16)
                     script.write(s.at[2] + METER, f)
                 script.wait(3)
-                script.allow((f + 1) * s.frame_words, k)
+                script.allow(f * s.frame_words + s.frame_words // 2, k)
                 script.poll(s.at[2] + FRAMES, 0xFFFFFFFF, f + 1)
+            for k, s in enumerate(stations):
+                script.allow((f + 1) * s.frame_words, k)
         for s in stations:
             script.poll(s.at[2] + METERED, 3, 1)
             sums.append((s, s.read_sums(script)))
-        result = run_stations(stations, simulator, script, stall=(20, 20), seed=at, restart_at=at)
+        result = run_stations(stations, simulator, script, stall=(20, 20), seed=restart_at or 0, restart_at=restart_at)
         for s, lines in sums:
             assert data(result, lines) == expected_sums(s)
+        return result
+
+    whole = run(None, 1).cycles
+    for restart_at in (150, 700, whole // 2, whole + 200):
+        run(restart_at, 0)
+    for restart_at in (90, whole // 3, whole // 2, whole * 2 // 3, whole * 3 // 4, whole * 5 // 6, whole + 200):
+        run(restart_at, 1)
 
 
 @needs_verilator

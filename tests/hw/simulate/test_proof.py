@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,8 +13,10 @@ from pleinair.cli.main import main
 from pleinair.images import read_image, write_image
 from pleinair.models import load_model
 from pleinair.network import reference
+from pleinair.network.light import in_light
 from pleinair.painting.grain import Grain
-from pleinair.painting.tiles import add_margin
+from pleinair.painting.meter import measure
+from pleinair.painting.tiles import Window, add_margin
 from pleinair_hw import build as building
 from pleinair_hw.build import PLAN, Request, build
 from pleinair_hw.finn import environment
@@ -21,11 +24,12 @@ from pleinair_hw.finn.environment import ToolchainError
 from pleinair_hw.plan.frontend import Source
 from pleinair_hw.plan.plan import BuildOptions
 from pleinair_hw.report.data import read_report
+from pleinair_hw.simulate import light, proof
 from pleinair_hw.simulate.proof import fit, prove
 from tests.house import SHARED
 from tests.hw.finn.test_environment import needs_finn
 from tests.hw.plan.test_dataflow import synthetic_frames
-from tests.networks import random_network
+from tests.networks import adaptive_network, random_network
 
 
 def have_verilator() -> bool:
@@ -51,9 +55,9 @@ def photos(count: int) -> list[np.ndarray]:
     return [read_image(path) for path in found] if len(found) == count else list(synthetic_frames(count))
 
 
-def small_build(folder, monkeypatch, bits, seed, margin=8, **request):
+def small_build(folder, monkeypatch, bits, seed, margin=8, network=None, **request):
     """A build of a random network, which has no file to be read from."""
-    network = random_network(seed, width=4, blocks=1, bits=bits, kernel=5)
+    network = network or random_network(seed, width=4, blocks=1, bits=bits, kernel=5)
     source = Source(network, f"random {seed}", margin, 2, None)
     monkeypatch.setattr(building, "read_source", lambda *_: source)
     asked = {"board": "kv260", "size": (20, 16), "fps": 20_000.0} | request
@@ -74,6 +78,43 @@ def test_a_small_build_paints_the_references_pixels(bits, seed, sizing, tmp_path
     # On so small a frame (32x36 with its margin) FIFOs by rule cost some per cent.
     assert proof.result.interval <= (1.03 if sizing == "simulate" else 1.08) * made.plan.cycles
     assert prove(tmp_path / "b", frames, stalls=40, seed=seed).differing == 0
+
+
+def test_an_adaptive_build_paints_each_photo_in_its_own_light_and_faults_of_light_are_found(tmp_path, monkeypatch):
+    _, network = small_build(tmp_path / "b", monkeypatch, 8, 3, network=adaptive_network(3, width=2, blocks=1))
+    frames = photos(3)
+    frames[1] = frames[1] // 4
+    shown = prove(tmp_path / "b", frames)
+    assert shown.differing == 0
+    padded = [add_margin(Grain(2)(fit(frame, 20, 16)), 8, network.stride) for frame in frames]
+    lights = [measure(network, pixels, Window(8, 8, 24, 28)) for pixels in padded]
+    for painting, pixels, own in zip(shown.paintings, padded, lights, strict=True):
+        assert np.array_equal(painting, reference.run(in_light(network, own), pixels)[8:24, 8:28])
+    assert prove(tmp_path / "b", frames, stalls=40, seed=3).differing == 0
+    measured = read_report(tmp_path / "b").measured
+    assert measured is not None and (measured.frames, measured.differing) == (3, 0)
+
+    # The accelerator is told another photo's light.
+    tell = proof.simulate_in_lights
+    with monkeypatch.context() as patch:
+        patch.setattr(proof, "simulate_in_lights", lambda *a, **k: tell(*a[:3], [a[3][1], a[3][1], a[3][2]], **k))
+        wrong = prove(tmp_path / "b", frames)
+    assert wrong.differing > 0
+    assert np.array_equal(wrong.paintings[1:], shown.paintings[1:])
+    measured = read_report(tmp_path / "b").measured
+    assert measured is not None and measured.differing == wrong.differing
+
+    # One number of one table is another: the last adaptive layer's first channel is brighter.
+    write = light.write_table
+
+    def corrupt(script, station, layer):
+        if layer.name == lights[0].layers[-1].name:
+            layer = replace(layer, bias=layer.bias + (np.arange(len(layer.bias)) == 0) * (1 << 16))
+        write(script, station, layer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(light, "write_table", corrupt)
+        assert prove(tmp_path / "b", frames).differing > 0
 
 
 def test_matrix_products_at_twice_the_clock_paint_the_same(tmp_path, monkeypatch):
