@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pleinair.cameras.opening import CameraSource
     from pleinair.cameras.opening import open_camera as open_camera
     from pleinair.films.pipeline import Outcome
+    from pleinair.films.rate import Rate
     from pleinair.models import Model as Model
     from pleinair.models import styles as styles
     from pleinair.painting.painter import NetworkPainter
@@ -190,7 +191,7 @@ def film(
     painter: Painter,
     path: str | Path,
     *,
-    fps: int = 24,
+    fps: Rate | float | str = 24,
     steady: int = 4,
     deflicker: int = 0,
     timestamp: bool = False,
@@ -201,7 +202,8 @@ def film(
     frames: int | None = None,
     size: tuple[int, int] | None = None,
 ) -> Outcome:
-    """Paint all of a camera's frames into the film ``path`` (.mp4, .mkv or .mov), ``fps`` of them a second.
+    """Paint all of a camera's frames into the film ``path`` (.mp4, .mkv or .mov), ``fps`` of them a second: a whole
+    number, a fraction, or ``"23.976"``, which is 24000/1001.
 
     ``camera`` is a name ("frames:DIR", "video:FILE", "synthetic:SEED"), or a :class:`Camera` that is open. With a
     name, ``every`` is the scene time between frames in seconds, ``frames`` how many there are at most, and ``size``

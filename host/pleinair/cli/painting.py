@@ -30,9 +30,10 @@ from pleinair.cli.options import (
     tone_option,
 )
 from pleinair.cli.rolls import Common, film_on_roll, refuse_without_roll, roll_options, warn_of_size
-from pleinair.cli.types import DURATION, SIZE, OneOf, Whole
+from pleinair.cli.types import DURATION, FPS, SIZE, OneOf, Whole
 from pleinair.errors import OptionError
 from pleinair.films.deflicker import DEFAULT_FRAMES, MAX_FRAMES
+from pleinair.films.rate import Rate, length_text
 from pleinair.films.steadiness import DEFAULT_STRENGTH, MAX_STRENGTH
 
 #: How many of the frames that could not be used are listed one by one.
@@ -69,7 +70,7 @@ _SHOWN = 10
     metavar="[0|1]",
     help="Write the time on each painted frame. --timestamp alone means 1.",
 )
-@click.option("--fps", type=Whole(1, 240), default=24, show_default=True, help="Frames per second of the film.")
+@click.option("--fps", type=FPS, default="24", show_default=True, help="Frames per second of the film.")
 @click.option(
     "--steady",
     type=Whole(0, MAX_STRENGTH),
@@ -102,7 +103,7 @@ def run(
     rotate: int,
     crop: str | None,
     timestamp: bool,
-    fps: int,
+    fps: Rate,
     steady: int,
     deflicker: int | None,
     light: str | None,
@@ -179,7 +180,7 @@ def _film_at_once(o: Common) -> None:
     if recorder.aside is not None:
         remark(f"an earlier run to this film was cut off; what it recorded is now {recorder.aside}")
     source = open_camera(o.camera, size=o.size, every=o.every, frames=frames, framing=o.framing)
-    warn_of_size(*source.size)
+    warn_of_size(*source.size, fps)
     with (
         closing(open_painter(model, o.backend, o.threads, simulator=simulate_build)) as painter,
         stopped_by_signals(lambda: recorder.closed) as stop,
@@ -208,7 +209,7 @@ def _film_at_once(o: Common) -> None:
     p = outcome.progress
     busy = {"capture": p.capture_seconds, "paint": p.paint_seconds, "record": p.record_seconds}
     say(
-        f"{click.format_filename(outcome.film)}: {plural(p.recorded, 'frame')}, {p.recorded / fps:.1f} s at {fps} fps, "
+        f"{click.format_filename(outcome.film)}: {plural(p.recorded, 'frame')}, {length_text(p.recorded, fps)}, "
         f"{source.size[0]}x{source.size[1]}, {outcome.film.stat().st_size / 1e6:.1f} MB"
     )
     say(

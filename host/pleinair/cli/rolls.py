@@ -37,6 +37,7 @@ from pleinair.cli.types import BYTES, ROLL, STYLE, OneOf, Whole
 from pleinair.errors import DiskFullError, OptionError
 from pleinair.films.deflicker import MAX_FRAMES
 from pleinair.films.encoder import plays_everywhere
+from pleinair.films.rate import Rate, length_text, rate_text
 from pleinair.films.steadiness import MAX_STRENGTH
 from pleinair.network.floating import FLOAT_BITS
 from pleinair.network.integer import BITS
@@ -81,7 +82,7 @@ class Common:
     size: tuple[int, int] | None
     framing: Framing
     timestamp: bool
-    fps: int
+    fps: Rate
     steady: int
     deflicker: int | None
     light: str | None
@@ -235,7 +236,7 @@ def _film(lapse: Timelapse, out: Path | None, force: bool = False) -> None:
                 remark(f"warning: {preview.problem}; filming goes on, and the page is tried again")
             else:
                 remark(f"watch it at {preview.address}")
-        warn_of_size(*settings.size)
+        warn_of_size(*settings.size, settings.look.fps)
         for line in (*lapse.warnings, *due_lines(lapse.schedule)):
             remark(line)
         title = f"{lapse.shooter.name} {settings.size[0]}x{settings.size[1]} on {roll.folder}, {settings.look.name}"
@@ -270,12 +271,14 @@ def incomplete(live: bool, ledger: Any) -> str:
     return f"left out of the film: {', '.join(parts)}" if parts else ""
 
 
-def warn_of_size(width: int, height: int) -> None:
+def warn_of_size(width: int, height: int, fps: Rate) -> None:
     """Say before the work that a film will be too large for most players."""
     if not plays_everywhere(width, height):
         remark(
             f"warning: browsers play no film of {width}x{height}; --size 3840x2160 is about the largest that they do"
         )
+    elif not plays_everywhere(width, height, fps):
+        remark(f"warning: browsers play no film of {width}x{height} at {rate_text(fps)} fps; give fewer")
 
 
 def due_lines(schedule: Schedule) -> Iterator[str]:
@@ -329,7 +332,7 @@ def _join(roll: Roll, look: Look, out: Path, force: bool = False) -> None:
     for line in roll.mended:
         remark(f"mended: {line}")
     say(
-        f"{click.format_filename(out)}: {plural(frames, 'frame')}, {frames / look.fps:.1f} s at {look.fps} fps, "
+        f"{click.format_filename(out)}: {plural(frames, 'frame')}, {length_text(frames, look.fps)}, "
         f"{out.stat().st_size / 1e6:.1f} MB"
     )
 

@@ -12,6 +12,7 @@ from click.shell_completion import CompletionItem
 
 from pleinair.cli.values import parse_bytes, parse_duration, parse_rate, parse_size
 from pleinair.errors import OptionError, PleinairError
+from pleinair.films.rate import read_rate
 
 
 def option_name(parameter: click.Parameter | None) -> str | None:
@@ -42,6 +43,8 @@ SIZE = Parsed("size", "WIDTHxHEIGHT", parse_size)
 DURATION = Parsed("duration", "TIME", parse_duration)
 #: Bytes.
 BYTES = Parsed("bytes", "BYTES", parse_bytes)
+#: A film's frames per second, exact.
+FPS = Parsed("fps", "NUMBER", read_rate)
 #: Frames per second; None for as many as fit.
 RATE = Parsed("rate", "NUMBER|max", parse_rate)
 

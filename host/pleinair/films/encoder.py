@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from pleinair.films.rate import Rate
 from pleinair.pyav import reformatter
 
 #: The longest side that x264 takes.
@@ -20,11 +21,14 @@ ENCODING = {"preset": "superfast", "crf": "22", "coder": "vlc", "tune": "zerolat
 
 #: Macroblocks, of 16x16 pixels, of the largest frame of level 5.2, the highest that browsers play (ITU-T H.264, A.3.1).
 _PLAYED = 36_864
+#: And of a second of it.
+_PLAYED_A_SECOND = 2_073_600
 
 
-def plays_everywhere(width: int, height: int) -> bool:
-    """Whether browsers, and the chips of phones and televisions, play a film of this size."""
-    return -(-width // 16) * -(-height // 16) <= _PLAYED
+def plays_everywhere(width: int, height: int, fps: Rate = 24) -> bool:
+    """Whether browsers, and the chips of phones and televisions, play a film of this size and rate."""
+    blocks = -(-width // 16) * -(-height // 16)
+    return blocks <= _PLAYED and blocks * fps <= _PLAYED_A_SECOND
 
 
 def even(image: np.ndarray) -> np.ndarray:
@@ -39,7 +43,7 @@ def even(image: np.ndarray) -> np.ndarray:
 class Encoder:
     """A stream of H.264 in a PyAV container. FFmpeg's errors pass through."""
 
-    def __init__(self, container: Any, *, width: int, height: int, fps: int, threads: int = 1) -> None:
+    def __init__(self, container: Any, *, width: int, height: int, fps: Rate, threads: int = 1) -> None:
         """``threads`` share the rows of each frame."""
         self._container, self._tick, self._frames = container, Fraction(1, fps), 0
         self._reformat = reformatter()

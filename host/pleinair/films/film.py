@@ -10,6 +10,7 @@ from pleinair.cameras.camera import Camera
 from pleinair.cameras.opening import CameraSource
 from pleinair.films.lighting import choose_lighting, default_every
 from pleinair.films.pipeline import Outcome, Progress, run
+from pleinair.films.rate import Rate, read_rate
 from pleinair.films.recorder import FilmRecorder
 from pleinair.films.steadiness import DEFAULT_STRENGTH
 from pleinair.films.tone import choose_tone
@@ -21,7 +22,7 @@ def film(
     painter: Painter,
     out: Path | str,
     *,
-    fps: int = 24,
+    fps: Rate | float | str = 24,
     steady: int = DEFAULT_STRENGTH,
     deflicker: int = 0,
     timestamp: bool = False,
@@ -34,6 +35,8 @@ def film(
     stop: threading.Event | None = None,
 ) -> Outcome:
     """Paint all of a camera's frames into the film ``out`` (.mp4, .mkv or .mov), ``fps`` a second.
+
+    ``fps`` is whole or a fraction: see :func:`pleinair.films.rate.read_rate`.
 
     ``steady`` holds the film still against camera noise of so many grey levels, ``deflicker`` evens out exposure over
     so many frames, 0 switches either off; ``timestamp`` writes each frame's time on it.
@@ -51,7 +54,7 @@ def film(
         light, light_every, adaptive=painter.adaptive, default=default, own_only=painter.own_light_only
     )
     tone = choose_tone(tone, adaptive=painter.adaptive)
-    recorder = FilmRecorder(Path(out), fps)
+    recorder = FilmRecorder(Path(out), read_rate(fps))
     return run(
         camera,
         painter,

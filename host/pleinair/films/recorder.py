@@ -25,6 +25,7 @@ import numpy as np
 from pleinair import durable, pyav
 from pleinair.errors import OutputError
 from pleinair.films.encoder import MAX_SIDE, Encoder, even
+from pleinair.films.rate import Rate
 from pleinair.films.remux import Remuxer, read_packets
 from pleinair.images import check_writable
 
@@ -93,7 +94,7 @@ class FilmRecorder:
     says that nothing more will be done to the film.
     """
 
-    def __init__(self, path: Path, fps: int = 24, *, force: bool = False) -> None:
+    def __init__(self, path: Path, fps: Rate = 24, *, force: bool = False) -> None:
         """A film that is there already is put aside, or overwritten by ``force``; ``before`` is where it is then.
 
         Raises OutputError when the film could not be written there.

@@ -7,6 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from pleinair.films.rate import Rate
+
 
 def read_packets(path: Path) -> Iterator[tuple[Any, Any]]:
     """The encoded frames of a video file, each with its stream. Raises FFmpeg's errors."""
@@ -25,7 +27,7 @@ class Remuxer:
     Matroska keeps milliseconds and no decoding times, so the source's times are not used.
     """
 
-    def __init__(self, target: Any, *, fps: int) -> None:
+    def __init__(self, target: Any, *, fps: Rate) -> None:
         self.frames = 0
         self._target, self._tick = target, Fraction(1, fps)
         self._stream: Any = None

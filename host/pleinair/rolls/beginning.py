@@ -14,6 +14,7 @@ from pleinair.cameras.opening import DRIVERS, LIVE_EVERY, CameraSource, Driver, 
 from pleinair.errors import CameraError, OptionError, PleinairError
 from pleinair.films.deflicker import DEFAULT_FRAMES
 from pleinair.films.lighting import choose_lighting, default_every
+from pleinair.films.rate import Rate, read_rate
 from pleinair.films.recorder import check_film
 from pleinair.films.steadiness import DEFAULT_STRENGTH
 from pleinair.films.tone import choose_tone
@@ -153,7 +154,7 @@ def begin_roll(
     daylight: str | None = None,
     size: tuple[int, int] | None = None,
     framing: Framing | None = None,
-    fps: int = 24,
+    fps: Rate | float | str = 24,
     steady: int = DEFAULT_STRENGTH,
     deflicker: int | None = None,
     timestamp: bool = False,
@@ -177,7 +178,8 @@ def begin_roll(
     folder of frames (by default as fast as they are kept), scene time of the others. ``frames`` and ``seconds`` of the
     roll's own time end it; ``start`` and ``stop`` (``"06:30"``) and ``daylight`` (``"52.52,13.40"``) say when frames
     are taken. ``size`` is (width, height). ``keep`` says what may be deleted so that ``keep_free`` bytes of the disk
-    stay free: see :data:`~pleinair.rolls.settings.KEEP`. ``out`` is noted for the film that is joined in the end.
+    stay free: see :data:`~pleinair.rolls.settings.KEEP`. ``out`` is noted for the film that is joined in the end,
+    ``fps`` is its rate (:func:`~pleinair.films.rate.read_rate`).
     ``deflicker`` is by default on for live cameras. ``light``, ``light_every`` and ``tone`` are as in
     :func:`pleinair.film`. ``drivers`` open live cameras; ``painter`` opens what paints, in the painting process.
 
@@ -189,7 +191,7 @@ def begin_roll(
     lit = _Lit(light, light_every, tone, default_every(source, every or (LIVE_EVERY if source.live else None)))
     times.check_due()
     deflicker = deflicker if deflicker is not None else DEFAULT_FRAMES if source.live else 0
-    look = _look(style, bits, lit, fps=fps, steady=steady, deflicker=deflicker, timestamp=timestamp)
+    look = _look(style, bits, lit, fps=read_rate(fps), steady=steady, deflicker=deflicker, timestamp=timestamp)
     about = {"backend": _absolute(backend), "threads": threads, "preview": preview, "preview_host": preview_host}
     about |= {**asdict(times), **asdict(kept), "look": look}
     roll, shooter = _create(Path(folder), source, size, framing or Framing(), drivers, about)

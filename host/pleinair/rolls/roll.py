@@ -225,8 +225,8 @@ class Roll:
             with contextlib.suppress(OSError, ValueError):
                 told.setdefault(file.parent.name, json.loads(file.read_bytes()))
         for name, values in told.items():
-            with contextlib.suppress(TypeError):
-                found.setdefault(name, Look(**values))
+            with contextlib.suppress(TypeError, ValueError, KeyError):
+                found.setdefault(name, Look.from_json(values))
         return found
 
     def painting_folder(self, look: Look) -> Path:

@@ -20,6 +20,7 @@ import numpy as np
 from pleinair import durable
 from pleinair.errors import OutputError, RollError
 from pleinair.films.encoder import MAX_SIDE, Encoder, even
+from pleinair.films.rate import Rate
 from pleinair.films.recorder import check_film, container_options, part_of, place_film
 from pleinair.films.remux import Remuxer, read_packets
 from pleinair.text import one_line
@@ -70,7 +71,7 @@ def uncovered(segments: Sequence[Segment], first: int, last: int) -> list[tuple[
 class SegmentRecorder:
     """Writes one segment, from original ``first`` on. Raises OSError as the disk gives it."""
 
-    def __init__(self, folder: Path, first: int, fps: int) -> None:
+    def __init__(self, folder: Path, first: int, fps: Rate) -> None:
         self.folder, self.first, self.fps, self.frames = folder, first, fps, 0
         self._file: durable.DurableFile | None = None
         self._container: Any = None
@@ -155,7 +156,7 @@ def _readable(path: Path) -> Iterator[tuple[Any, Any]]:
         return
 
 
-def salvage(segment: Segment, fps: int) -> int:
+def salvage(segment: Segment, fps: Rate) -> int:
     """Cut a damaged segment down to the frames that can be read, or remove it; how many are left. Raises OSError."""
     import av
 
@@ -172,7 +173,7 @@ def salvage(segment: Segment, fps: int) -> int:
     return count
 
 
-def join(segments: Sequence[Segment], film: Path, *, fps: int, tags: dict[str, str], force: bool = False) -> int:
+def join(segments: Sequence[Segment], film: Path, *, fps: Rate, tags: dict[str, str], force: bool = False) -> int:
     """The segments' frames copied untouched into one film, an MP4's index first; how many frames.
 
     A film that is there already is put aside, or overwritten by ``force``.

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from pleinair import durable
-from pleinair.errors import RollError
+from pleinair.errors import OptionError, RollError
 from pleinair.films.lighting import Lighting
+from pleinair.films.rate import Rate, rate_to_json, read_rate
 from pleinair.films.treatment import Treatment
 from pleinair.rolls.ledger import Ledger
 from pleinair.rolls.originals import SUFFIXES
@@ -31,7 +32,7 @@ class Look:
 
     style: str
     bits: int
-    fps: int = 24
+    fps: Rate = 24
     steady: int = 0
     deflicker: int = 0
     timestamp: bool = False
@@ -70,10 +71,20 @@ class Look:
 
     def to_json(self) -> dict[str, object]:
         """As plain values; what stands in ``alias`` only where there is one."""
-        values = dataclasses.asdict(self)
+        values = {**dataclasses.asdict(self), "fps": rate_to_json(self.fps)}
         if not self.alias:
             del values["alias"]
         return values
+
+    @classmethod
+    def from_json(cls, values: Any) -> Look:
+        """From what :meth:`to_json` gave. Raises ValueError, TypeError or KeyError for anything else."""
+        values = dict(values)
+        try:
+            values["fps"] = read_rate(values["fps"])
+        except OptionError as error:
+            raise ValueError(str(error)) from error
+        return cls(**values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +132,7 @@ class Settings:
     def from_json(cls, values: Any) -> Settings:
         """From what :meth:`to_json` gave. Raises ValueError, TypeError or KeyError for anything else."""
         values = dict(values)
-        look = Look(**values.pop("look"))
+        look = Look.from_json(values.pop("look"))
         for name in ("size", "crop", "ask"):
             values[name] = None if values[name] is None else tuple(map(int, values[name]))
         settings = cls(look=look, **values)
@@ -139,7 +150,7 @@ class Settings:
             *((value, 1, 1 << 16) for value in (*self.size, *(self.ask or ()), *(self.crop or ())[:2], self.preview)),
             *((value, 0, 1 << 16) for value in (self.crop or ())[2:]),
             *((value, 0, 1e15) for value in (self.keep_free, self.threads, look.steady, look.deflicker)),
-            *((look.fps, 1, 240), (look.light_every, 1, 1e6), (look.tone, 0, 1)),
+            *((look.light_every, 1, 1e6), (look.tone, 0, 1)),
         ]
         for value, least, most in bounds:
             if value is not None and (isinstance(value, bool) or not least <= value <= most):

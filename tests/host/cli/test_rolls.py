@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -42,6 +43,24 @@ def film(*arguments: str) -> list[str]:
         *["--roll", "roll", "--keep-free", "0"],
         *arguments,
     ]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "mov"])
+def test_a_rolls_fractional_rate_comes_from_a_config_and_reaches_every_film(place, capsys, suffix):
+    import av
+
+    Path("run.toml").write_text("fps = 23.976\n")
+    assert main(film("--out", f"film.{suffix}", "--config", "run.toml")) == 0
+    assert "12 frames, 0.5 s at 23.976 fps" in capsys.readouterr().out
+    assert main(["finish", "roll", "--out", f"again.{suffix}"]) == 0
+    painting = json.loads((place / "roll/paintings/plain-8bit/painting.json").read_text())
+    assert painting["fps"] == "24000/1001"
+    for name in ("film", "again"):
+        with av.open(str(place / f"{name}.{suffix}")) as container:
+            stream = container.streams.video[0]
+            assert stream.average_rate == Fraction(24000, 1001)
+            times = [float(frame.pts * stream.time_base) for frame in container.decode(stream)]
+        np.testing.assert_allclose(times, np.arange(12) * 1001 / 24000, atol=6e-4 if suffix == "mkv" else 1e-9)
 
 
 def test_a_roll_and_its_film(place, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -97,3 +98,9 @@ def test_nothing_else_is_written(tmp_path, monkeypatch):
 def test_the_largest_films_that_browsers_play(size, plays):
     """Level 5.2 holds 4096x2304 at the most (ITU-T H.264, table A-1)."""
     assert plays_everywhere(*size) is plays
+
+
+def test_the_fastest_films_that_browsers_play():
+    """Level 5.2 holds 2,073,600 macroblocks a second (ITU-T H.264, table A-1): 64 frames of 3840x2160."""
+    assert plays_everywhere(3840, 2160, 64) and plays_everywhere(3840, 2160, Fraction(60000, 1001))
+    assert not plays_everywhere(3840, 2160, 65)

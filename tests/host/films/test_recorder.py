@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def test_a_film_larger_than_any_buffer_is_whole(tmp_path, suffix):
         assert np.corrcoef(shot.ravel(), wanted.ravel())[0, 1] > 0.9
 
 
-@pytest.mark.parametrize("fps", [1, 24, 240])
+@pytest.mark.parametrize("fps", [1, 24, 240, Fraction(24000, 1001), Fraction(25, 2)])
 def test_rate_and_duration(tmp_path, fps):
     import av
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from fractions import Fraction
 
 import pytest
 
@@ -28,6 +30,16 @@ def test_settings_come_back_as_they_were_written(tmp_path):
     written = json.loads((tmp_path / "roll.json").read_text())
     assert (written["format"], written["version"]) == ("pleinair-roll", 1)
     assert written["settings"]["look"]["style"] == "/styles/starry-night-board"
+
+
+def test_a_fractional_rate_is_kept_exactly(tmp_path):
+    settings = dataclasses.replace(SETTINGS, look=dataclasses.replace(LOOK, fps=Fraction(24000, 1001)))
+    write_settings(tmp_path, settings)
+    assert read_settings(tmp_path, Ledger()) == settings
+    assert json.loads((tmp_path / "roll.json").read_text())["settings"]["look"]["fps"] == "24000/1001"
+    for bad in ("24000/0", 0.0001, [], "x", None, True, 10**9):
+        with pytest.raises(ValueError):
+            Look.from_json({**settings.look.to_json(), "fps": bad})
 
 
 @pytest.mark.parametrize(
