@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import glob
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pleinair.backends import FALLBACKS, Backend
 from pleinair.cameras.framing import Framing
 from pleinair.cameras.opening import CameraSource, Driver
 from pleinair.cli.console import Bars, RollDisplay, remark, say, say_json
+from pleinair.cli.films import Wanted, cut_options, make_film, make_preview, tell_put_aside
 from pleinair.cli.fpga import backend_of, simulate_build
 from pleinair.cli.options import (
     INCOMPLETE,
@@ -38,9 +38,11 @@ from pleinair.errors import DiskFullError, OptionError
 from pleinair.films.deflicker import MAX_FRAMES
 from pleinair.films.encoder import plays_everywhere
 from pleinair.films.rate import Rate, length_text, rate_text
+from pleinair.films.recorder import check_film, films_put_aside
 from pleinair.films.steadiness import MAX_STRENGTH
 from pleinair.network.floating import FLOAT_BITS
 from pleinair.network.integer import BITS
+from pleinair.rolls.cut import Reel
 from pleinair.rolls.days import DAY
 from pleinair.rolls.originals import SUFFIXES
 from pleinair.rolls.settings import KEEP
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from pleinair.rolls.timelapse import Timelapse
 
 roll_argument = click.argument("roll_folder", metavar="ROLL", type=ROLL)
+rolls_argument = click.argument("roll_folders", metavar="ROLL...", type=ROLL, nargs=-1, required=True)
 preview_option = click.option(
     "--preview", type=Whole(1, 65535), metavar="PORT", help="Serve a page to watch the roll on this port."
 )
@@ -327,8 +330,7 @@ def _join(roll: Roll, look: Look, out: Path, force: bool = False) -> None:
             painter=_open_look(),
             force=force,
         )
-    for film in sorted(films_put_aside(out) - before):
-        remark(f"the film that was there is now {film}")
+    tell_put_aside(before, out)
     for line in roll.mended:
         remark(f"mended: {line}")
     say(
@@ -337,9 +339,14 @@ def _join(roll: Roll, look: Look, out: Path, force: bool = False) -> None:
     )
 
 
-def films_put_aside(out: Path) -> set[Path]:
-    """The films of that name that made room for another."""
-    return set(out.parent.glob(f"{glob.escape(out.stem)}.before-*{glob.escape(out.suffix)}"))
+def _complete(roll: Roll, look: Look) -> None:
+    """Paint what is missing of a painting."""
+    from pleinair.rolls.finish import complete
+
+    with Bars() as bars:
+        complete(roll, look, report=lambda done, of: bars.show("painting", done, of), painter=_open_look())
+    for line in roll.mended:
+        remark(f"mended: {line}")
 
 
 # -- subcommands
@@ -376,29 +383,53 @@ def resume(roll_folder: Path, preview: int | None, preview_host: str | None, not
 
 
 @click.command()
-@roll_argument
+@rolls_argument
 @click.option("--out", type=PATH, required=True, help="Film to write: .mp4, .mkv or .mov.")
 @click.option("--style", type=STYLE, help="Style of another painting of the roll, made by `pleinair repaint`.")
 @click.option("--bits", type=OneOf(*BITS, FLOAT_BITS), help="Bits of that painting, where there are several.")
+@cut_options
 @force_option
 @config_option
-def finish(roll_folder: Path, out: Path, style: str | None, bits: int | None, force: bool) -> None:
-    """Paint the rest of ROLL and write its film.
+def finish(
+    roll_folders: tuple[Path, ...], out: Path, style: str | None, bits: int | None, force: bool, **options: Any
+) -> None:
+    """Paint the rest of ROLL and write its film; of several ROLLs, one film.
 
-    While the roll is still being filmed, the film holds what is finished so far.
+    The film holds all paintings as they are, or what the options choose. While a roll is still being filmed, the film
+    holds what is finished so far.
     """
     from pleinair.rolls.beginning import open_roll
-    from pleinair.rolls.finish import finish_running
+    from pleinair.rolls.finish import film_tags, find_painting, finish_running
     from pleinair.rolls.lock import is_running
     from pleinair.rolls.settings import check_there
 
-    check_there(roll_folder)
-    if style is None and is_running(roll_folder):
-        frames, missing = finish_running(roll_folder, out, force=force)
-        say(f"{click.format_filename(out)}: {frames} frames; {missing} more are not closed yet")
+    wanted = Wanted(**options)
+    wanted.check()
+    for folder in roll_folders:
+        check_there(folder)
+    first = roll_folders[0]
+    if wanted.plain and len(roll_folders) == 1:
+        if style is None and is_running(first):
+            frames, missing = finish_running(first, out, force=force)
+            say(f"{click.format_filename(out)}: {frames} frames; {missing} more are not closed yet")
+        else:
+            with open_roll(first) as roll:
+                _join(roll, roll.find_painting(style, bits), out, force)
+        make_preview(out, wanted)
         return
-    with open_roll(roll_folder) as roll:
-        _join(roll, roll.find_painting(style, bits), out, force)
+    check_film(out)
+    reels, tags = list[Reel](), list[dict[str, str]]()
+    for folder in roll_folders:
+        if wanted.original or is_running(folder):
+            look, own = find_painting(folder, style, bits)
+        else:
+            with open_roll(folder) as roll:
+                look = roll.find_painting(style, bits)
+                _complete(roll, look)
+                own = film_tags(roll.folder, roll.settings, roll.ledger, look)
+        reels.append(Reel(folder, look))
+        tags.append(own)
+    make_film(reels, out, wanted, tags[0], force=force)
 
 
 @click.command()
@@ -425,6 +456,7 @@ def finish(roll_folder: Path, out: Path, style: str | None, bits: int | None, fo
 )
 @film_light_options
 @click.option("--out", type=PATH, help="Also write the film: .mp4, .mkv or .mov.")
+@cut_options
 @threads_option
 @force_option
 @config_option
@@ -442,14 +474,18 @@ def repaint(
     out: Path | None,
     threads: int,
     force: bool,
+    **options: Any,
 ) -> None:
     """Paint the originals of ROLL again, in another style."""
-    from pleinair.films.recorder import check_film
     from pleinair.rolls.beginning import begin_painting, open_roll
-    from pleinair.rolls.finish import paint_all
+    from pleinair.rolls.finish import film_tags, paint_all
 
+    wanted = Wanted(**options)
+    wanted.check()
     if out is not None:
         check_film(out)
+    elif not wanted.plain or wanted.preview_image is not None:
+        raise OptionError("give --out FILM; the other options say how that film is made")
     with open_roll(roll_folder) as roll:
         look = begin_painting(
             roll,
@@ -463,8 +499,14 @@ def repaint(
             light_every=light_every,
             tone=tone,
         )
-        if out is not None:
+        if out is not None and wanted.plain:
             _join(roll, look, out, force)
+            make_preview(out, wanted)
+            return
+        if out is not None:
+            _complete(roll, look)
+            tags = film_tags(roll.folder, roll.settings, roll.ledger, look)
+            make_film([Reel(roll_folder, look)], out, wanted, tags, force=force)
             return
         with Bars() as bars:
             paint_all(roll, look, report=lambda done, of: bars.show("painting", done, of), painter=_open_look())

@@ -10,8 +10,9 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from pleinair.cli.values import parse_bytes, parse_duration, parse_rate, parse_size
+from pleinair.cli.values import parse_bytes, parse_duration, parse_rate, parse_size, parse_step
 from pleinair.errors import OptionError, PleinairError
+from pleinair.films.choice import parse_days
 from pleinair.films.rate import read_rate
 
 
@@ -41,6 +42,10 @@ class Parsed(click.ParamType):
 SIZE = Parsed("size", "WIDTHxHEIGHT", parse_size)
 #: Seconds.
 DURATION = Parsed("duration", "TIME", parse_duration)
+#: A whole number of frames, or seconds, a float.
+STEP = Parsed("step", "N|TIME", parse_step)
+#: Dates.
+DAYS = Parsed("day", "DATE", lambda text, _: parse_days(text))
 #: Bytes.
 BYTES = Parsed("bytes", "BYTES", parse_bytes)
 #: A film's frames per second, exact.

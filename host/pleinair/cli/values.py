@@ -47,6 +47,16 @@ def parse_duration(text: str, option: str) -> float:
     return seconds
 
 
+def parse_step(text: str, option: str) -> int | float:
+    """``10``, a whole number of frames, or a time as in :func:`parse_duration`, a float. Raises OptionError."""
+    if re.fullmatch("[0-9]{1,7}", text) and int(text):
+        return int(text)
+    try:
+        return parse_duration(text, option)
+    except OptionError:
+        raise OptionError(f"{text!r}: write a number of frames like 10, or a time like 5m", option=option) from None
+
+
 def duration_text(seconds: float) -> str:
     """A time as one would write it: ``1h``, ``90m``, ``250ms``."""
     for unit, length in reversed(_UNITS.items()):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import importlib.util
 import itertools
 import os
@@ -85,6 +86,11 @@ def place_film(part: Path, film: Path, *, force: bool) -> Path | None:
     before = None if force else durable.put_aside(film)
     durable.replace(part, film)
     return before
+
+
+def films_put_aside(out: Path) -> set[Path]:
+    """The films of that name that made room for another."""
+    return set(out.parent.glob(f"{glob.escape(out.stem)}.before-*{glob.escape(out.suffix)}"))
 
 
 class FilmRecorder:

@@ -10,10 +10,10 @@ from pathlib import Path
 from pleinair.errors import OutputError
 from pleinair.films.recorder import check_film
 from pleinair.rolls.developer import Developer, OpenLook, Place, open_look
-from pleinair.rolls.ledger import read_ledger
-from pleinair.rolls.roll import Roll
+from pleinair.rolls.ledger import Ledger, read_ledger
+from pleinair.rolls.roll import Roll, choose_painting, read_paintings, refuse_links
 from pleinair.rolls.segments import find_segments, join, uncovered
-from pleinair.rolls.settings import Look, read_settings
+from pleinair.rolls.settings import Look, Settings, read_settings
 from pleinair.rolls.systemd import tell_systemd
 
 #: Seconds for painting what is left and joining the film, as systemd is told.
@@ -37,6 +37,17 @@ def finish(
     Raises OutputError, RollError, ModelError, EngineError.
     """
     check_film(film)
+    complete(roll, look, report=report, painter=painter)
+    segments = find_segments(roll.painting_folder(look))
+    tags = film_tags(roll.folder, roll.settings, roll.ledger, look)
+    return join(segments, film, fps=look.fps, tags=tags, force=force)
+
+
+def complete(roll: Roll, look: Look, *, report: Report = _silent, painter: OpenLook = open_look) -> None:
+    """Paint what is missing of a painting, and look whether every piece of it is whole.
+
+    Raises OutputError, RollError, ModelError, EngineError.
+    """
     # From here on there is nothing to lose, and it may take long.
     tell_systemd(WATCHDOG_USEC=str(_JOINING * 10**6))
     paint_all(roll, look, report=report, painter=painter)
@@ -45,8 +56,6 @@ def finish(
         if all(whole):
             break
         paint_all(roll, look, report=report, painter=painter)
-    segments = find_segments(roll.painting_folder(look))
-    return join(segments, film, fps=look.fps, tags=film_tags(roll, look), force=force)
 
 
 def paint_all(roll: Roll, look: Look, *, report: Report = _silent, painter: OpenLook = open_look) -> None:
@@ -79,12 +88,11 @@ def paint_all(roll: Roll, look: Look, *, report: Report = _silent, painter: Open
         brush.close()
 
 
-def film_tags(roll: Roll, look: Look) -> dict[str, str]:
-    """What a film says of itself."""
-    ledger, settings = roll.ledger, roll.settings
+def film_tags(folder: Path, settings: Settings, ledger: Ledger, look: Look) -> dict[str, str]:
+    """What a film of a roll's painting says of itself."""
     every = f", one every {settings.every:g} s" if settings.every else ""
     tags = {
-        "title": f"{Path(look.style).name}: {roll.folder.resolve().name}",
+        "title": f"{Path(look.style).name}: {folder.resolve().name}",
         "comment": f"painted by pleinair, {Path(look.style).name} at {look.bits} bits; camera {settings.camera}; "
         f"{ledger.frames} frames{every}",
     }
@@ -92,6 +100,18 @@ def film_tags(roll: Roll, look: Look) -> dict[str, str]:
         begun = datetime.datetime.fromtimestamp(ledger.begun, datetime.timezone.utc)
         tags["date"] = tags["creation_time"] = begun.strftime("%Y-%m-%dT%H:%M:%SZ")
     return tags
+
+
+def find_painting(folder: Path, style: str | None = None, bits: int | None = None) -> tuple[Look, dict[str, str]]:
+    """A painting of a roll that may be being filmed, as :meth:`Roll.find_painting`, and its film's tags; no writing.
+
+    Raises RollError, OptionError.
+    """
+    refuse_links(folder)
+    ledger = read_ledger(folder)
+    settings = read_settings(folder, ledger)
+    look = choose_painting(folder, read_paintings(folder, settings, ledger), style, bits)
+    return look, film_tags(folder, settings, ledger, look)
 
 
 def finish_running(folder: Path, film: Path, *, force: bool = False) -> tuple[int, int]:

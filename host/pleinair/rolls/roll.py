@@ -29,7 +29,7 @@ import secrets
 import shutil
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -219,15 +219,7 @@ class Roll:
 
     def paintings(self) -> dict[str, Look]:
         """How each painting is made, by its name; the roll's own first."""
-        found = {self.settings.look.name: self.settings.look}
-        told = dict(self.ledger.paintings)
-        for file in sorted(self.folder.glob("paintings/*/painting.json")):
-            with contextlib.suppress(OSError, ValueError):
-                told.setdefault(file.parent.name, json.loads(file.read_bytes()))
-        for name, values in told.items():
-            with contextlib.suppress(TypeError, ValueError, KeyError):
-                found.setdefault(name, Look.from_json(values))
-        return found
+        return read_paintings(self.folder, self.settings, self.ledger)
 
     def painting_folder(self, look: Look) -> Path:
         """Where a painting is."""
@@ -238,15 +230,7 @@ class Roll:
 
         Raises OptionError.
         """
-        paintings = self.paintings()
-        for look in paintings.values():
-            if style in (None, look.called, look.style) and bits in (None, look.bits):
-                return look
-        wanted = str(bits) if style is None else style if bits is None else f"{style} at {bits} bits"
-        raise OptionError(
-            f"{wanted}: roll {self.folder} has the paintings {', '.join(paintings)}; see pleinair repaint",
-            option="bits" if style is None else "style",
-        )
+        return choose_painting(self.folder, self.paintings(), style, bits)
 
     def add_painting(self, look: Look) -> Path:
         """Begin a painting. Raises RollError when there is another of that name."""
@@ -367,6 +351,31 @@ class Roll:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def read_paintings(folder: Path, settings: Settings, ledger: Ledger) -> dict[str, Look]:
+    """How each painting of a roll is made, by its name; the roll's own first."""
+    found = {settings.look.name: settings.look}
+    told = dict(ledger.paintings)
+    for file in sorted(folder.glob("paintings/*/painting.json")):
+        with contextlib.suppress(OSError, ValueError):
+            told.setdefault(file.parent.name, json.loads(file.read_bytes()))
+    for name, values in told.items():
+        with contextlib.suppress(TypeError, ValueError, KeyError):
+            found.setdefault(name, Look.from_json(values))
+    return found
+
+
+def choose_painting(folder: Path, paintings: Mapping[str, Look], style: str | None, bits: int | None) -> Look:
+    """See :meth:`Roll.find_painting`."""
+    for look in paintings.values():
+        if style in (None, look.called, look.style) and bits in (None, look.bits):
+            return look
+    wanted = str(bits) if style is None else style if bits is None else f"{style} at {bits} bits"
+    raise OptionError(
+        f"{wanted}: roll {folder} has the paintings {', '.join(paintings)}; see pleinair repaint",
+        option="bits" if style is None else "style",
+    )
 
 
 #: What the folder of a roll holds that was cut off while it was made.

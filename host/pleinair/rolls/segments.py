@@ -68,6 +68,10 @@ def uncovered(segments: Sequence[Segment], first: int, last: int) -> list[tuple[
     return [*gaps, (position, last)] if position <= last else gaps
 
 
+class UnlikeError(RollError):
+    """Pieces that were encoded in different ways, so that no film can be joined from copies of them."""
+
+
 class SegmentRecorder:
     """Writes one segment, from original ``first`` on. Raises OSError as the disk gives it."""
 
@@ -178,7 +182,7 @@ def join(segments: Sequence[Segment], film: Path, *, fps: Rate, tags: dict[str, 
 
     A film that is there already is put aside, or overwritten by ``force``.
 
-    Raises OutputError when the film cannot be written, RollError when there is no frame.
+    Raises OutputError when the film cannot be written, RollError when there is no frame, UnlikeError.
     """
     import av
 
@@ -205,10 +209,10 @@ def join(segments: Sequence[Segment], film: Path, *, fps: Rate, tags: dict[str, 
 
 
 def _alike(segment: Segment, joined: Remuxer) -> Iterator[tuple[Any, Any]]:
-    """A segment's encoded frames with their stream. Raises RollError where they do not fit those before them."""
+    """A segment's encoded frames with their stream. Raises UnlikeError where they do not fit those before them."""
     for packet, stream in read_packets(segment.path):
         if not joined.takes(stream):
-            raise RollError(
+            raise UnlikeError(
                 f"{segment.path}: encoded in another way than those before it; paint the roll with pleinair repaint"
             )
         yield packet, stream
