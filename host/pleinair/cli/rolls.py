@@ -126,6 +126,10 @@ def roll_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="COMMAND",
             help="Command to run when something is wrong; it gets the message as its last argument.",
         ),
+        click.option("--daily", is_flag=True, help="Make each day's film on its own when the day is over."),
+        click.option(
+            "--on-film", metavar="COMMAND", help="Command to call with each day's film; its path is the last argument."
+        ),
         preview_option,
         _preview_host,
     )
@@ -143,7 +147,7 @@ def drivers() -> dict[str, Driver]:
 
 
 #: Options that only a roll has and that have no default.
-_WITHOUT = ("start", "stop", "daylight", "notify", "preview")
+_WITHOUT = ("start", "stop", "daylight", "notify", "on_film", "preview")
 
 
 def refuse_without_roll(settings: Mapping[str, object]) -> None:
@@ -151,6 +155,8 @@ def refuse_without_roll(settings: Mapping[str, object]) -> None:
     for name in _WITHOUT:
         if settings[name] is not None:
             raise OptionError(f"{settings[name]!r}: needs --roll", option=name)
+    if settings["daily"]:
+        raise OptionError("needs --roll", option="daily")
 
 
 def film_on_roll(
@@ -164,6 +170,8 @@ def film_on_roll(
     keep_free: int,
     spool: str,
     notify: str | None,
+    daily: bool,
+    on_film: str | None,
     preview: int | None,
     preview_host: str,
 ) -> None:
@@ -205,6 +213,8 @@ def film_on_roll(
         spool=spool,
         out=o.out,
         notify_cmd=notify,
+        daily=daily,
+        on_film=on_film,
         preview=preview,
         preview_host=preview_host,
         drivers=drivers(),
@@ -357,8 +367,11 @@ def _complete(roll: Roll, look: Look) -> None:
 @preview_option
 @click.option("--preview-host", help="Address of that page; by default as when the roll began.")
 @click.option("--notify-cmd", metavar="COMMAND", help="Command to run when something is wrong, in place of the roll's.")
+@click.option("--on-film", metavar="COMMAND", help="Command to call with each day's film, in place of the roll's.")
 @config_option
-def resume(roll_folder: Path, preview: int | None, preview_host: str | None, notify_cmd: str | None) -> None:
+def resume(
+    roll_folder: Path, preview: int | None, preview_host: str | None, notify_cmd: str | None, on_film: str | None
+) -> None:
     """Continue to film on ROLL after a stop, a kill or a power cut."""
     from pleinair.rolls.beginning import open_roll, resume_roll
     from pleinair_pi.heat import read_heat
@@ -372,6 +385,7 @@ def resume(roll_folder: Path, preview: int | None, preview_host: str | None, not
             preview=preview,
             preview_host=preview_host,
             notify_cmd=notify_cmd,
+            on_film=on_film,
             drivers=drivers(),
             thermometer=read_heat,
             painter=_open_look(),
@@ -541,6 +555,8 @@ def status_lines(s: Status) -> Iterator[tuple[str, str]]:
     yield "painted", f"{s.painted} frames by {s.look}; {s.pending} to come"
     if len(s.paintings) > 1:
         yield "paintings", ", ".join(s.paintings)
+    if s.films:
+        yield "films", f"of {len(s.films)} days, the last {s.films[-1]}"
     if s.skipped:
         yield "skipped", ", ".join(f"{count} {reason}" for reason, count in s.skipped.items())
     if s.suspects:

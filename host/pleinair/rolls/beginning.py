@@ -79,20 +79,48 @@ class _Kept:
     out: str | None
     notify: str | None
     consent: str
+    daily: bool
+    on_film: str | None
+    film_consent: str
 
     @classmethod
-    def checked(cls, *, keep: str, keep_free: int, spool: str, out: Path | str | None, notify: str | None) -> _Kept:
+    def checked(
+        cls,
+        *,
+        keep: str,
+        keep_free: int,
+        spool: str,
+        out: Path | str | None,
+        notify: str | None,
+        daily: bool,
+        on_film: str | None,
+    ) -> _Kept:
         """Raises OptionError, OutputError for a value that is not allowed."""
         for option, value, allowed in (("keep", keep, KEEP), ("spool", spool, SUFFIXES)):
             if value not in allowed:
                 raise OptionError(f"{value!r}: choose from {', '.join(allowed)}", option=option)
         if notify is not None:
             parse_command(notify)
+        if on_film is not None:
+            parse_command(on_film, "on_film")
+            if not daily:
+                raise OptionError(
+                    f"{on_film!r}: is called with the film of each day; give --daily, too", option="on_film"
+                )
         if out is not None:
             check_film(Path(out))
         out = None if out is None else str(Path(out).absolute())
-        consent = give_consent(notify)
-        return cls(keep=keep, keep_free=keep_free, spool=spool, out=out, notify=notify, consent=consent)
+        return cls(
+            keep=keep,
+            keep_free=keep_free,
+            spool=spool,
+            out=out,
+            notify=notify,
+            consent=give_consent(notify),
+            daily=daily,
+            on_film=on_film,
+            film_consent=give_consent(on_film),
+        )
 
 
 @dataclass(frozen=True)
@@ -166,6 +194,8 @@ def begin_roll(
     spool: str = "jpg",
     out: Path | str | None = None,
     notify_cmd: str | None = None,
+    daily: bool = False,
+    on_film: str | None = None,
     preview: int | None = None,
     preview_host: str = "127.0.0.1",
     drivers: Mapping[str, Driver] = DRIVERS,
@@ -181,12 +211,16 @@ def begin_roll(
     stay free: see :data:`~pleinair.rolls.settings.KEEP`. ``out`` is noted for the film that is joined in the end,
     ``fps`` is its rate (:func:`~pleinair.films.rate.read_rate`).
     ``deflicker`` is by default on for live cameras. ``light``, ``light_every`` and ``tone`` are as in
-    :func:`pleinair.film`. ``drivers`` open live cameras; ``painter`` opens what paints, in the painting process.
+    :func:`pleinair.film`. With ``daily``, each day's film is made in ``films/`` of the roll when the day is over, and
+    the command ``on_film`` is called with it. ``drivers`` open live cameras; ``painter`` opens what paints, in the
+    painting process.
 
     Nothing is written when this raises: OptionError, ModelError, CameraError, OutputError, RollError.
     """
     source = (CameraSource.parse(camera) if isinstance(camera, str) else camera).absolute()
-    kept = _Kept.checked(keep=keep, keep_free=keep_free, spool=spool, out=out, notify=notify_cmd)
+    kept = _Kept.checked(
+        keep=keep, keep_free=keep_free, spool=spool, out=out, notify=notify_cmd, daily=daily, on_film=on_film
+    )
     times = _Times.of(source, every, frames=frames, seconds=seconds, start=start, stop=stop, daylight=daylight)
     lit = _Lit(light, light_every, tone, default_every(source, every or (LIVE_EVERY if source.live else None)))
     times.check_due()
@@ -209,14 +243,15 @@ def resume_roll(
     preview: int | None = None,
     preview_host: str | None = None,
     notify_cmd: str | None = None,
+    on_film: str | None = None,
     drivers: Mapping[str, Driver] = DRIVERS,
     thermometer: Thermometer | None = None,
     painter: OpenLook = open_look,
 ) -> Timelapse | None:
     """Go on filming an open roll, with a preview elsewhere where one is given.
 
-    The roll's command to notify by is run where this user gave it, here or when the roll began; another is left out,
-    and the time-lapse's ``warnings`` say so.
+    The roll's commands (to notify by, and for films) are run where this user gave them, here or when the roll began;
+    others are left out, and the time-lapse's ``warnings`` say so.
 
     None when the roll's camera is gone and is not needed any more: all was captured, and only the film is to be
     finished. Raises CameraError, OptionError.
@@ -236,6 +271,15 @@ def resume_roll(
             "pleinair resume --notify-cmd COMMAND"
         )
         roll.settings = settings = replace(settings, notify=None, consent="")
+    if on_film is not None:
+        parse_command(on_film, "on_film")
+        roll.settings = settings = replace(settings, daily=True, on_film=on_film, film_consent=give_consent(on_film))
+    elif settings.on_film is not None and not has_consent(settings.on_film, settings.film_consent):
+        warnings.append(
+            f"the roll's command {settings.on_film!r} was not given by this user and is not run; to allow it: "
+            "pleinair resume --on-film COMMAND"
+        )
+        roll.settings = settings = replace(settings, on_film=None, film_consent="")
     schedule = make_schedule(settings.every, start=settings.start, stop=settings.stop, daylight=settings.daylight)
     try:
         shooter = open_shooter(

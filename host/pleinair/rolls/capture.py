@@ -53,6 +53,8 @@ class Capture:
         self._clock: Clock = schedule.clock
         self._framing = Framing(roll.settings.rotate, roll.settings.crop)
         self._retention = Retention(roll)
+        #: Bytes of room to make besides, for the film of a day; 0 again where there is no such room.
+        self.besides = 0
         self._mean: float | None = None
         self._stop = threading.Event()
         self._suspects = self._waited = 0
@@ -111,6 +113,11 @@ class Capture:
 
         Raises DiskFullError where there will be none.
         """
+        if self.besides:
+            try:
+                self._patiently(lambda: self._retention.make_room(self._need() + self.besides))
+            except DiskFullError:
+                self.besides = 0  # the film has to wait; frames have not
         try:
             self._patiently(lambda: self._retention.make_room(self._need()))
         except DiskFullError as error:

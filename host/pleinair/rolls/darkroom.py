@@ -28,13 +28,15 @@ _CHANCES = 3
 class Work:
     """What a darkroom is to paint: originals ``first`` .. ``last``, leaving out ``avoid``.
 
-    ``complete`` says that no more will come, so that the last piece is closed. After each frame the darkroom rests
-    ``rest`` times as long as the frame took. Frames up to ``alone_to`` are painted one at a time.
+    ``complete`` says that no more will come, so that the last piece is closed; ``close`` that it is to be closed
+    although more will come. After each frame the darkroom rests ``rest`` times as long as the frame took. Frames up to
+    ``alone_to`` are painted one at a time.
     """
 
     first: int = 0
     last: int = -1
     complete: bool = False
+    close: bool = False
     rest: float = 0.0
     avoid: frozenset[int] = frozenset()
     alone_to: int = -1
@@ -62,7 +64,9 @@ def _develop(connection: Any, place: Place, open_painter: OpenLook) -> None:
             developer.avoid = set(work.avoid)
             # While the machine rests, nothing is to be painted beside it.
             alone_to = work.last if work.rest else work.alone_to
-            for event in developer.develop(work.first, work.last, work.complete, begin=begin, alone_to=alone_to):
+            for event in developer.develop(
+                work.first, work.last, work.complete or work.close, begin=begin, alone_to=alone_to
+            ):
                 connection.send(event)
                 if event.kind == "painted" and work.rest:
                     time.sleep(work.rest * event.seconds)

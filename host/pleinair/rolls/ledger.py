@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
+import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +17,14 @@ from pleinair.rolls.records import (
     Captured,
     Deleted,
     Ended,
+    Filmed,
     Lost,
     PaintingBegun,
     Record,
     Sealed,
     Skipped,
     Troubled,
+    Unfilmed,
     Unsealed,
     read_record,
 )
@@ -27,6 +32,15 @@ from pleinair.rolls.schedule import wall_is_set
 
 #: Upper bounds of the histogram of how late frames are, in seconds.
 LATENESS = (0.001, 0.002, 0.005, 0.01, 0.05, 0.5, float("inf"))
+
+
+@dataclass
+class Day:
+    """The frames of a day: numbers of its first and last original, and how many frames there are."""
+
+    first: int
+    last: int
+    frames: int = 0
 
 
 @dataclass
@@ -56,6 +70,8 @@ class Ledger:
     settings: Mapping[str, Any] | None = None
     paintings: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # looks by name
     last_trouble: str = ""
+    days: dict[str, Day] = field(default_factory=dict)  # by date, 2026-11-25; frames without one are in none
+    films: dict[str, Filmed | None] = field(default_factory=dict)  # of days; None for one that was deleted
     lateness: list[int] = field(default_factory=lambda: [0] * len(LATENESS))  # a histogram
 
     def add(self, record: Record) -> None:
@@ -82,6 +98,10 @@ class Ledger:
             self.sealed.pop(record.file, None)
         elif isinstance(record, Deleted):
             self.deleted = max(self.deleted, record.below)
+        elif isinstance(record, Filmed):
+            self.films[record.day] = record
+        elif isinstance(record, Unfilmed):
+            self.films[record.day] = None
         elif isinstance(record, Lost):
             self.lost.add(record.seq)
         elif isinstance(record, PaintingBegun):
@@ -113,6 +133,11 @@ class Ledger:
             late = record.late
             place = next(i for i, bound in enumerate(LATENESS) if late < bound)
             self.lateness[place] += 1
+        if (taken := moment(record)) is not None:
+            name = day_of(taken)
+            day = self.days.setdefault(name, Day(record.seq, record.seq))
+            day.first, day.last = min(day.first, record.seq), max(day.last, record.seq)
+            day.frames += 1
         if self.runs and self.runs[-1][1] == record.seq - 1:
             self.runs[-1] = (self.runs[-1][0], record.seq)
         else:
@@ -125,6 +150,24 @@ class Ledger:
     def pieces(self, painting: str) -> list[Sealed]:
         """The closed pieces in a painting's folder, given as a path within the roll that ends with a slash."""
         return [piece for file, piece in list(self.sealed.items()) if file.startswith(painting)]
+
+
+def moment(record: Captured) -> float | None:
+    """When a frame was taken, in seconds since 1970: by the wall clock where it was set, or as a photo says."""
+    if record.live:
+        return record.wall if record.clock is not False and wall_is_set(record.wall) else None
+    taken = (record.metadata or {}).get("taken")
+    if not isinstance(taken, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}", taken):
+        return None
+    try:
+        return datetime.datetime.fromisoformat(taken).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def day_of(wall: float) -> str:
+    """The local date of a moment: ``2026-11-25``."""
+    return time.strftime("%Y-%m-%d", time.localtime(wall))
 
 
 def read_ledger(folder: Path) -> Ledger:

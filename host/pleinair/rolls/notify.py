@@ -12,7 +12,7 @@ import shlex
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pleinair.errors import OptionError
@@ -23,44 +23,62 @@ QUIET = 3600.0
 _TIMEOUT = 60.0
 
 
-def parse_command(text: str) -> list[str]:
+#: No further variables.
+_NONE: Mapping[str, str] = {}
+
+
+def parse_command(text: str, option: str = "notify_cmd") -> list[str]:
     """A command as its arguments. Raises OptionError."""
     try:
         command = shlex.split(text)
     except ValueError as error:
-        raise OptionError(f"{text!r}: {error}", option="notify_cmd") from error
+        raise OptionError(f"{text!r}: {error}", option=option) from error
     if not command:
-        raise OptionError(f"{text!r}: name a command", option="notify_cmd")
+        raise OptionError(f"{text!r}: name a command", option=option)
     return command
+
+
+#: A film may have to be uploaded.
+FILM_TIMEOUT = 3600.0
 
 
 class Notifier:
     """Runs the command in a thread; ``failed`` is told of a command that fails, or that hangs and is given up."""
 
-    def __init__(self, command: str, roll: Path, failed: Callable[[str], None], quiet: float = QUIET) -> None:
+    def __init__(
+        self,
+        command: str,
+        roll: Path,
+        failed: Callable[[str], None],
+        quiet: float = QUIET,
+        *,
+        timeout: float = _TIMEOUT,
+        option: str = "notify_cmd",
+    ) -> None:
         """Raises OptionError for a command that cannot be one."""
-        self._command, self._roll, self._failed, self._quiet = parse_command(command), roll, failed, quiet
+        self._command, self._roll, self._failed, self._quiet = parse_command(command, option), roll, failed, quiet
+        self._timeout = timeout
         self._told: dict[str, float] = {}
-        self._queue: queue.Queue[tuple[str, str] | None] = queue.Queue(16)
+        self._queue: queue.Queue[tuple[str, str, Mapping[str, str]] | None] = queue.Queue(16)
         self._thread = threading.Thread(target=self._work, name="notify", daemon=True)
         self._thread.start()
 
-    def tell(self, what: str, message: str) -> None:
-        """Pass on a trouble, unless its kind was told of late."""
+    def tell(self, what: str, message: str, more: Mapping[str, str] = _NONE) -> None:
+        """Pass on a trouble, unless its kind was told of late; ``more`` are further variables."""
         now = time.monotonic()
         if now - self._told.get(what, -self._quiet) >= self._quiet and not self._queue.full():
             self._told[what] = now
-            self._queue.put((what, message))
+            self._queue.put((what, message, more))
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
-            what, message = item[0], one_line(item[1])
-            variables = {"PLEINAIR_WHAT": what, "PLEINAIR_MESSAGE": message, "PLEINAIR_ROLL": str(self._roll)}
+            what, message, more = item[0], one_line(item[1]), item[2]
+            variables = {**more, "PLEINAIR_WHAT": what, "PLEINAIR_MESSAGE": message, "PLEINAIR_ROLL": str(self._roll)}
             try:
                 done = subprocess.run(
                     [*self._command, message],
                     env={**os.environ, **variables},
-                    timeout=_TIMEOUT,
+                    timeout=self._timeout,
                     check=False,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
@@ -73,9 +91,9 @@ class Notifier:
             except OSError as error:
                 self._failed(f"{self._command[0]}: {error.strerror}")
             except subprocess.TimeoutExpired:
-                self._failed(f"{self._command[0]} took longer than {_TIMEOUT:.0f} s")
+                self._failed(f"{self._command[0]} took longer than {self._timeout:.0f} s")
 
     def close(self) -> None:
         """Wait for what is under way, for as long as a command may take."""
         self._queue.put(None)
-        self._thread.join(_TIMEOUT)
+        self._thread.join(self._timeout)

@@ -177,6 +177,30 @@ class Lost(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Filmed(Record):
+    """The film of a day was made: ``day`` is its date (2026-11-25), ``file`` its path within the roll."""
+
+    event = "film"
+
+    day: str
+    file: str
+    frames: int
+    #: Number of the day's last original.
+    last: int
+    sha256: str
+    wall: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unfilmed(Record):
+    """A day's film was deleted to make room; it is not made again."""
+
+    event = "unfilmed"
+
+    day: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class PaintingBegun(Record):
     """A painting was begun; ``look`` is that of its painting.json."""
 
@@ -200,6 +224,8 @@ _KINDS: dict[str, type[Record]] = {
         Unsealed,
         Deleted,
         Lost,
+        Filmed,
+        Unfilmed,
         PaintingBegun,
     )
 }

@@ -9,8 +9,8 @@ from pathlib import Path
 from pleinair.durable import free_bytes
 from pleinair.errors import DiskFullError
 from pleinair.rolls.originals import original_path
-from pleinair.rolls.records import Deleted
-from pleinair.rolls.roll import Roll
+from pleinair.rolls.records import Deleted, Unfilmed
+from pleinair.rolls.roll import FILMS, Roll
 from pleinair.rolls.segments import find_segments
 
 
@@ -18,7 +18,8 @@ class Retention:
     """Keeps ``keep_free`` bytes of the disk free by deleting what ``keep`` allows, the oldest first.
 
     ``originals``: nothing is deleted. ``painted``: originals in a closed piece of the film may go. ``none``: after
-    those, closed pieces may go, too. The journal says so before anything is deleted.
+    those, closed pieces may go, too: first those whose days have their films, then the oldest films of days. The
+    journal says so before anything is deleted.
     """
 
     #: Originals deleted together, with one line of the journal and one look at the disk.
@@ -62,12 +63,27 @@ class Retention:
             with contextlib.suppress(OSError):
                 doomed[0].parent.rmdir()
             return True
+        filmed = max((film.last for film in roll.ledger.films.values() if film is not None), default=-1)
+        if roll.settings.keep == "none" and segments and segments[0].last > filmed and self._delete_film():
+            return True
         if roll.settings.keep == "none" and len(segments) > 1:
             self._forget(segments[0].last + 1)
             segments[0].path.unlink()
             with contextlib.suppress(OSError):
                 roll.forget(segments[0], roll.settings.look)
             return True
+        return False
+
+    def _delete_film(self) -> bool:
+        """Delete the oldest film of a day, with the pictures beside it; whether there was one."""
+        folder = self.roll.folder / FILMS
+        for day, film in sorted(self.roll.ledger.films.items()):
+            if film is not None:
+                with contextlib.suppress(OSError):
+                    self.roll.write(Unfilmed(day=day))
+                for path in folder.glob(f"{day}[.-]*"):
+                    path.unlink()
+                return True
         return False
 
     def _forget(self, below: int) -> None:

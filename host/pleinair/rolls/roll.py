@@ -13,6 +13,7 @@
         filters-00000240.npz           what the film's filters and its light remember before frame 240
         segment.part                   the piece being recorded; painted again after a kill
         latest.jpg                     the last painted frame, for the preview
+    ROLL/films/2026-11-25.mp4          with ``--daily``, the film of each day (``pleinair.rolls.daily``)
 
 The order of writing makes it safe. A frame: first the original, then its line in the journal. A piece: first what the
 filters remember, then the piece under its name, then its line; originals are deleted only after that. So whatever is
@@ -380,6 +381,8 @@ def choose_painting(folder: Path, paintings: Mapping[str, Look], style: str | No
 
 #: What the folder of a roll holds that was cut off while it was made.
 _EMPTY = ("originals", "paintings")
+#: Where the films of days are.
+FILMS = "films"
 
 
 def _is_remain(folder: Path) -> bool:
@@ -422,8 +425,8 @@ def _fill(folder: Path, settings: Settings) -> int:
 
 def refuse_links(folder: Path) -> None:
     """Raise RollError where a link stands for a file or folder of a roll: it could lead the program anywhere."""
-    parts = [folder / name for name in ("roll.json", "lock", "journal.jsonl", "state.json", *_EMPTY)]
-    for name in _EMPTY:
+    parts = [folder / name for name in ("roll.json", "lock", "journal.jsonl", "state.json", *_EMPTY, FILMS)]
+    for name in (*_EMPTY, FILMS):
         with contextlib.suppress(OSError):
             parts += (folder / name).iterdir()
     for painting in folder.glob("paintings/*/"):

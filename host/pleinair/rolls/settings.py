@@ -118,14 +118,19 @@ class Settings:
     notify: str | None = None
     #: Whose command it is (:mod:`pleinair.rolls.consent`).
     consent: str = ""
+    #: Whether each day's film is made when the day is over, the command called with it, and whose command that is.
+    daily: bool = False
+    on_film: str | None = None
+    film_consent: str = ""
     preview: int | None = None
     preview_host: str = "127.0.0.1"
 
     def to_json(self) -> dict[str, object]:
         """As plain values."""
         values = {**dataclasses.asdict(self), "look": self.look.to_json()}
-        if not self.consent:
-            del values["consent"]
+        for name in ("consent", "daily", "on_film", "film_consent"):
+            if not values[name]:
+                del values[name]
         return values
 
     @classmethod
@@ -158,6 +163,7 @@ class Settings:
         texts = (
             self.camera,
             self.consent,
+            self.film_consent,
             self.spool,
             self.keep,
             self.backend,
@@ -166,11 +172,12 @@ class Settings:
             look.light,
             look.alias,
         )
-        optional = (self.start, self.stop, self.daylight, self.out, self.notify)
+        optional = (self.start, self.stop, self.daylight, self.out, self.notify, self.on_film)
         if not all(isinstance(text, str) and "\0" not in text for text in (*texts, *filter(None, optional))):
             raise ValueError("a text is none")
         if (
             self.rotate not in (0, 90, 180, 270)
+            or not isinstance(self.daily, bool)
             or not re.fullmatch(r"[^/\0]+", look.called)
             or look.called in (".", "..")
         ):

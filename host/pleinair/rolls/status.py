@@ -67,6 +67,8 @@ class Status:
     #: How late frames were: a histogram over :data:`pleinair.rolls.ledger.LATENESS`.
     lateness: tuple[int, ...]
     paintings: tuple[str, ...]
+    #: Dates of the days that have a film.
+    films: tuple[str, ...] = ()
     # Told by the process that films; None or empty where none does.
     pid: int | None = None
     wall: float | None = None
@@ -123,6 +125,7 @@ def status_of(folder: Path, settings: Settings, ledger: Ledger) -> Status:
         keep_free=settings.keep_free,
         free=free,
         lateness=tuple(ledger.lateness),
+        films=tuple(sorted(day for day, film in ledger.films.items() if film is not None)),
         paintings=tuple(sorted(path.name for path in folder.glob("paintings/*/"))),
     )
 

@@ -21,10 +21,11 @@ from pleinair import durable
 from pleinair.cameras.camera import Shooter
 from pleinair.errors import RollError
 from pleinair.rolls.capture import Capture
+from pleinair.rolls.daily import Daily
 from pleinair.rolls.darkroom import Darkroom
 from pleinair.rolls.developer import Event, OpenLook, Place, open_look
-from pleinair.rolls.notify import Notifier
-from pleinair.rolls.records import Sealed, Troubled
+from pleinair.rolls.notify import FILM_TIMEOUT, Notifier
+from pleinair.rolls.records import Filmed, Sealed, Troubled
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.schedule import Schedule
 from pleinair.rolls.status import Status, Trouble, status_of
@@ -67,8 +68,17 @@ class Timelapse:
         self.warnings = list[str]()
         self.heat: Heat | None = None
         self.errors: deque[Trouble] = deque(maxlen=20)
+        self.daily: Daily | None = None
+        if settings.daily:
+            self.daily = Daily(roll, self.capture, schedule.clock, trouble=self._report, made=self._filmed)
         notify = settings.notify
         self._notifier = None if notify is None else Notifier(notify, roll.folder, self._notify_failed)
+        on_film = settings.on_film
+        self._caller = None
+        if on_film is not None:
+            self._caller = Notifier(
+                on_film, roll.folder, self._notify_failed, quiet=0.0, timeout=FILM_TIMEOUT, option="on_film"
+            )
         self._thermometer = thermometer
         self._painted_open = 0
         self._reached = -1
@@ -129,6 +139,11 @@ class Timelapse:
             if event.message:
                 self._report("painting", event.message)
 
+    def _filmed(self, film: Filmed) -> None:
+        if self._caller is not None:
+            path = str((self.roll.folder / film.file).absolute())
+            self._caller.tell("film", path, {"PLEINAIR_FILM": path, "PLEINAIR_DAY": film.day})
+
     def _report(self, what: str, message: str) -> None:
         self._journal(Troubled(what=what, message=message))
         self._trouble(what, message)
@@ -159,25 +174,39 @@ class Timelapse:
                 # The number before the state: a frame that comes in between is asked for next time.
                 over = not capturing and self.capture.state in ("complete", "full")
                 rest = round(2 * self.heat.rest()) / 2 if self.heat is not None else 0.0
+                closing = None if self.daily is None else self.daily.closing(over, self._sealed_to())
+                close = closing is not None and not over
                 self.darkroom.work = replace(
-                    self.darkroom.work, first=self.roll.oldest, last=self.roll.ledger.last, complete=over, rest=rest
+                    self.darkroom.work,
+                    first=self.roll.oldest,
+                    last=closing if closing is not None and close else self.roll.ledger.last,
+                    complete=over,
+                    close=close,
+                    rest=rest,
                 )
+                filming = self.daily is not None and self.daily.beat(over=over, sealed_to=self._sealed_to(), rest=rest)
                 if now - told >= _STATE:
                     self._write_status()
                     told = now
                 if report is not None:
                     report(self.status())
-                if not capturing and (not over or self.darkroom.done.is_set() or self._failures >= _MOST_FAILURES):
+                if not capturing and (not over or (self.darkroom.done.is_set() and not filming)):
+                    break
+                if not capturing and self._failures >= _MOST_FAILURES:
                     break
                 if not capturing or now - self.schedule.alive < _LIFELESS:
                     tell_systemd(WATCHDOG="1", STATUS=self._line())
-                (self.darkroom.done if over else stop).wait(_BEAT)
+                (self.darkroom.done if over and not self.darkroom.done.is_set() else stop).wait(_BEAT)
         except KeyboardInterrupt:
             stop.set()
         finally:
             ended.set()
             thread.join()
             self.darkroom.close()
+            if self.daily is not None:
+                self.daily.close()
+            if self._caller is not None:
+                self._caller.close()
             if self._notifier is not None:
                 self._notifier.close()
             self._write_status()

@@ -7,8 +7,6 @@ painting died of a frame or the journal was damaged, the piece's frames are spre
 
 from __future__ import annotations
 
-import datetime
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,10 +19,9 @@ from pleinair.errors import RollError
 from pleinair.films.choice import spread
 from pleinair.films.remux import read_packets
 from pleinair.rolls.journal import Reading
-from pleinair.rolls.ledger import read_ledger
+from pleinair.rolls.ledger import moment, read_ledger
 from pleinair.rolls.originals import find_originals, original_path
 from pleinair.rolls.records import Captured, Lost, read_record
-from pleinair.rolls.schedule import wall_is_set
 from pleinair.rolls.segments import Segment, find_segments
 from pleinair.rolls.settings import Look, Settings, read_settings
 
@@ -151,16 +148,3 @@ def _nearest(known: Sequence[int], number: int) -> int:
     place = int(np.searchsorted(known, number))
     around = known[max(0, place - 1) : place + 1]
     return min(around, key=lambda n: abs(n - number))
-
-
-def moment(record: Captured) -> float | None:
-    """When a frame was taken, in seconds since 1970: by the wall clock where it was set, or as a photo says."""
-    if record.live:
-        return record.wall if record.clock is not False and wall_is_set(record.wall) else None
-    taken = (record.metadata or {}).get("taken")
-    if not isinstance(taken, str) or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}", taken):
-        return None
-    try:
-        return datetime.datetime.fromisoformat(taken).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return None

@@ -17,9 +17,10 @@ from pleinair.rolls.capture import Capture
 from pleinair.rolls.cut import Cut, Reel, cut_film
 from pleinair.rolls.finish import paint_all
 from pleinair.rolls.roll import Roll
-from pleinair.rolls.schedule import Clock, Schedule
+from pleinair.rolls.schedule import Schedule
 from pleinair.rolls.segments import find_segments
 from pleinair.rolls.settings import Look
+from tests.clocks import HeldClock
 from tests.films import read_video
 from tests.rolls import HEIGHT, WIDTH, Still, coded_frame, film_codes, new_roll, open_plain, read_code
 
@@ -27,33 +28,11 @@ BEGUN = datetime.datetime(2026, 11, 24, 22)
 EVERY = 600.0
 
 
-class FastClock(Clock):
-    """A clock that stands still but where somebody waits."""
-
-    def __init__(self, begun: datetime.datetime = BEGUN) -> None:
-        self.now = begun.timestamp()
-
-    def sure(self) -> bool:
-        return True
-
-    def boot(self) -> tuple[str, float]:
-        return "test", self.now
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wall(self) -> float:
-        return self.now
-
-    def wait(self, seconds: float, stop: threading.Event) -> None:
-        self.now += seconds
-
-
 def dated_roll(folder: Path, frames: int = 42, *, begun: datetime.datetime = BEGUN, plan=None, **settings) -> Reel:
     """A roll of a frame every ten minutes from 22:00 on, painted: frame 12 is the first one of the next day."""
     roll = new_roll(folder, **{"every": EVERY, "frames": frames} | settings)
     shooter = Still(plan)
-    Capture(roll, shooter, Schedule(EVERY, clock=FastClock(begun))).run(threading.Event())
+    Capture(roll, shooter, Schedule(EVERY, clock=HeldClock(begun))).run(threading.Event())
     paint_all(roll, roll.settings.look, painter=open_plain)
     roll.close()
     return Reel(folder, roll.settings.look)

@@ -74,19 +74,20 @@ def test_altered_settings_are_not_obeyed(place):
 
 
 def test_a_command_runs_for_who_gave_it_alone(place, monkeypatch):
-    with begin_roll("roof", camera="frames:frames", notify_cmd="true", **PLAIN) as lapse:
+    with begin_roll("roof", camera="frames:frames", notify_cmd="true", daily=True, on_film="true", **PLAIN) as lapse:
         lapse.run()
     with open_roll("roof") as roll:
         mine = resume_roll(roll)
-        assert mine is not None and not mine.warnings and roll.settings.notify == "true"
+        assert mine is not None and not mine.warnings and roll.settings.notify == roll.settings.on_film == "true"
     monkeypatch.setenv("XDG_STATE_HOME", str(place / "somebody else"))
     with open_roll("roof") as roll:
         foreign = resume_roll(roll)
-        assert foreign is not None and roll.settings.notify is None
+        assert foreign is not None and roll.settings.notify is None and roll.settings.on_film is None
         assert "'true' was not given by this user and is not run" in foreign.warnings[0]
+        assert "pleinair resume --on-film COMMAND" in foreign.warnings[1]
     with open_roll("roof") as roll:
-        allowed = resume_roll(roll, notify_cmd="true")
-        assert allowed is not None and not allowed.warnings and roll.settings.notify == "true"
+        allowed = resume_roll(roll, notify_cmd="true", on_film="true")
+        assert allowed is not None and not allowed.warnings and roll.settings.on_film == "true"
 
 
 @pytest.mark.parametrize(
@@ -102,6 +103,8 @@ def test_a_command_runs_for_who_gave_it_alone(place, monkeypatch):
         {"frames": -1},
         {"seconds": float("inf")},
         {"notify": 7},
+        {"on_film": 7},
+        {"daily": "yes"},
         {"camera": "frames:\0"},
         {"preview": 10**6},
         {"rotate": 45},

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime
 
+from pleinair.rolls.ledger import moment
 from pleinair.rolls.records import Captured
 from pleinair.rolls.segments import find_segments
 from pleinair.rolls.settings import Look, Settings
-from pleinair.rolls.timeline import _times, moment, read_timeline
+from pleinair.rolls.timeline import _times, read_timeline
 from tests.rolls import Still, events, film_roll, new_roll
 
 NOON = datetime.datetime(2026, 11, 25, 12).timestamp()
