@@ -7,9 +7,20 @@ wrong is never one of these: it raises Python's own exceptions, loudly.
 
 from __future__ import annotations
 
+#: No sentence is longer; of one that quotes a long value the middle is left out.
+_LONGEST = 1000
+
+
+def _sentence(message: str) -> str:
+    """A message as a line that can be shown, whatever was in the file that it quotes."""
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 3 :]}"
+
 
 class PleinairError(Exception):
-    """Base of every error that a user can mend; ``str(error)`` is one line.
+    """Base of every error that a user can mend; ``str(error)`` is one line that can be shown.
+
+    What is not printable in a message is escaped, and the middle of a very long one left out.
 
     ``option`` names the argument whose value is refused, as a Python caller writes it (``style_weight``), or is
     None. The message then continues the name: ``ModelError("'nope': unknown", option="style")`` reads
@@ -17,6 +28,7 @@ class PleinairError(Exception):
     """
 
     def __init__(self, message: str = "", *, option: str | None = None) -> None:
+        message = _sentence(message)
         super().__init__(message)
         self.message, self.option = message, option
 
