@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import json
 import re
+import resource
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -25,10 +28,18 @@ from pleinair.rolls.records import Captured
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.settings import Look, Settings
 from pleinair.rolls.status import Status, Trouble
+from tests.models import write_model
 from tests.rolls import (
     HEIGHT,
     WIDTH,
     coded_frame,
+    frames_of,
+    identity_network,
+    joined,
+    journal,
+    look_of,
+    pleinair,
+    write_coded,
 )
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -147,6 +158,76 @@ def test_slow_clients_cost_nothing(roll, monkeypatch):
             raise AssertionError("never answered again")
         for client in slow:
             client.close()
+
+
+def besiege(place: Path, clients: int, frames: int) -> tuple[int, int]:
+    """Film ``frames`` on a roll while slow clients are at its page: each sends a byte now and then, and comes again.
+
+    How many connections were had, and how many bytes they sent before they were ended.
+    """
+    models, roll = place / "models", place / "roll"
+    write_model(models / "plain", identity_network(), margin=0, grain=0)
+    look = look_of(models)
+    source = {"camera": f"frames:{write_coded(place / 'frames', frames)}", "size": (WIDTH, HEIGHT), "every": 0.05}
+    Roll.create(roll, Settings(look=look, spool="png", keep_free=0, backend="reference", **source)).close()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    few = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, few[1]), few[1]))
+
+    process = pleinair("resume", roll, "--preview", str(port), models=models, preexec_fn=limited)
+    had, sent, open_ones = 0, 0, list[socket.socket | None]([None] * clients)
+    try:
+        while process.poll() is None:
+            for number, client in enumerate(open_ones):
+                if client is None:
+                    client = open_ones[number] = socket.socket()
+                    client.setblocking(False)
+                    client.connect_ex(("127.0.0.1", port))
+                    had += 1
+                try:
+                    sent += client.send(b"GET /journal.json HTTP/1.1\r\nX: "[sent % 34 : sent % 34 + 1])
+                except BlockingIOError:
+                    continue
+                except OSError as error:
+                    if error.errno != errno.ENOTCONN:
+                        client.close()
+                        open_ones[number] = None
+                if number % 64 == 0 and process.poll() is not None:
+                    break
+            time.sleep(0.2)
+    finally:
+        process.kill()
+        _, said = process.communicate(timeout=60)
+        for client in open_ones:
+            if client is not None:
+                client.close()
+    assert process.returncode == 0, said
+    records = frames_of(roll)
+    assert [record["position"] for record in records] == list(range(frames))
+    assert [record["name"] for record in records] == [f"frame{i:05d}.png" for i in range(frames)]
+    assert not [line for line in journal(roll) if line["event"] == "trouble"]
+    assert joined(roll) == list(range(frames))
+    return had, sent
+
+
+def test_slow_clients_cost_a_running_roll_no_frame(tmp_path):
+    had, sent = besiege(tmp_path, 100, 30)
+    assert had >= 100 and sent >= 16
+
+
+@pytest.mark.slow
+def test_a_thousand_and_twenty_four_slow_clients_cost_a_running_roll_no_frame(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    try:
+        had, sent = besiege(tmp_path, 1024, 600)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    print(f"1024 clients, {had} connections, {sent} bytes, 600 frames, none lost", file=sys.stderr)
+    assert had >= 1024
 
 
 def test_a_port_that_is_taken_is_tried_again(roll, monkeypatch):
