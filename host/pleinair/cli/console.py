@@ -72,6 +72,14 @@ def remark(text: str) -> None:
         click.echo(one_line(text), err=True)
 
 
+def show_cursor() -> None:
+    """Bring a terminal's cursor back, which bars hide, before the process ends with them unfinished."""
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr is not None and sys.stderr.isatty():
+            sys.stderr.write("\x1b[?25h\n")
+            sys.stderr.flush()
+
+
 def print_table(table: Any, *, file_width: int | None = None) -> None:
     """Print a rich table to stdout; a file, which has no width to fit into, gets ``file_width`` columns."""
     from rich.console import Console

@@ -15,6 +15,7 @@ import click
 from pleinair import DEFAULT_STYLE
 from pleinair.backends import KINDS
 from pleinair.cameras.opening import CameraSource
+from pleinair.cli.console import remark, show_cursor
 from pleinair.cli.types import DURATION, STYLE, OneOf, Whole
 from pleinair.cli.values import duration_text, read_config
 from pleinair.engines.exact import AUTO, ENGINES
@@ -189,6 +190,45 @@ def stopped_by_signals(over: Callable[[], bool]) -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def ended_at_once() -> Iterator[Callable[[], None]]:
+    """While nothing is recorded yet, SIGINT, SIGTERM and SIGHUP end the process at once, with status 130.
+
+    An engine that opens may compile for half a minute, and an exception that a signal raises in it may end anywhere:
+    swallowed by a callback, or as a segmentation fault when Python goes while a compiler's threads run. The function
+    that this yields ends it early: from then on the handlers are the caller's.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    over = threading.Event()
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    watched = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+
+    def watch() -> None:
+        # Python's own handlers run in the main thread, which may be in a compiler; a byte comes here at once.
+        while number := os.read(ours, 1):
+            if number[0] in watched and not over.is_set():
+                show_cursor()
+                remark("pleinair: interrupted")
+                os._exit(130)
+
+    thread = threading.Thread(target=watch, name="signals", daemon=True)
+    thread.start()
+    before = {number: signal.signal(number, lambda *_: None) for number in watched}
+    earlier = signal.set_wakeup_fd(theirs, warn_on_full_buffer=False)
+    try:
+        yield over.set
+    finally:
+        signal.set_wakeup_fd(earlier)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(theirs)
+        thread.join()
+        os.close(ours)
 
 
 def frames_for(for_: float, source: CameraSource, interval: float | None, frames: int | None) -> int:

@@ -18,6 +18,7 @@ from pleinair.cli.options import (
     backend_option,
     bits_option,
     config_option,
+    ended_at_once,
     engine_option,
     every_option,
     film_light_options,
@@ -159,7 +160,7 @@ def _film_at_once(o: Common) -> None:
     from pleinair.cameras.camera import left_out
     from pleinair.cameras.opening import open_camera
     from pleinair.films.lighting import choose_lighting, default_every
-    from pleinair.films.pipeline import plural
+    from pleinair.films.pipeline import Progress, plural
     from pleinair.films.pipeline import run as run_pipeline
     from pleinair.films.recorder import FilmRecorder
     from pleinair.films.tone import choose_tone
@@ -182,11 +183,17 @@ def _film_at_once(o: Common) -> None:
     source = open_camera(o.camera, size=o.size, every=o.every, frames=frames, framing=o.framing)
     warn_of_size(*source.size, fps)
     with (
+        ended_at_once() as recording,
         closing(open_painter(model, o.backend, o.threads, simulator=simulate_build)) as painter,
         stopped_by_signals(lambda: recorder.closed) as stop,
     ):
         title = f"{source.name} {source.size[0]}x{source.size[1]}, {model.style} {o.bits}-bit, {painter.name}"
         with FilmBars(title) as bars:
+
+            def report(progress: Progress) -> None:
+                recording()  # from here on there is something to lose
+                bars.update(progress)
+
             outcome = run_pipeline(
                 source,
                 painter,
@@ -196,7 +203,7 @@ def _film_at_once(o: Common) -> None:
                 timestamp=o.timestamp,
                 lighting=lighting,
                 tone=choose_tone(o.tone, adaptive=model.adaptive),
-                report=bars.update,
+                report=report,
                 tell=bars.tell,
                 stop=stop,
             )
@@ -270,10 +277,14 @@ def paint(
         raise ImageError(f"image {image}: {width}x{height}, painted are {MIN_SIDE}x{MIN_SIDE} and larger")
     model = load_model(style, bits)
     toned = Tone(choose_tone(tone, adaptive=model.adaptive))
-    with closing(open_painter(model, chosen, threads, simulator=simulate_build)) as painter:
+    with (
+        ended_at_once() as painted,
+        closing(open_painter(model, chosen, threads, simulator=simulate_build)) as painter,
+    ):
         began = time.monotonic()
         painting = toned(painter.paint(photo), toned.of(photo))
         seconds = time.monotonic() - began
+        painted()
         write_image(out, painting, None if exif is None else for_painting(exif))
         say(f"{click.format_filename(out)}: {width}x{height} in {seconds:.2f} s by {painter.name}")
 

@@ -24,6 +24,7 @@ from pleinair.cli.options import (
     PATH,
     bits_option,
     config_option,
+    ended_at_once,
     engine_option,
     film_light_options,
     force_option,
@@ -49,6 +50,7 @@ from pleinair.rolls.settings import KEEP
 from pleinair.text import one_line
 
 if TYPE_CHECKING:
+    from pleinair.painting.painter import Painter
     from pleinair.rolls.developer import OpenLook
     from pleinair.rolls.roll import Roll
     from pleinair.rolls.schedule import Schedule
@@ -326,6 +328,12 @@ def _open_look() -> OpenLook:
     return functools.partial(open_look, simulator=simulate_build)
 
 
+def _open_here(look: Look, backend: str, threads: int) -> Painter:
+    """What :func:`_open_look` opens, in this process: a signal ends it at once, as nothing is painted yet."""
+    with ended_at_once():
+        return _open_look()(look, backend, threads)
+
+
 def _join(roll: Roll, look: Look, out: Path, force: bool = False) -> None:
     from pleinair.films.pipeline import plural
     from pleinair.rolls.finish import finish
@@ -337,7 +345,7 @@ def _join(roll: Roll, look: Look, out: Path, force: bool = False) -> None:
             look,
             out,
             report=lambda done, of: bars.show("painting", done, of),
-            painter=_open_look(),
+            painter=_open_here,
             force=force,
         )
     tell_put_aside(before, out)
@@ -523,7 +531,7 @@ def repaint(
             make_film([Reel(roll_folder, look)], out, wanted, tags, force=force)
             return
         with Bars() as bars:
-            paint_all(roll, look, report=lambda done, of: bars.show("painting", done, of), painter=_open_look())
+            paint_all(roll, look, report=lambda done, of: bars.show("painting", done, of), painter=_open_here)
         say(f"{roll.painting_folder(look)}: painted; join it by: pleinair finish {roll_folder} --style {look.called}")
 
 

@@ -24,6 +24,7 @@ from tests import children
 from tests.films import frame_of, read_video, write_frames, write_video
 from tests.models import write_model
 from tests.networks import random_network
+from tests.rolls import Still, capture_only, new_roll
 
 LEVELS = [20, 60, 100, 140, 180, 220]
 COMMAND = [sys.executable, "-c", "from pleinair.cli.main import entry; entry()"]
@@ -403,6 +404,37 @@ def test_a_signal_before_the_first_frame_leaves_nothing(place):
         run.send_signal(signal.SIGINT)
         out, err = run.communicate(timeout=60)
     assert (run.returncode, out, err) == (130, "", "pleinair: interrupted\n") and os.listdir("out") == []
+
+
+#: An engine that compiles for an hour in C, where no handler of Python's is run.
+_COMPILING = """
+import hashlib
+import pleinair.backends, pleinair.rolls.developer
+def compile(*_, **__):
+    print("opening", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 1 << 31)
+pleinair.backends.open_painter = pleinair.rolls.developer.open_look = compile
+from pleinair.cli.main import entry
+entry()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("command", ["run", "paint", "finish"])
+def test_a_signal_while_an_engine_opens_ends_it_at_once(place, command, number):
+    arguments = {
+        "run": film(),
+        "paint": ["paint", "photo.png", "out/painting.png", "--style", "integers"],
+        "finish": ["finish", "roll", "--out", "out/film.mp4"],
+    }[command]
+    if command == "finish":
+        assert capture_only(new_roll(place / "roll", frames=2), Still()) == "complete"
+    run = children.start([sys.executable, "-c", _COMPILING, *arguments], deadline=600)
+    assert run.stdout.readline() == "opening\n"
+    run.send_signal(number)
+    out, err = run.communicate(timeout=60)
+    assert (run.returncode, out, err) == (130, "", "pleinair: interrupted\n")
+    assert os.listdir("out") == []
 
 
 def test_two_runs_to_one_film_and_one_killed(place):

@@ -178,6 +178,7 @@ def besiege(place: Path, clients: int, frames: int) -> tuple[int, int]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, few[1]), few[1]))
 
     process = pleinair("resume", roll, "--preview", str(port), models=models, preexec_fn=limited)
+    asked = b"GET /journal.json HTTP/1.1\r\nX: "
     had, sent, open_ones = 0, 0, list[socket.socket | None]([None] * clients)
     try:
         while process.poll() is None:
@@ -188,7 +189,7 @@ def besiege(place: Path, clients: int, frames: int) -> tuple[int, int]:
                     client.connect_ex(("127.0.0.1", port))
                     had += 1
                 try:
-                    sent += client.send(b"GET /journal.json HTTP/1.1\r\nX: "[sent % 34 : sent % 34 + 1])
+                    sent += client.send(asked[sent % len(asked) :][:1])
                 except BlockingIOError:
                     continue
                 except OSError as error:
