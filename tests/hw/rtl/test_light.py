@@ -380,10 +380,10 @@ def test_lights_that_change_between_frames_and_are_written_in_the_middle_of_one(
 
 @needs_verilator
 def test_a_reset_disarms_and_starts_counting_anew(tmp_path: Path) -> None:
-    """A reset in the middle of frames, metering and writes; then frame 0 is in a light that is written, or the one held.
+    """A reset in the middle of frames, metering and writes; then frame 0 is in a light that is written, or that held.
 
-    Each station stands in the middle of a frame while lights are written to the others. At the last resets both banks of
-    a table hold lights that are not the one held.
+    Each station stands in the middle of a frame while lights are written to the others. At the last resets both banks
+    of a table hold lights that are not the one held.
     """
     stations = random_stations(np.random.default_rng(5))[:6]
     simulator = compile_stations(stations, tmp_path)
