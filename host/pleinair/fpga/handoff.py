@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -31,6 +31,36 @@ _WEIGHT_PORT = re.compile(r"s_axilite_(\d+)")
 LIGHT_PORT = "s_axilite_light"
 #: FINN's name for what lies between the two engines: the whole accelerator.
 ACCELERATOR = "StreamingDataflowPartition_1"
+
+
+@dataclass(frozen=True)
+class Window:
+    """A range of registers: ``port`` of the block ``instance``, ``size`` bytes from ``offset`` on.
+
+    ``offset`` counts from where the processor finds the accelerator, and is a multiple of the size, a power of two.
+    """
+
+    instance: str
+    port: str
+    offset: int
+    size: int
+
+
+def windows(engines: tuple[str, str], light: int = 0, weights: Sequence[int] = ()) -> tuple[Window, ...]:
+    """Where an accelerator's registers lie: its engines', its light's and those of its weights, in this order.
+
+    ``light`` and ``weights`` are the bytes of the ports, 0 for no light. No window has less than WINDOW bytes.
+    """
+    ports = [(name, "s_axi_control_0", WINDOW) for name in engines]
+    ports += [(ACCELERATOR, LIGHT_PORT, light)] * (light > 0)
+    ports += [(ACCELERATOR, f"s_axilite_{number}", size) for number, size in enumerate(weights)]
+    found, at = [], 0
+    for instance, port, size in ports:
+        size = max(WINDOW, 1 << (size - 1).bit_length())
+        at = -(-at // size) * size
+        found.append(Window(instance, port, at, size))
+        at += size
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -189,14 +219,15 @@ def handoff(
     zynq_7000: bool,
     engines: tuple[str, str],
     clock_mhz: float,
-    layers: int = 0,
+    layers: int | Sequence[int] = 0,
     light: int = 0,
     divisors: tuple[int, int] | None = None,
 ) -> str:
-    """The text of a .hwh for two engines and an accelerator.
+    """The text of a .hwh for two engines and an accelerator, whose registers lie where :func:`windows` says.
 
-    It has ports for the weights of ``layers`` layers, and one of ``light`` bytes for its light. With ``divisors`` of
-    FCLK0, the accelerator of a Zynq-7000 runs on FCLK0; without, on a clock of ``clock_mhz`` that is made from it.
+    It has ports for the weights of ``layers`` layers (or of so many bytes each), and one of ``light`` bytes for its
+    light. With ``divisors`` of FCLK0, the accelerator of a Zynq-7000 runs on FCLK0; without, on a clock of
+    ``clock_mhz`` that is made from it.
     """
     family = _ZYNQ_7000 if zynq_7000 else _ULTRASCALE
     given = family.parameters if divisors is None else _divided(family.parameters, divisors)
@@ -209,35 +240,29 @@ def handoff(
     _parameters(processor, given)
     _interfaces(processor, [family.master], "MASTER")
     ranges = _add(processor, "MEMORYMAP")
-    blocks = [(name, ["s_axi_control_0"]) for name in engines]
-    ports = [f"s_axilite_{number}" for number in range(layers)] + [LIGHT_PORT] * (light > 0)
-    if ports:
-        blocks.append((ACCELERATOR, ports))
-    base = family.base
-    for name, ports in blocks:
+    placed = windows(engines, light, layers if isinstance(layers, Sequence) else [WINDOW] * layers)
+    for name in dict.fromkeys(window.instance for window in placed):
         kind = name if name == ACCELERATOR else f"StreamingDataflowPartition_{name}"
         module = _module(modules, name, kind, f"xilinx_finn:finn:{kind}:1.0", True)
         _parameters(module, {"Component_Name": f"top_{name}_0"})
-        _interfaces(module, ports, "SLAVE")
-        for port in ports:
-            size = max(WINDOW, light) if port == LIGHT_PORT else WINDOW
-            base = -(-base // size) * size
-            _add(
-                ranges,
-                "MEMRANGE",
-                ADDRESSBLOCK="Reg",
-                BASENAME="C_BASEADDR",
-                BASEVALUE=f"0x{base:08X}",
-                HIGHNAME="C_HIGHADDR",
-                HIGHVALUE=f"0x{base + size - 1:08X}",
-                INSTANCE=name,
-                IS_DATA="TRUE",
-                IS_INSTRUCTION="TRUE",
-                MASTERBUSINTERFACE=family.master,
-                MEMTYPE="REGISTER",
-                SLAVEBUSINTERFACE=port,
-            )
-            base += size
+        _interfaces(module, [window.port for window in placed if window.instance == name], "SLAVE")
+    for window in placed:
+        base = family.base + window.offset
+        _add(
+            ranges,
+            "MEMRANGE",
+            ADDRESSBLOCK="Reg",
+            BASENAME="C_BASEADDR",
+            BASEVALUE=f"0x{base:08X}",
+            HIGHNAME="C_HIGHADDR",
+            HIGHVALUE=f"0x{base + window.size - 1:08X}",
+            INSTANCE=window.instance,
+            IS_DATA="TRUE",
+            IS_INSTRUCTION="TRUE",
+            MASTERBUSINTERFACE=family.master,
+            MEMTYPE="REGISTER",
+            SLAVEBUSINTERFACE=window.port,
+        )
     if divisors is None:
         clock = _module(modules, "clk_wiz_0", "clk_wiz", "xilinx.com:ip:clk_wiz:6.0", True)
         _parameters(clock, {"CLKOUT1_REQUESTED_OUT_FREQ": clock_mhz, "CLKOUT1_OUT_FREQ": clock_mhz})
@@ -260,7 +285,13 @@ def bitstream(part: str) -> bytes:
 
 
 def write_handoff(
-    bitfile: Path, *, zynq_7000: bool, engines: tuple[str, str], clock_mhz: float, layers: int = 0, light: int = 0
+    bitfile: Path,
+    *,
+    zynq_7000: bool,
+    engines: tuple[str, str],
+    clock_mhz: float,
+    layers: int | Sequence[int] = 0,
+    light: int = 0,
 ) -> None:
     """Write ``bitfile`` and the .hwh beside it; see :func:`handoff` for the rest. Raises OSError."""
     bitfile.write_bytes(bitstream((_ZYNQ_7000 if zynq_7000 else _ULTRASCALE).device))

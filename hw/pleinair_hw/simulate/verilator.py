@@ -269,6 +269,7 @@ def build(
     unique: bool = False,
     jobs: int | None = None,
     cache: Path | None = None,
+    harness: Path = _HARNESS,
 ) -> Simulator:
     """Compile a top module, or take it from the cache.
 
@@ -286,6 +287,8 @@ def build(
         unique: fill registers without reset with random values, from the run's seed, instead of zeros.
         jobs: C++ compilers at the same time; by default one for each processor.
         cache: folder instead of :func:`cache_folder`.
+        harness: the program around the module, for a module that has more than streams; what is then run is
+            ``Simulator.executable``.
 
     Raises:
         SimulationError: a source or a tool is missing, or the sources do not compile.
@@ -300,7 +303,7 @@ def build(
         texts={path: _read(path) for path in (*sources, *includes)},
         flags=_flags(top, parameters or {}, defines or {}, unique),
         ports=_ports(inputs, outputs, counters) + _bus(bus),
-        harness=_read(_HARNESS),
+        harness=_read(harness),
         optimise=optimise,
     )
     entry, cached = _compiled(recipe, cache or cache_folder(), jobs or len(os.sched_getaffinity(0)))

@@ -102,6 +102,7 @@ class Manifest:
     """What lies in a folder of stitched RTL. Paths are relative to the folder; ``files`` maps each to its SHA-256.
 
     ``light`` is the map of the port LIGHT_PORT (:mod:`pleinair.fpga.light_map`) as JSON has it, None without one.
+    ``weights`` are the bits of an address of each port for writeable weights, ``s_axilite_0`` first.
     """
 
     top: str
@@ -115,6 +116,7 @@ class Manifest:
     nodes: tuple[Node, ...]
     files: Mapping[str, str]
     light: Mapping[str, Any] | None = None
+    weights: tuple[int, ...] = ()
 
     def write(self, folder: Path) -> None:
         """Write ``manifest.json``."""
@@ -151,6 +153,7 @@ class Manifest:
             for name in ("inputs", "outputs"):
                 content[name] = tuple(_replace_shape(port) for port in content[name])
             content["sources"], content["data"] = tuple(content["sources"]), tuple(content["data"])
+            content["weights"] = tuple(int(bits) for bits in content.get("weights", ()))
             manifest = cls(**content)
             outside = [name for name in (*manifest.sources, *manifest.data, *manifest.files) if not _is_inside(name)]
         except (ValueError, KeyError, TypeError, AttributeError) as error:

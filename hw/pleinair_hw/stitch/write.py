@@ -1,8 +1,9 @@
 """FINN's generated nodes as one Verilog module: the complete accelerator, without Vivado.
 
 FINN leaves stitching to Vivado. This file reads the Tcl that FINN would give to Vivado (:mod:`.tcl`) and writes the
-same design as plain Verilog: an instance for every node, an AXI stream for every tensor, AXI-lite ports at rest, a
-stream at either end, and for the stations of an adaptive network one AXI-lite port with a decoder behind it. Every
+same design as plain Verilog: an instance for every node, an AXI stream for every tensor, an AXI-lite port for every
+layer whose weights can be written and the others at rest, a stream at either end, and for the stations of an adaptive
+network one AXI-lite port with a decoder behind it. Every
 connection's width is read from the Verilog on both sides (:mod:`.verilog`) and must agree with FINN's own figure.
 
 :func:`write_rtl` leaves the folder that :mod:`.manifest` describes.
@@ -155,6 +156,18 @@ def _stream_ports(module: Module, stream: str, wire: str) -> dict[str, str]:
     return result
 
 
+def _axilite_ports(module: Module, port: str) -> list[tuple[str, str, int]]:
+    """Name, direction and bits of the signals of a module's AXI-lite port."""
+    missing = [name for name in (*_PORT_IN, *_PORT_OUT) if f"{port}_{name}" not in module.ports]
+    if missing:
+        raise StitchError(f"module {module.name} has no {port}_{missing[0]}")
+    return [
+        (name, direction, module.width(f"{port}_{name}"))
+        for direction, names in (("input", _PORT_IN), ("output", _PORT_OUT))
+        for name in names
+    ]
+
+
 def _declaration(wire: str, width: int) -> str:
     return f"\twire [{width - 1}:0] {wire}_TDATA; wire {wire}_TVALID, {wire}_TREADY;"
 
@@ -187,6 +200,9 @@ def _hierarchy(node: str, design: BlockDesign, sources: _Sources) -> str:
     for a, b in design.stream_nets:
         (from_cell, source), (to_cell, sink) = place(a), place(b)
         if not from_cell and source in design.axilite:
+            for signal, direction, bits in _axilite_ports(modules[to_cell], sink):
+                header.append(f"{direction} [{bits - 1}:0] {source}_{signal}")
+                connections[to_cell][f"{sink}_{signal}"] = f"{source}_{signal}"
             continue
         if from_cell and to_cell:
             wire = f"{from_cell}_{source}"
@@ -246,6 +262,7 @@ class _Accelerator:
         self.blocks: list[str] = []
         self.pumped = False  # whether a node wants a clock of twice the rate
         self.stations: list[Any] = []  # nodes whose numbers are a light's
+        self.weights: list[list[tuple[str, str, int]]] = []  # the AXI-lite ports of layers with writeable weights
         if purpose == "sizing":
             self.sources.add("", GAUGE)
 
@@ -286,6 +303,10 @@ class _Accelerator:
                 self.stations.append(instance)
                 connections["light_request"] = f"light_requests[{REQUEST * number}+:{REQUEST}]"
                 connections["light_answer"] = f"light_answers[{ANSWER * number}+:{ANSWER}]"
+            if names["axilite"] and f"{names['axilite'][0]}_AWADDR" in module.ports:
+                own, number = names["axilite"][0], len(self.weights)
+                self.weights.append(_axilite_ports(module, own))
+                connections |= {f"{own}_{name}": f"s_axilite_{number}_{name}" for name, _, _ in self.weights[-1]}
             if is_fifo:
                 depth, style = int(instance.get_nodeattr("depth")), str(instance.get_nodeattr("ram_style"))
                 if self.purpose == "simulation":
@@ -390,6 +411,7 @@ class _Accelerator:
             nodes=tuple(self.nodes),
             files={name: file_digest(self.folder / name) for name in (*sources, *data, f"{TOP}.sv")},
             light=None if light is None else light.to_json(),
+            weights=tuple(next(bits for name, _, bits in ports if name == "AWADDR") for ports in self.weights),
         )
         manifest.write(self.folder)
         return manifest
@@ -429,6 +451,8 @@ class _Accelerator:
                 ("periods", len(self.pacers), PERIODS),
             ):
                 body.append(f'\tlogic [31:0] {name} [0:{max(count, 1) - 1}];\n\tinitial $readmemh("{file}", {name});')
+        for number, weights in enumerate(self.weights):
+            header += [f"{way} [{bits - 1}:0] s_axilite_{number}_{name}" for name, way, bits in weights]
         if light is not None:
             ports, lines = _light_port(light)
             header += ports
