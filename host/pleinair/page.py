@@ -228,7 +228,14 @@ def _style_sheet(colours: Sequence[Colour], rules: str) -> str:
     return sheet
 
 
-def page(title: str, sections: Iterable[Content], *, colours: Sequence[Colour] = (), rules: str = "") -> str:
+def page(
+    title: str,
+    sections: Iterable[Content],
+    *,
+    colours: Sequence[Colour] = (),
+    rules: str = "",
+    refresh: int | None = None,
+) -> str:
     """A whole page.
 
     Args:
@@ -236,12 +243,15 @@ def page(title: str, sections: Iterable[Content], *, colours: Sequence[Colour] =
         sections: the body, from top to bottom.
         colours: beside those of every page.
         rules: the page's own part of the style sheet, CSS. It is no text: nothing from outside belongs in it.
+        refresh: seconds after which a browser loads it again, for a page of work that goes on.
     """
+    again = () if refresh is None else (element("meta", http_equiv="refresh", content=str(refresh)),)
     head = element(
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        *again,
         element("title", title),
         element("style", trusted(_style_sheet(colours, rules))),
     )

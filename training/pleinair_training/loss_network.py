@@ -6,15 +6,20 @@ Only the convolutions are defined. Two published forms of weights are read, neit
 * torchvision's state files (``vgg16-*.pth``, ``vgg19-*.pth``: ``features.N.weight``), whose input is
   RGB in 0..1, normalised by ImageNet's mean and deviation;
 * NumPy archives with ``convB_C.weight`` and ``convB_C.bias`` (OIHW), whose input is RGB * 255 less
-  ImageNet's mean (the original Caffe training).
+  ``mean``, divided by ``deviation`` (three numbers each). Without those two it is less ImageNet's mean (the original
+  Caffe training).
+
+:func:`reduce_network` makes such an archive of what training needs, in half precision: 15 MB instead of 0.5 GB.
 """
 
 from __future__ import annotations
 
 import http.client
+import io
 import os
 import pickle
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +28,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pleinair.errors import OptionError, TrainingError
+from pleinair.errors import OptionError, OutputError, TrainingError
+from pleinair.images import write_bytes
 
 Kind = Literal["vgg16", "vgg19"]
 
@@ -97,6 +103,33 @@ def fetch_published(kind: str) -> Path:
     return path
 
 
+def reduce_network(kind: Kind, source: Path, out: Path) -> int:
+    """Write the layers that training uses by default, as float16, to a NumPy archive; how many bytes it has.
+
+    ``source`` is any weight file of ``kind``. Raises TrainingError for one that is not, OutputError.
+    """
+    layers, mean, deviation = _read(source, kind)
+    names = _names(kind)
+    deepest = max(names.index(n.removeprefix("relu")) for n in (CONTENT_LAYER[kind], *STYLE_LAYERS[kind]))
+    LossNetwork(kind, source, tuple(f"relu{n}" for n in names[: deepest + 1]))  # refuses what is missing
+    arrays = {"mean": mean, "deviation": deviation}
+    for name in names[: deepest + 1]:
+        weight, bias = layers[name]
+        with np.errstate(over="ignore"):  # told below
+            arrays[f"conv{name}.weight"] = weight.astype(np.float16)
+            arrays[f"conv{name}.bias"] = bias.astype(np.float16)
+        if not all(np.isfinite(arrays[f"conv{name}.{part}"]).all() for part in ("weight", "bias")):
+            raise TrainingError(f"loss network {source}: a weight of conv{name} is too large for half precision")
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"output {out}: {error.strerror}") from error
+    write_bytes(out, file.getvalue())
+    return len(file.getvalue())
+
+
 def parse_layers(text: str, kind: str) -> tuple[str, ...]:
     """Names of VGG's ReLU outputs from ``relu1_2,relu2_2``. Raises OptionError for one that ``kind`` lacks."""
     layers = tuple(part.strip() for part in text.split(",") if part.strip())
@@ -120,8 +153,26 @@ def _torchvision_keys(kind: Kind) -> dict[str, str]:
     return keys
 
 
-def _read(path: Path, kind: Kind) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], bool]:
-    """Weights by layer (``1_1`` ...) and whether they are torchvision's."""
+#: Mean and deviation of the pixels, RGB in 0..255, that a network was trained with: Caffe's and torchvision's.
+_CAFFE = (np.array([123.68, 116.779, 103.939], np.float32), np.ones(3, np.float32))
+_TORCHVISION = (
+    np.array([0.485, 0.456, 0.406], np.float32) * 255,
+    np.array([0.229, 0.224, 0.225], np.float32) * 255,
+)
+
+
+def _normalisation(archive: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """An archive's own mean and deviation, or Caffe's. Raises ValueError."""
+    if "mean" not in archive or "deviation" not in archive:
+        return _CAFFE
+    mean, deviation = (np.asarray(archive[name], np.float32) for name in ("mean", "deviation"))
+    if mean.shape != (3,) or deviation.shape != (3,) or not (np.isfinite(mean).all() and (deviation > 0).all()):
+        raise ValueError("mean or deviation")
+    return mean, deviation
+
+
+def _read(path: Path, kind: Kind) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], np.ndarray, np.ndarray]:
+    """Weights by layer (``1_1`` ...); mean and deviation of its input, float32 [3] each."""
     if not path.is_file():
         raise TrainingError(f"loss network {path}: no such file")
     if path.stat().st_size > _MAX_FILE:
@@ -133,12 +184,12 @@ def _read(path: Path, kind: Kind) -> tuple[dict[str, tuple[np.ndarray, np.ndarra
                 for name in _names(kind):
                     if f"conv{name}.weight" in archive:
                         layers[name] = (archive[f"conv{name}.weight"], archive[f"conv{name}.bias"])
-            return layers, False
+                return layers, *_normalisation(archive)
         state = torch.load(path, map_location="cpu", weights_only=True)
         for name, key in _torchvision_keys(kind).items():
             if f"{key}.weight" in state:
                 layers[name] = (state[f"{key}.weight"].numpy(), state[f"{key}.bias"].numpy())
-        return layers, True
+        return layers, *_TORCHVISION
     except _UNREADABLE as error:
         raise TrainingError(f"loss network {path}: not a {kind} weight file ({type(error).__name__})") from error
 
@@ -160,7 +211,7 @@ class LossNetwork(nn.Module):
         parse_layers(",".join(layers), kind)
         self.layers, self.compute = layers, compute
         self._order = names[: max(names.index(n) for n in wanted) + 1]
-        weights, torchvision = _read(path, kind)
+        weights, mean, deviation = _read(path, kind)
         inputs = 3
         for name in self._order:
             outputs = _CHANNELS[int(name[0]) - 1]
@@ -177,15 +228,10 @@ class LossNetwork(nn.Module):
                     tensor = tensor.to(memory_format=torch.channels_last)
                 self.register_buffer(f"conv{name}_{part}", tensor, persistent=False)
             inputs = outputs
-        mean = torch.tensor([123.68, 116.779, 103.939])
-        deviation = torch.full((3,), 1.0)
-        if torchvision:
-            mean = torch.tensor([0.485, 0.456, 0.406]) * 255
-            deviation = torch.tensor([0.229, 0.224, 0.225]) * 255
         self.mean: Tensor
         self.deviation: Tensor
-        self.register_buffer("mean", mean.view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("deviation", deviation.view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.from_numpy(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.from_numpy(deviation).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, pixels: Tensor, last: str | None = None) -> dict[str, Tensor]:
         """Features by layer name, [N, C, h, w] of type ``compute``; nothing deeper than layer ``last`` is computed."""

@@ -131,6 +131,8 @@ _LOSSES = ("content", "style", "variation", "stability", "distillation", "grid",
 _AVERAGED = 20
 _BOARD_STEPS = 10
 _PREVIEW_STEPS = 250
+#: The first pictures of a stage come sooner: who waits wants to see that it works.
+_EARLY_PREVIEWS = (20, 100)
 #: Settings that name a painting and a folder: they may lie elsewhere when a run goes on.
 _FILES = ("style", "content")
 #: Settings that a finished stage does not depend on: they may change from one stage of a run to the next.
@@ -564,7 +566,7 @@ class Run:
         if board is not None and (done % _BOARD_STEPS == 0 or done == steps):
             for name, value in zip(_LOSSES, values, strict=True):
                 board.add_scalar(f"{stage}/{name}", value, done)
-        if done % _PREVIEW_STEPS == 0 or done == steps:
+        if done % _PREVIEW_STEPS == 0 or done in _EARLY_PREVIEWS or done == steps:
             picture = self.preview(network, self.folder / "previews" / f"{stage}-{done:06d}.png")
             if board is not None:
                 board.add_image(f"{stage}/preview", picture, done, dataformats="HWC")

@@ -380,7 +380,7 @@ def _complete(roll: Roll, look: Look) -> None:
 def resume(
     roll_folder: Path, preview: int | None, preview_host: str | None, notify_cmd: str | None, on_film: str | None
 ) -> None:
-    """Continue to film on ROLL after a stop, a kill or a power cut."""
+    """Continue to film on ROLL after a stop, kill or power cut."""
     from pleinair.rolls.beginning import open_roll, resume_roll
     from pleinair_pi.heat import read_heat
 

@@ -1,4 +1,4 @@
-"""The subcommands that make styles: train, evaluate, export. They need the extra ``train``."""
+"""The subcommands that make styles: train, evaluate, export, loss-network. They need the extra ``train``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pleinair.cli.console import Bars, print_table, say, say_json
 from pleinair.cli.options import PATH, config_option, extra
 from pleinair.cli.types import OneOf, Weight, Whole
 from pleinair.errors import OptionError
-from pleinair.models import CARD, DEFAULT_GRAIN
+from pleinair.models import CARD, DEFAULT_GRAIN, DEFAULT_STYLE
 from pleinair.network.floating import FLOAT_BITS
 from pleinair.network.integer import BITS
 
@@ -25,13 +25,25 @@ _LOSS_NETWORK = "vgg16:FILE or vgg19:FILE, weights as .pth or .npz"
 
 @click.command()
 @click.option("--style", type=PATH, required=True, help="The painting to learn, an image file.")
-@click.option("--content", type=PATH, required=True, help="Folder of photos to learn on; its subfolders count.")
+@click.option(
+    "--content",
+    type=PATH,
+    help="Folder of photos to learn on; its subfolders count. By default 60 pictures of the synthetic camera.",
+)
 @click.option(
     "--loss-network",
-    required=True,
-    help=f"Network that judges the paintings: {_LOSS_NETWORK}. vgg16 and vgg19 alone are downloaded once.",
+    help=f"Network that judges the paintings: {_LOSS_NETWORK}. vgg16 and vgg19 alone are downloaded once. By default "
+    "the half-precision file of `pleinair loss-network`, made if it is not there.",
 )
-@click.option("--out", type=PATH, required=True, help="The run's folder. An interrupted run there continues.")
+@click.option("--out", type=PATH, help="The run's folder, by default runs/NAME. An interrupted run there continues.")
+@click.option("--name", help="What to call the style; by default after the painting's file.")
+@click.option(
+    "--add/--no-add",
+    "adding",
+    default=None,
+    show_default="--add without --content",
+    help="At the end add the style to yours, and film a sample.",
+)
 @click.option(
     "--shape",
     type=OneOf("adaptive", "johnson"),
@@ -96,7 +108,13 @@ _LOSS_NETWORK = "vgg16:FILE or vgg19:FILE, weights as .pth or .npz"
     show_default="4e7; johnson: 6e6 at 4 bits, else 0",
     help="Weight of the loss against the float network's paintings, in the quantised stage.",
 )
-@click.option("--from", "start", type=PATH, help="Start from the parent of a run or of a model, or from a checkpoint.")
+@click.option(
+    "--from",
+    "start",
+    type=PATH,
+    help="Start from the parent of a run or of a style, or from a checkpoint. Without --content the default is "
+    f"{DEFAULT_STYLE}.",
+)
 @click.option(
     "--parent-steps",
     type=Whole(0),
@@ -133,8 +151,20 @@ _LOSS_NETWORK = "vgg16:FILE or vgg19:FILE, weights as .pth or .npz"
 @click.option("--compile", "compiled", is_flag=True, help="Compile the networks with torch.compile.")
 @click.option("--seed", type=Whole(0), default=1, show_default=True, help="Seed of the first weights and the crops.")
 @config_option
-def train(style: Path, content: Path, loss_network: str, out: Path, bits: int, device: str, **settings: Any) -> None:
+def train(
+    style: Path,
+    content: Path | None,
+    loss_network: str | None,
+    out: Path | None,
+    name: str | None,
+    adding: bool | None,
+    bits: int,
+    device: str,
+    **settings: Any,
+) -> None:
     """Train a network to paint like a painting.
+
+    `pleinair train --style my.jpg` alone takes an evening: it chooses all else, and at the end the style is yours.
 
     It is trained as a float network with instance norm, and `pleinair export` rounds it. For 4 bits it is trained on as
     the integers that will paint. In shape johnson it is trained on without the norm, then quantised.
@@ -142,32 +172,160 @@ def train(style: Path, content: Path, loss_network: str, out: Path, bits: int, d
     Stopped at any time, the same command continues. With other --bits it adds a width to a finished run.
     """
     with extra("train", "train"):
+        from pleinair_training import evening
         from pleinair_training.stages import train_stages
+    from pleinair.sharing.styles import check_free, checked_name
+
+    name = evening.style_name(style) if name is None else checked_name(name)
+    run = Path("runs") / name if out is None else out
+    add = content is None if adding is None else adding
+    if add:  # told now, not after an evening; what this run has added before it may replace
+        check_free(name, force=(run / "model").is_dir())
+    if add and bits == FLOAT_BITS:
+        raise OptionError("a style of integers is added; give 4, 8 or 16 --bits, or --no-add", option="bits")
+    settings["start"] = _start(settings, unasked=content is None)
     # torchrun starts several processes; the first speaks for all.
-    with Bars(lines=True, quiet=os.environ.get("RANK", "0") != "0") as bars:
-
-        def report(step: Progress) -> None:
-            bars.show(
-                step.stage,
-                step.step,
-                step.steps,
-                f"content {step.content:,.0f} style {step.style:,.0f} {step.seconds_per_step:.2f} s a step",
-            )
-
+    first = os.environ.get("RANK", "0") == "0"
+    with Bars(lines=True, quiet=not first) as bars:
+        if loss_network is None:
+            loss_network = evening.reduced_loss_network()
+        if content is None:
+            content = evening.starter_photos(run / "photos")
+        follow = _Follower(run, bars) if first else None
+        bars.tell(f"pictures of how it goes, a first one after 20 steps: {run / evening.PAGE}")
         checkpoint = train_stages(
-            out,
+            run,
             bits=bits,
             device=device,
-            report=report,
+            report=follow,
             tell=bars.tell,
             style=str(style),
             content=str(content),
             loss_network=loss_network,
             **settings,
         )
+        if follow is not None:
+            follow.write()
         # Only a run of Johnson's shape, which has a plain stage, exports all of its widths unasked.
-        rounded = "" if bits == FLOAT_BITS or (out / "plain.pt").exists() else f" --bits {bits}"
-        bars.tell(f"done: {checkpoint}; next: pleinair export {out}{rounded} --out models/NAME")
+        adaptive = not (run / "plain.pt").exists()
+        rounded = f" --bits {bits}" if adaptive and bits != FLOAT_BITS else ""
+        bars.tell(f"done: {checkpoint}" + ("" if add else f"; next: pleinair export {run}{rounded} --out models/NAME"))
+    if add and first:
+        _add_trained(run, name, style, bits if adaptive else None)
+
+
+def _start(settings: dict[str, Any], *, unasked: bool) -> Path | None:
+    """What a run starts from: a style's name is its folder; where nothing is said, the default style."""
+    from pleinair.models import find_style, styles
+
+    start: Path | None = settings["start"]
+    if start is not None:
+        return find_style(str(start)) if not start.exists() and str(start) in styles() else start
+    chosen = ("parent_steps", "shape", "width", "blocks")
+    context = click.get_current_context()
+    if unasked and all(context.get_parameter_source(n) is click.core.ParameterSource.DEFAULT for n in chosen):
+        return find_style(DEFAULT_STYLE)
+    return None
+
+
+class _Follower:
+    """Shows each step of a run on its bar, tells beforehand how long a stage takes, and keeps the run's page."""
+
+    def __init__(self, run: Path, bars: Bars) -> None:
+        self._run, self._bars = run, bars
+        self._told, self._pictures, self._words = "", 0, ""
+
+    def __call__(self, step: Progress) -> None:
+        """See ``report`` of :func:`pleinair_training.stages.train_stages`."""
+        losses = f"content {step.content:,.0f} style {step.style:,.0f} {step.seconds_per_step:.2f} s a step"
+        self._bars.show(step.stage, step.step, step.steps, losses)
+        left = duration((step.steps - step.step) * step.seconds_per_step)
+        self._words = f"{step.stage}: step {step.step} of {step.steps}"
+        if self._told != step.stage and _TELL_AFTER <= step.step < step.steps:
+            self._told = step.stage
+            self._bars.tell(f"stage {step.stage}: about {left} more, {step.seconds_per_step:.2f} s a step")
+        # Pictures come at some steps only; the page changes with them.
+        if (pictures := len(list((self._run / "previews").glob("*.png")))) > self._pictures:
+            self._pictures = pictures
+            self.write(f", about {left} more")
+
+    def write(self, more: str = "") -> None:
+        """Write the page; ``more`` goes on with its first line. Raises OutputError."""
+        from pleinair_training.evening import write_page
+
+        write_page(self._run, f"{self._words or 'nothing was left to train'}{more}")
+
+
+#: Steps after which a stage's time is known well enough to be told.
+_TELL_AFTER = 5
+
+
+def duration(seconds: float) -> str:
+    """A time in words, such as ``25 min``."""
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
+def _add_trained(run: Path, name: str, painting: Path, bits: int | None) -> None:
+    """Add a finished run to the user's styles, and film a sample beside the run."""
+    import shutil
+
+    import pleinair
+    from pleinair.sharing.styles import add_style
+    from pleinair_training.export import export_run
+
+    model = run / "model" / name
+    shutil.rmtree(model.parent, ignore_errors=True)
+    model.parent.mkdir()
+    lines = export_run(
+        run,
+        model,
+        painting=painting.stem,
+        painting_licence="not said",
+        licence="CC0-1.0",
+        margin=None,
+        grain=DEFAULT_GRAIN,
+        bits=() if bits is None else (bits,),
+    )
+    for line in lines:
+        say(line)
+    added = add_style(model, name=name, force=True)
+    say(f"{name}: added to your styles, in {click.format_filename(added.folder)}")
+    film = run / f"{name}.mp4"
+    width = bits or max(b for b in BITS if (model / f"network-{b}bit.npz").is_file())
+    with pleinair.open_painter(model, bits=width) as painter:
+        pleinair.film("synthetic", painter, film, size=_SAMPLE_SIZE, every=_SAMPLE_EVERY)
+    say(f"{click.format_filename(film)}: a day painted in it")
+    say(f"next: pleinair paint photo.jpg painting.png --style {name}")
+
+
+#: The sample film: a synthetic day, a frame each quarter of an hour.
+_SAMPLE_SIZE, _SAMPLE_EVERY = (480, 272), 900.0
+
+
+@click.command("loss-network")
+@click.option(
+    "--reduce",
+    "network",
+    required=True,
+    metavar="NETWORK",
+    help=f"Network to reduce: {_LOSS_NETWORK}; vgg16 and vgg19 alone are downloaded once.",
+)
+@click.option("--out", type=PATH, help="File to write, .npz; by default where `pleinair train` looks for it.")
+def loss_network_command(network: str, out: Path | None) -> None:
+    """Write a loss network's layers for training to a small file.
+
+    It has half precision: 15 MB for VGG-16 instead of 0.5 GB. `pleinair train` without --loss-network uses it.
+    """
+    with extra("train", "loss-network"):
+        from pleinair_training.loss_network import cache_folder, parse_loss_network, reduce_network
+    kind, source = parse_loss_network(network)
+    out = cache_folder() / f"{kind}-half.npz" if out is None else out
+    if out.suffix != ".npz":
+        raise OptionError(f"{out}: the file is a NumPy archive, .npz", option="out")
+    size = reduce_network(kind, source, out)
+    shown = click.format_filename(out)
+    say(f"{shown}: {size / 1e6:.1f} MB; use it as --loss-network {kind}:{shown}")
 
 
 @click.command()
@@ -304,5 +462,5 @@ def _refuse_what_a_run_needs(folder: Path) -> None:
 
 def register(app: click.Group) -> None:
     """Add the subcommands to the command line."""
-    for command in (train, evaluate, export):
+    for command in (train, evaluate, export, loss_network_command):
         app.add_command(command)

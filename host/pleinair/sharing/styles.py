@@ -166,7 +166,7 @@ def add_style(
         members = archive.unpack(data, source)
         own_name = _own_name(members, source)
     called = checked_name(own_name if name is None else name)
-    _check_free(called, force)
+    check_free(called, force)
     compared = 0
     with _beside(called) as folder:
         for member, content in members.items():
@@ -219,7 +219,8 @@ def _own_name(members: Mapping[str, bytes], source: Path) -> str:
     return record.text("name", 64)
 
 
-def _check_free(name: str, force: bool) -> None:
+def check_free(name: str, force: bool = False) -> None:
+    """Raise OptionError where a style may not be added by this name: it is taken; ``force`` replaces the user's own."""
     known = styles().get(name)
     if known is None:
         return
