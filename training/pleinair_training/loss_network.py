@@ -121,7 +121,7 @@ def reduce_network(kind: Kind, source: Path, out: Path) -> int:
         if not all(np.isfinite(arrays[f"conv{name}.{part}"]).all() for part in ("weight", "bias")):
             raise TrainingError(f"loss network {source}: a weight of conv{name} is too large for half precision")
     file = io.BytesIO()
-    np.savez(file, **arrays)
+    np.savez(file, allow_pickle=False, **arrays)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -415,7 +415,7 @@ def resume(
 def finish(
     roll_folders: tuple[Path, ...], out: Path, style: str | None, bits: int | None, force: bool, **options: Any
 ) -> None:
-    """Paint the rest of ROLL and write its film; of several ROLLs, one film.
+    """Paint the rest of ROLL, or of several, and write the film.
 
     The film holds all paintings as they are, or what the options choose. While a roll is still being filmed, the film
     holds what is finished so far.
