@@ -9,7 +9,7 @@ export TORCH ?= torch==2.13.0
 # No run waits for ever: after so long it is told to stop, and half a minute later killed.
 WITHIN := timeout --foreground --kill-after=30
 
-.PHONY: setup timelapse test test-slow test-rtl test-release check-arm64 lint audit clean finn-image finn
+.PHONY: setup timelapse test test-slow test-rtl test-open test-release check-arm64 lint audit clean finn-image finn
 
 setup: $(VENV)/.complete
 
@@ -48,7 +48,7 @@ boards:
 	@tests/board/environments.sh || echo 'make boards: not all environments could be made; tests that need them are skipped' >&2
 
 test: $(VENV)/.complete boards
-	$(WITHIN) 3h $(VENV)/bin/python -m pytest -m "not slow and not rtl"
+	$(WITHIN) 3h $(VENV)/bin/python -m pytest -m "not slow and not rtl and not routed"
 
 test-slow: $(VENV)/.complete
 	$(WITHIN) 8h $(VENV)/bin/python -m pytest -m slow
@@ -56,6 +56,11 @@ test-slow: $(VENV)/.complete
 # Whole shipped networks, cycle by cycle.
 test-rtl: $(VENV)/.complete
 	$(WITHIN) 8h $(VENV)/bin/python -m pytest -m rtl
+
+# A small network placed, routed and turned to bits, its netlists against the reference; needs nextpnr and its data
+# (docs/bitstream.md).
+test-open: $(VENV)/.complete
+	$(WITHIN) 4h $(VENV)/bin/python -m pytest -m routed
 
 # Whether paintings, films, rolls and builds are, to the bit, those of the last release; tests/releases/fingerprints.py
 # says what is compared and how an intended change is noted.

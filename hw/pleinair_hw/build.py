@@ -7,7 +7,8 @@
     BUILD/rtl/              the whole accelerator as Verilog with a manifest, all that simulation and synthesis need
     BUILD/network.npz       the integer network, to compare with
     BUILD/report.json, report.html
-    BUILD/deploy/           the deployment folder, where Vivado is installed
+    BUILD/deploy/           the deployment folder, where Vivado is installed, or the open tools are and were asked for
+    BUILD/synthesis/, open/ with --toolchain open: the RTL for synthesis, and what the open tools made of it
 
 The folder is ours alone: a new build into it, also after one that was interrupted, starts from nothing.
 """
@@ -21,7 +22,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +37,21 @@ from pleinair.network.integer import IntegerNetwork, dump
 from pleinair.painting.tiles import padded_size
 from pleinair_hw.finn import environment
 from pleinair_hw.finn.compiler import CompileError, compile_plan, run_graph
+from pleinair_hw.open import tools
+from pleinair_hw.open.flow import MARGIN, MOST_SEEDS, Made, make_bitstream
 from pleinair_hw.plan.boards import Board, find_board
 from pleinair_hw.plan.dataflow import Form
 from pleinair_hw.plan.frontend import Source, read_source
 from pleinair_hw.plan.plan import PLAIN, BuildOptions, Folding, Plan
 from pleinair_hw.plan.search import fastest_plan, plan_for_rate, plan_with_folding
+from pleinair_hw.report.data import Report
 from pleinair_hw.report.describe import describe
 from pleinair_hw.report.page import write_report
 
+#: Who makes the bitstream: Vivado where it is installed, or the open tools.
+VIVADO, OPEN = TOOLCHAINS = ("vivado", "open")
 PLAN = "plan.json"
+SYNTHESIS = "synthesis"
 GRAPH = "accelerator.onnx"
 NETWORK = "network.npz"
 _MAX_FOLDING = 1 << 20
@@ -70,9 +77,13 @@ class Request:
     folding: Path | None = None
     options: BuildOptions = PLAIN
     fifo_sizing: str = "estimate"
+    toolchain: str = VIVADO
+    seeds: int = 1
+    clock_margin: float = MARGIN
 
     def record(self) -> dict[str, Any]:
         """What build.json says of it: everything but the folder."""
+        routing = {"toolchain": self.toolchain, "seeds": self.seeds, "clock_margin": self.clock_margin}
         return {
             "model": self.model,
             "board": self.board,
@@ -84,6 +95,7 @@ class Request:
             "folding": None if self.folding is None else str(self.folding),
             "ways": asdict(self.options),
             "fifo_sizing": self.fifo_sizing,
+            **(routing if self.toolchain == OPEN else {}),
         }
 
 
@@ -91,7 +103,8 @@ class Request:
 class Build:
     """A finished build. ``checked``: values of FINN's graph compared with the reference, 0 if the frame is too large.
 
-    ``deployment``: the folder for the board, or None where there is no Vivado.
+    ``deployment``: the folder for the board, or None where there are no tools to make a bitstream, or no card of the
+    model to go with it. ``routed``: what the open tools made; ``missing``: those of them that were not found.
     """
 
     folder: Path
@@ -99,6 +112,8 @@ class Build:
     nodes: int
     checked: int
     deployment: Path | None
+    routed: Made | None = None
+    missing: tuple[str, ...] = ()
 
 
 def _unfit(path: Path, problem: object) -> OptionError:
@@ -258,6 +273,8 @@ def build(request: Request, progress: Progress | None = None) -> Build:
     """
     say = progress or (lambda step: None)
     board = find_board(request.board)
+    if request.toolchain == OPEN:
+        _check_open(request, board)
     if request.fifo_sizing not in _FIFO_SIZING:
         raise OptionError(f"{request.fifo_sizing!r}: allowed are {', '.join(_FIFO_SIZING)}", option="fifo_sizing")
     _check_folder(request)
@@ -287,13 +304,71 @@ def build(request: Request, progress: Progress | None = None) -> Build:
         write_file(folder / NETWORK, network_file)
         if request.fifo_sizing == "simulate":
             plan = _size_fifos(plan, folder, say)
-        made = _generate(request, source, plan, digest, say)
+        made, model, report = _generate(request, source, plan, digest, say)
         record.write(folder, build_folder.COMPLETE)
+        if request.toolchain == OPEN:
+            made = _route(request, source, made, model, report, say)
     return made
 
 
-def _generate(request: Request, source: Source, plan: Plan, digest: str, say: Progress) -> Build:
-    """Everything that a build's folder holds besides its state and its network, of which ``digest`` is the SHA-256."""
+def _check_open(request: Request, board: Board) -> None:
+    """Refuse at once what the open tools cannot make. Raises OptionError."""
+    if board.name not in tools.OPEN_BOARDS:
+        allowed = ", ".join(tools.OPEN_BOARDS)
+        raise OptionError(f"open: makes bitstreams for {allowed}, not for {board.name}", option="toolchain")
+    if request.options.pumped:
+        raise OptionError("cannot be with the open tools: the shell has no clock of twice the rate", option="pumped")
+    if not 1 <= request.seeds <= MOST_SEEDS:
+        raise OptionError(f"{request.seeds}: allowed are 1 to {MOST_SEEDS}", option="seeds")
+    if not 0 <= request.clock_margin <= 90:
+        raise OptionError(f"{request.clock_margin:g}: allowed are 0 to 90 per cent", option="clock_margin")
+
+
+def _route(request: Request, source: Source, made: Build, model: Any, report: Report, say: Progress) -> Build:
+    """The build with its bitstream, where the open tools are; else with the names of those that are not."""
+    from pleinair_hw.open.deploy import deploy, figures
+    from pleinair_hw.stitch.write import write_rtl
+
+    folder, plan, board = made.folder, made.plan, made.plan.board
+    say("write RTL for synthesis")
+    write_rtl(model, folder / SYNTHESIS, "synthesis")
+    found = tools.search(board)
+    if found.missing:
+        return replace(made, missing=tuple(found.missing))
+    routed = make_bitstream(
+        folder / SYNTHESIS,
+        folder,
+        board,
+        tools.require(found),
+        plan.clock_hz / 1e6,
+        margin=request.clock_margin,
+        seeds=request.seeds,
+        progress=say,
+    )
+    write_report(folder, replace(report, routed=figures(routed, plan.fps)))
+    if source.folder is None:
+        return replace(made, routed=routed)
+    say("assemble the deployment folder")
+    from pleinair_hw.vivado import make_driver
+
+    frame = plan.dataflow.source
+    deployment = deploy(
+        routed,
+        make_driver(model, board, max(1, round(routed.clock.mhz))),
+        folder / "deploy",
+        model=source.folder,
+        bits=source.network.bits,
+        board=board,
+        light=read_light(folder / build_folder.RTL_MANIFEST, frame.height, frame.width),
+    )
+    return replace(made, routed=routed, deployment=deployment.folder)
+
+
+def _generate(request: Request, source: Source, plan: Plan, digest: str, say: Progress) -> tuple[Build, Any, Report]:
+    """Everything that a build's folder holds besides its state and its network, of which ``digest`` is the SHA-256.
+
+    Also FINN's graph with generated RTL, and the report.
+    """
     folder, board, network = request.out, plan.board, source.network
     model = compile_plan(plan, folder / "finn", lambda step, _: say(step))
     checked = 0
@@ -318,8 +393,10 @@ def _generate(request: Request, source: Source, plan: Plan, digest: str, say: Pr
         finn=finn_estimates(model, board.part),
     )
     write_report(folder, report)
-    deployment = _synthesise(model, source, network.bits, board, plan, folder, say)
-    return Build(folder, plan, len(model.graph.node), checked, deployment)
+    deployment = None
+    if request.toolchain == VIVADO:
+        deployment = _synthesise(model, source, network.bits, board, plan, folder, say)
+    return Build(folder, plan, len(model.graph.node), checked, deployment), model, report
 
 
 def _synthesise(

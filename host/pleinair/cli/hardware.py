@@ -49,6 +49,23 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Run matrix products at twice the clock: half the DSPs for the same rate.",
 )
+@click.option(
+    "--toolchain",
+    type=OneOf("vivado", "open"),
+    default="vivado",
+    show_default=True,
+    help="Who makes the bitstream: Vivado, or Yosys and nextpnr (pynq-z2 only). Without it the build ends with RTL.",
+)
+@click.option(
+    "--seeds", type=Whole(1, 20), default=1, show_default=True, help="Tries of place and route; the fastest wins."
+)
+@click.option(
+    "--clock-margin",
+    type=Whole(0, 90),
+    default=15,
+    show_default=True,
+    help="Per cent to keep below the clock that place and route report.",
+)
 @config_option
 def build(
     model: str,
@@ -63,11 +80,14 @@ def build(
     fifo_sizing: str,
     writeable_weights: bool,
     pumped: bool,
+    toolchain: str,
+    seeds: int,
+    clock_margin: int,
 ) -> None:
     """Compile a network into an FPGA accelerator.
 
-    RTL is always written, a bitstream where Vivado is installed. MODEL is a style's name, a model's folder or a QONNX
-    file.
+    RTL is always written, a bitstream where Vivado is installed, or the open tools with --toolchain open. MODEL is a
+    style's name, a model's folder or a QONNX file.
     """
     from pleinair_hw.build import Request
     from pleinair_hw.build import build as run_build
@@ -85,6 +105,9 @@ def build(
         folding=folding,
         options=BuildOptions(writeable=writeable_weights, pumped=pumped),
         fifo_sizing=fifo_sizing,
+        toolchain=toolchain,
+        seeds=seeds,
+        clock_margin=clock_margin,
     )
     with spinner("start") as update:
         made = run_build(request, update)
@@ -93,8 +116,21 @@ def build(
         f"{out}: {plan.fps:.1f} frames a second at {plan.clock_hz / 1e6:g} MHz, {plan.total.dsp} DSPs "
         f"({plan.lanes_busy:.0%} of their lanes busy); {made.nodes} nodes of RTL. See {out / 'report.html'}."
     )
+    if made.routed is not None:
+        routed, mhz = made.routed, made.routed.clock.mhz
+        say(
+            f"Bitstream at {mhz:.1f} MHz, {plan.fps * mhz / routed.planned_mhz:.1f} frames a second: place and "
+            f"route reach {routed.figures.fmax_mhz:.1f} MHz, of which {routed.margin:g}% are kept; {routed.bitfile}"
+        )
     if made.deployment is not None:
         say(f"Deployment folder for {board}: {made.deployment}")
+    elif made.missing:
+        say(
+            f"Done is everything up to RTL; the bitstream is missing, which needs {', '.join(made.missing)}: "
+            "`pleinair doctor --toolchain open` says where people get it."
+        )
+    elif made.routed is not None:
+        say("A deployment folder needs a model's folder with its card; a QONNX file has none.")
     elif pumped:
         say("Done is everything up to RTL; the bitstream is missing: FINN's shell has no clock of twice the rate.")
     else:

@@ -126,7 +126,7 @@ def find_deployment(folder: Path) -> Deployment:
         if not (folder / "deploy").is_dir():
             read_build(folder)
             raise OptionError(
-                f"{folder}: the build has no deployment folder, which needs Vivado (see docs/vivado.md); "
+                f"{folder}: the build has no deployment folder, which needs Vivado or open tools (see docs/vivado.md); "
                 f"without, paint with the overlay emulated:{folder}"
             )
         folder = folder / "deploy"

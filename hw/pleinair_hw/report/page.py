@@ -82,6 +82,7 @@ def render_html(report: Report) -> str:
         words.work(report),
         paragraph(words.LEGEND, kind="soft"),
         element("div", picture.pipeline_svg(report), class_="wide picture"),
+        *_routed(report),
         *_measured(report),
         element("h2", "Convolutions"),
         _convolutions(report),
@@ -241,6 +242,18 @@ def _memories(report: Report) -> Markup:
         rows.append(Row(cells))
     rows.append(Row(["all", "", "", "", "", f"{stored / 1024:,.0f}"], kind="sum"))
     return table(heads, rows)
+
+
+def _routed(report: Report) -> list[Markup]:
+    if report.routed is None:
+        return []
+    parts = [
+        element("h2", "Placed and routed"),
+        table(_heads("", "routed", "planned"), [Row(figures) for figures in words.routed(report)], "narrow"),
+    ]
+    if words.untimed(report):
+        parts.append(paragraph(words.untimed(report)))
+    return parts
 
 
 def _measured(report: Report) -> list[Markup]:

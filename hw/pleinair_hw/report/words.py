@@ -167,6 +167,28 @@ def measured(report: Report) -> Iterator[tuple[str, str, str]]:
         yield "multiplier lanes busy", f"{m.lanes_busy:.1%}", f"{report.work.lanes_busy:.1%}"
 
 
+def routed(report: Report) -> Iterator[tuple[str, str, str]]:
+    """What place and route gave: what it is, the figure, and the planned one where there is one."""
+    r = report.routed
+    if r is None:
+        return
+    yield "clock, MHz", number(r.clock_mhz), number(report.clock_mhz)
+    yield "frames/s at that clock", number(r.fps), number(report.rate.fps)
+    yield f"highest clock of the router (seed {r.seed}), MHz", number(r.fmax_mhz), ""
+    yield "kept below it, per cent", number(r.margin), ""
+    for kind, used in r.resources.items():
+        yield resource(kind), count(kind, used), count(kind, report.resources[kind].used)
+    yield "features of the chip that the bitstream sets", f"{r.features:,}", ""
+
+
+def untimed(report: Report) -> str:
+    """A sentence on what the router's clock leaves out; empty if nothing."""
+    if report.routed is None or not report.routed.untimed:
+        return ""
+    names = ", ".join(report.routed.untimed)
+    return f"The placer has no figures for the delays of {names}: paths to and from them do not count."
+
+
 BUDGETS = "The upright mark is the budget: the share that a plan may fill."
 FINN = "FINN's own estimates stand at the right, for comparison; no LUT, or another DSP count, is as FINN gives it."
 LEGEND = (

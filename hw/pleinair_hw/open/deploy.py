@@ -1,0 +1,79 @@
+"""The deployment folder of a bitstream that the open tools made, and what a build's report says of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from pleinair.fpga.deployment import Deployment
+from pleinair.fpga.handoff import handoff
+from pleinair.fpga.light_map import LightMap
+from pleinair_hw import vivado
+from pleinair_hw.open.flow import Made
+from pleinair_hw.open.steps import writing_to
+from pleinair_hw.plan.boards import Board
+from pleinair_hw.report.data import PlacedAndRouted
+from pleinair_hw.shell.write import ENGINES
+
+
+def deploy(
+    made: Made, driver: Path, folder: Path, *, model: Path, bits: int, board: Board, light: LightMap | None
+) -> Deployment:
+    """Make the deployment folder at the clock that was found; whole or not at all.
+
+    Args:
+        made: from ``make_bitstream``.
+        driver: FINN's folder with settings.json and runtime weights, from :func:`pleinair_hw.vivado.make_driver`.
+        folder: a new folder, an empty one, or an earlier deployment.
+        model: the model's folder, with its card.
+        bits: the network's width.
+        board: the accelerator's board.
+        light: the map of an adaptive network's registers.
+
+    Raises:
+        ModelError, DeploymentError, OutputError: as :func:`pleinair_hw.vivado.assemble`.
+    """
+    ours, hwh = made.folder / "driver", made.folder / "design.hwh"
+    with writing_to(made.folder):
+        shutil.rmtree(ours, ignore_errors=True)
+        shutil.copytree(driver, ours, copy_function=shutil.copyfile)
+        settings = json.loads((ours / "settings.json").read_text())
+        settings["driver_information"]["fclk_mhz"] = made.clock.mhz
+        (ours / "settings.json").write_text(json.dumps(settings, indent=2))
+        hwh.write_text(
+            handoff(
+                board.is_zynq_7000,
+                ENGINES,
+                made.clock.mhz,
+                layers=made.shell.weights,
+                light=made.shell.light,
+                divisors=made.clock.divisors,
+            )
+        )
+    bitstream = vivado.Bitstream(
+        bitfile=made.bitfile, handoff=hwh, driver=ours, utilisation=made.folder / "open.json", timing=made.folder
+    )
+    return vivado.assemble(
+        folder, bitstream, model=model, bits=bits, board=board, clock_mhz=made.clock.mhz, light=light
+    )
+
+
+def figures(made: Made, planned_fps: float) -> PlacedAndRouted:
+    """What the report says: the same clock, rate and use of the chip as the deployment has."""
+    cells = made.figures.cells
+    return PlacedAndRouted(
+        fmax_mhz=round(made.figures.fmax_mhz, 2),
+        margin=made.margin,
+        clock_mhz=made.clock.mhz,
+        fps=planned_fps * made.clock.mhz / made.planned_mhz,
+        seed=made.figures.seed,
+        resources={
+            "lut": made.figures.lut_sites,
+            "ff": cells["ff"],
+            "dsp": cells["dsp"],
+            "bram": cells["ramb18"] + 2 * cells["ramb36"],
+        },
+        untimed=made.figures.untimed,
+        features=made.checked["asked"],
+    )
