@@ -12,25 +12,32 @@ import click
 
 from pleinair.cli.console import Bars, remark, say
 from pleinair.cli.options import PATH
-from pleinair.cli.types import DAYS, DURATION, FPS, SIZE, STEP, OneOf, Whole
+from pleinair.cli.types import DAYS, DURATION, FPS, ROLL, SIZE, STEP, STYLE, OneOf, Whole
 from pleinair.errors import OptionError
 from pleinair.films.card import CARD_SECONDS, HALF, SPLITS
 from pleinair.films.choice import MAX_BLEND, Choice
 from pleinair.films.rate import Rate, length_text
 from pleinair.films.recorder import films_put_aside
+from pleinair.network.floating import FLOAT_BITS
+from pleinair.network.integer import BITS
 
 if TYPE_CHECKING:
     from pleinair.rolls.cut import Cut, Reel
 
+_day_option = click.option(
+    "--day", "days", type=DAYS, help="Show this day, such as 2026-11-25, or several with commas."
+)
+_since_option = click.option(
+    "--from", "since", metavar="HH:MM|DATE", help="Show each day from this time on, or from a date on."
+)
+_until_option = click.option("--until", metavar="HH:MM|DATE", help="Show each day until this time, or until a date.")
 _options = (
     click.option("--length", type=DURATION, help="Length of the film, such as 60s: frames are chosen evenly in time."),
     click.option("--fps", type=FPS, show_default="as painted", help="Frames per second of the film."),
     click.option("--every", type=STEP, help="Show every N-th frame, or one for every TIME, such as 10m."),
-    click.option("--day", "days", type=DAYS, help="Show this day, such as 2026-11-25, or several with commas."),
-    click.option(
-        "--from", "since", metavar="HH:MM|DATE", help="Show each day from this time on, or all from a date on."
-    ),
-    click.option("--until", metavar="HH:MM|DATE", help="Show each day until this time, or until a date."),
+    _day_option,
+    _since_option,
+    _until_option,
     click.option("--size", type=SIZE, help="Size of the film in pixels; by default that of its first frame."),
     click.option(
         "--blend",
@@ -156,3 +163,64 @@ def make_preview(film: Path, wanted: Wanted) -> None:
     if (path := wanted.preview_image) is not None:
         count = write_loop(film, path)
         say(f"{click.format_filename(path)}: {plural(count, 'frame')}, {path.stat().st_size / 1e6:.2f} MB")
+
+
+@click.command()
+@click.argument("roll_folder", metavar="ROLL", type=ROLL)
+@click.option("--strip", type=PATH, help="Picture to write: the middle column of each frame, side by side.")
+@click.option("--sheet", type=PATH, help="Picture to write: 24 of the frames, with their times.")
+@click.option("--brightness", type=PATH, help="Picture to write: the brightness of each frame over time.")
+@_day_option
+@_since_option
+@_until_option
+@click.option("--original", is_flag=True, help="Look at the originals, not the paintings.")
+@click.option("--style", type=STYLE, help="Style of another painting of the roll, made by `pleinair repaint`.")
+@click.option("--bits", type=OneOf(*BITS, FLOAT_BITS), help="Bits of that painting, where there are several.")
+def glance(
+    roll_folder: Path,
+    strip: Path | None,
+    sheet: Path | None,
+    brightness: Path | None,
+    days: tuple[datetime.date, ...] | None,
+    since: str | None,
+    until: str | None,
+    original: bool,
+    style: str | None,
+    bits: int | None,
+) -> None:
+    """Show a day of ROLL, or all of it, at a glance.
+
+    Pictures are .png, .jpg or .webp. Of a roll that is being filmed, they show what is finished so far.
+    """
+    from pleinair.films.pipeline import plural
+    from pleinair.images import check_image_output, write_image
+    from pleinair.rolls.cut import Reel
+    from pleinair.rolls.finish import find_painting
+    from pleinair.rolls.glance import glance as look_at
+    from pleinair.rolls.settings import check_there
+
+    asked = {"strip": strip, "sheet": sheet, "graph": brightness}
+    wanted = {name: path for name, path in asked.items() if path is not None}
+    if not wanted:
+        raise OptionError("give --strip, --sheet or --brightness with the picture to write")
+    for path in wanted.values():
+        check_image_output(path)
+    check_there(roll_folder)
+    look, _ = find_painting(roll_folder, style, bits)
+    choice = Choice(days=days or (), since=since, until=until)
+    with Bars() as bars:
+        seen = look_at(
+            Reel(roll_folder, look), choice, original=original, report=lambda done, of: bars.show("frames", done, of)
+        )
+    for name, path in wanted.items():
+        picture = getattr(seen, name)
+        write_image(path, picture)
+        say(
+            f"{click.format_filename(path)}: {picture.shape[1]}x{picture.shape[0]}, "
+            f"of {plural(seen.frames, 'frame')}, {seen.first} to {seen.last}"
+        )
+
+
+def register(app: click.Group) -> None:
+    """Add the subcommands to the command line."""
+    app.add_command(glance)

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from pleinair.cli import bench, compare, doctor, fpga, hardware, painting, rolls, service, styles, training
+from pleinair.cli import bench, compare, doctor, films, fpga, hardware, painting, rolls, service, styles, training
 from pleinair.cli.console import remark
 from pleinair.cli.options import CONFIG
 from pleinair.errors import PleinairError
@@ -41,7 +41,7 @@ def app() -> None:
     """A time-lapse camera that paints."""
 
 
-for room in (painting, styles, rolls, service, doctor, bench, training, hardware, fpga, compare):
+for room in (painting, styles, rolls, films, service, doctor, bench, training, hardware, fpga, compare):
     room.register(app)
 
 
@@ -103,7 +103,7 @@ def _quieten() -> None:
 
 def entry() -> None:
     """The console script. SIGTERM and SIGHUP end a run as Ctrl-C does."""
-    if sys.argv[1:2] in (["run"], ["paint"], ["resume"], ["finish"], ["repaint"]):
+    if sys.argv[1:2] in (["run"], ["paint"], ["resume"], ["finish"], ["repaint"], ["glance"]):
         _quieten()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:

@@ -3,7 +3,8 @@
 A day is over when a later one has a frame, when the clock says so, or when all is captured. Then the piece that holds
 the day's last frame is closed, and the film is cut from the day's pieces in a process of its own, at the lowest
 priority. It waits while the machine is hot, and while the disk has no room for it; capture makes room for it as
-``--keep`` allows. Frames are never left out for it.
+``--keep`` allows. Frames are never left out for it. Beside the film lie the day's pictures
+(:mod:`pleinair.rolls.glance`).
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from pleinair import durable
 from pleinair.durable import free_bytes
 from pleinair.errors import PleinairError
 from pleinair.films.choice import Choice
+from pleinair.images import write_image
 from pleinair.processes import as_child
 from pleinair.rolls.capture import Capture
 from pleinair.rolls.cut import Cut, Reel, cut_film
 from pleinair.rolls.finish import film_tags
+from pleinair.rolls.glance import glance
 from pleinair.rolls.ledger import day_of
 from pleinair.rolls.records import Filmed
 from pleinair.rolls.roll import FILMS, Roll
@@ -35,7 +38,7 @@ from pleinair.rolls.settings import Look
 #: A film is tried so often, and again after so many seconds.
 _TRIES, _AGAIN = 3, 600.0
 #: What a film's making takes besides its pieces, in bytes: its first and last piece anew, and pictures.
-_BESIDES = 4_000_000
+_BESIDES = 12_000_000
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,9 @@ def _make(connection: Any, folder: Path, look: Look, day: str, tags: dict[str, s
         durable.make_folder(film.parent)
         choice = Choice(days=(datetime.date.fromisoformat(day),))
         made = cut_film([Reel(folder, look)], film, Cut(choice=choice), tags=tags, force=True)
+        seen = glance(Reel(folder, look), choice)
+        for name, picture in (("strip", seen.strip), ("sheet", seen.sheet), ("brightness", seen.graph)):
+            write_image(film.with_name(f"{day}-{name}.png"), picture)
         connection.send(_Done(made.frames))
     except (PleinairError, OSError) as error:
         connection.send(_Done(problem=str(error) if isinstance(error, PleinairError) else str(error.strerror)))

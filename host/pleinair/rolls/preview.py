@@ -1,7 +1,8 @@
 """The preview: a small page that shows how a roll stands. It reads and never writes.
 
 ``/`` is the page, ``/state.json`` the state, ``/journal.json`` the journal's last lines, ``/original.jpg`` and
-``/painting.jpg`` the newest of each, scaled to :data:`SIDE`. Unless told otherwise it listens on this machine alone,
+``/painting.jpg`` the newest of each, scaled to :data:`SIDE`, ``/days/2026-11-25-strip.png`` a day's pictures, as
+``--daily`` makes them. Unless told otherwise it listens on this machine alone,
 and then answers to this machine's own names only; to the network it answers by address and by this machine's names. So
 no web page elsewhere can have a browser read it. It never costs a frame: its connections are few and have a deadline.
 """
@@ -25,6 +26,7 @@ import cv2
 from pleinair.errors import ImageError, OptionError
 from pleinair.images import read_image
 from pleinair.rolls.journal import Line, tail
+from pleinair.rolls.roll import FILMS
 from pleinair.rolls.status import Status
 
 #: Longer side of the pictures shown, in pixels.
@@ -46,6 +48,11 @@ _DEADLINE, _AGAIN = 20, 15.0
 #: Connections at a time; a further one is closed at once.
 MOST_CONNECTIONS = 16
 _ICON = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><circle cx="4" cy="4" r="3" fill="#b26a00"/></svg>'
+
+
+_DAY = re.compile(r"/days/([0-9]{4}-[0-9]{2}-[0-9]{2}-(?:strip|sheet|brightness)\.png)")
+#: Bytes of a day's picture at most.
+_LARGEST = 64 << 20
 
 
 class _Server(ThreadingHTTPServer):
@@ -226,6 +233,8 @@ class Preview:
                 self._send(request, 404, "text/plain", b"none yet\n")
             else:
                 self._send(request, 200, "image/jpeg", picture)
+        elif (asked := _DAY.fullmatch(path)) is not None and (day := self._day(asked[1])) is not None:
+            self._send(request, 200, "image/png", day)
         else:
             self._send(request, 404, "text/plain", b"not found\n")
 
@@ -256,6 +265,14 @@ class Preview:
                     self._scaled[which] = (key, _shrunk(path))
                 return self._scaled[which][1]
         except (OSError, ImageError):
+            return None
+
+    def _day(self, name: str) -> bytes | None:
+        """A picture of a day; None where there is none."""
+        path = self._roll / FILMS / name
+        try:
+            return None if path.is_symlink() or path.stat().st_size > _LARGEST else path.read_bytes()
+        except OSError:
             return None
 
     def _newest(self, which: str) -> Path | None:

@@ -79,3 +79,18 @@ def test_what_cannot_be_is_refused_before_the_work(place, capsys):
     assert main(["repaint", "roll", "--style", "plain", "--length", "1s"]) == 2
     assert "give --out FILM" in capsys.readouterr().err
     assert not (place / "film.mp4").exists() and len(frames_of(place / "roll")) == before
+
+
+def test_a_roll_at_a_glance(place, capsys):
+    capsys.readouterr()
+    options = ["--strip", "strip.png", "--sheet", "sheet.jpg", "--brightness", "light.png"]
+    assert main(["glance", "roll", *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "strip.png: 1440x48, of 12 frames, frame00000.png to frame00011.png"
+    assert all((place / name).exists() for name in options[1::2])
+    assert main(["glance", "roll", "--strip", "own.png", "--original"]) == 0
+    assert main(["glance", "roll"]) == 2
+    assert "give --strip, --sheet or --brightness" in capsys.readouterr().err
+    assert main(["glance", "roll", "--strip", "strip.mp4"]) == 2
+    assert main(["glance", "roll", "--strip", "strip.png", "--day", "2026-11-25"]) == 2
+    assert "its frames have no dates" in capsys.readouterr().err

@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 
 import pleinair.rolls.daily as daily
+from pleinair.images import read_image
+from pleinair.rolls.records import Unfilmed
 from pleinair.rolls.retention import Retention
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.schedule import Schedule
 from pleinair.rolls.status import read_status
 from tests.clocks import HeldClock
-from tests.rolls import Still, events, film_codes, film_roll, new_roll
+from tests.rolls import HEIGHT, Still, events, film_codes, film_roll, new_roll
 
 BEGUN = datetime.datetime(2026, 11, 24, 22)
 HOUR = 3600.0
@@ -46,6 +48,8 @@ def test_each_day_has_its_film(tmp_path):
         ("2026-11-25", 144, 155),
         ("2026-11-26", 14, 169),
     ]
+    for what, shape in (("strip", (HEIGHT, 1440, 3)), ("brightness", (360, 1440, 3)), ("sheet", (1000, 1976, 3))):
+        assert read_image(films / f"2026-11-25-{what}.png").shape == shape
     assert read_status(tmp_path / "roll").films == ("2026-11-24", "2026-11-25", "2026-11-26")
 
 
@@ -168,23 +172,32 @@ def test_a_film_that_cannot_be_made_is_told_and_given_up(tmp_path, monkeypatch):
     assert len(told) == 6 and told[2].endswith("given up") and len(events(tmp_path / "roll", "frame")) == 14
 
 
-def test_films_go_when_the_disk_is_full_and_none_is_kept(tmp_path, monkeypatch):
-    import pleinair.rolls.retention as retention
-
-    filmed(tmp_path / "roll", 30, keep="none", keep_free=1000)
+def test_pieces_of_days_that_have_their_film_go_first(tmp_path):
+    filmed(tmp_path / "roll", 30, keep="none")
     roll = Roll.open(tmp_path / "roll")
     pieces = tmp_path / "roll" / "paintings" / "plain-8bit"
     count, films = len(list(pieces.glob("*.mkv"))), tmp_path / "roll" / "films"
-    (films / "2026-11-24-strip.png").write_bytes(b"strip")
-    left = [100]
-    monkeypatch.setattr(retention, "free_bytes", lambda folder: 0 if left[0] > 0 else 10**9)
     keeper = Retention(roll)
-    order = list[str]()
+    order = list[tuple[int, int, int]]()
     while keeper._delete():
-        state = (len(list(roll.originals.rglob("*.png"))), len(list(pieces.glob("*.mkv"))), len(list(films.iterdir())))
-        order.append("originals" if state[0] else "pieces" if state[2] == 3 else "films")
+        left = len(list(roll.originals.rglob("*.png"))), len(list(pieces.glob("*.mkv"))), len(list(films.glob("*.mp4")))
+        order.append(left)
     roll.close()
-    # Pieces of days that have their films, then films: all but the newest piece.
-    assert order[-1] in ("pieces", "films") and len(list(pieces.glob("*.mkv"))) == 1 < count
-    assert not any(films.iterdir()) or order.count("films") == 0
-    assert all(Path(line["day"]).name for line in events(tmp_path / "roll", "unfilmed"))
+    # Originals, then pieces of days that have their films; the films stay, and the newest piece.
+    assert order == sorted(order, reverse=True) and order[-1] == (0, 1, 2) and count > 2
+
+
+def test_films_go_before_the_pieces_of_days_that_have_none(tmp_path):
+    filmed(tmp_path / "roll", 30, keep="none")
+    roll = Roll.open(tmp_path / "roll")
+    films = tmp_path / "roll" / "films"
+    for path in roll.originals.rglob("*.png"):
+        path.unlink()
+    # As if the second day had not been filmed yet.
+    roll.write(Unfilmed(day="2026-11-25"))
+    keeper, left = Retention(roll), list[list[str]]()
+    while keeper._delete():
+        left.append(sorted(path.name for path in films.glob("2026-11-24*")))
+    roll.close()
+    assert left[0] and left[-1] == []
+    assert [line["day"] for line in events(tmp_path / "roll", "unfilmed")] == ["2026-11-25", "2026-11-24"]

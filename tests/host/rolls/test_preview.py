@@ -82,6 +82,7 @@ STATE = {
     "last_trouble": "camera: hung",
     "lateness": [1, 0, 0, 0, 0, 0, 0],
     "paintings": ["plain-8bit"],
+    "films": ["2026-11-24", "2026-11-25"],
     "wall": 1.8e9,
     "pid": 4321,
 }
@@ -94,6 +95,7 @@ STATUS = Status(
         "heat": (),
         "lateness": tuple(STATE["lateness"]),
         "paintings": ("plain-8bit",),
+        "films": ("2026-11-24", "2026-11-25"),
         "errors": (Trouble(1.8e9, "camera", "<b>hung</b> & so on"),),
     }
 )
@@ -133,6 +135,27 @@ def test_what_the_preview_serves(roll):
         assert decode_image(get(preview.port, "/painting.jpg")[1], "painting").mean() == pytest.approx(200, abs=2)
         for path in ("/roll.json", "/../roll.json", "/originals/000000/00000000.jpg", "/preview.html"):
             assert get(preview.port, path)[0] == 404
+
+
+def test_the_pictures_of_days_are_served_and_nothing_else(roll, tmp_path):
+    (roll / "films").mkdir()
+    names = [f"2026-11-25-{what}.png" for what in ("strip", "sheet", "brightness")]
+    for name in names:
+        (roll / "films" / name).write_bytes(name.encode())
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    (roll / "films" / "2026-11-24-strip.png").symlink_to(tmp_path / "secret.png")
+    with Preview(roll, lambda: STATUS, 0) as preview:
+        for name in names:
+            assert get(preview.port, f"/days/{name}") == (200, name.encode())
+        for other in (
+            "2026-11-24-strip.png",
+            "2026-11-23-strip.png",
+            "2026-11-25.mp4",
+            "../journal.jsonl",
+            "2026-11-25-strip.png/..",
+            "%2e%2e/secret.png",
+        ):
+            assert get(preview.port, f"/days/{other}")[0] == 404
 
 
 def test_slow_clients_cost_nothing(roll, monkeypatch):
