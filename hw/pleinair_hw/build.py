@@ -206,15 +206,24 @@ def _check_folder(request: Request) -> None:
         )
     if " " in path and (vivado := environment.find_vivado()) is not None and not request.options.pumped:
         raise OptionError(f"{path}: FINN's scripts for {vivado.name} cannot hold a path with blanks", option="out")
+    _check_ours(request.out)
 
 
-def _claim(folder: Path) -> None:
-    """Make ``folder`` ours and empty. Raises OutputError when it holds somebody else's files."""
+def _check_ours(folder: Path) -> None:
+    """Raise OutputError for a folder that holds somebody else's files."""
     try:
         if folder.exists() and (
             not folder.is_dir() or (any(folder.iterdir()) and not (folder / build_folder.STATE).is_file())
         ):
             raise OutputError(f"{folder} is there and holds no build; name another folder, or remove it")
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror or error}") from error
+
+
+def _claim(folder: Path) -> None:
+    """Make ``folder`` ours and empty. Raises OutputError when it holds somebody else's files."""
+    _check_ours(folder)
+    try:
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.iterdir():
             # The state last: an interrupted removal must leave the folder recognisable.

@@ -575,7 +575,7 @@ def evaluate(
         OptionError, TrainingError, ModelError, CameraError: what a user can mend.
     """
     kind, weights = parse_loss_network(loss_network)
-    if not content.is_dir():
+    if not os.path.isdir(content):
         raise OptionError(f"{content}: no such folder", option="content")
     subjects = find_subjects(given)
     found = {s.name: find_painting(s, paintings) for s in subjects}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,7 @@ def _shape(out: Path, shape: str | None) -> str:
     """The shape to train: the one asked for, else that of the run in ``out``. Raises OptionError, TrainingError."""
     if shape is not None and shape not in DEFAULTS:
         raise OptionError(f"{shape!r}: choose from {', '.join(SHAPES)}", option="shape")
-    if shape is not None or not (out / "run.json").is_file():
+    if shape is not None or not os.path.isfile(out / "run.json"):
         return shape or "adaptive"
     return "adaptive" if Settings(**run_record(out)["settings"]).architecture.adaptive else "johnson"
 

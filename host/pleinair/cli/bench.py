@@ -16,7 +16,7 @@ from pleinair.cli.compare import open_torch
 from pleinair.cli.console import Bars, print_table, say
 from pleinair.cli.fpga import accelerator_options, choose, simulate_build
 from pleinair.cli.options import PATH, backend_option, bits_option, config_option, style_option
-from pleinair.cli.types import SIZE, Whole
+from pleinair.cli.types import SIZE, NamedPath, Whole
 from pleinair.engines.exact import AUTO
 from pleinair.errors import EngineError, OptionError
 from pleinair.films.pipeline import plural
@@ -79,7 +79,7 @@ _STDOUT = "-"
 @click.option(
     "--json",
     "out",
-    type=click.Path(path_type=Path, allow_dash=True),
+    type=NamedPath(path_type=Path, allow_dash=True),
     is_flag=False,
     flag_value=_STDOUT,
     metavar="[FILE]",

@@ -47,14 +47,15 @@ def _taken() -> Iterator[None]:
             sys.stdout.flush()
     except BrokenPipeError:
         # As `head` does it: it has what it wanted. Nothing is left to be written when Python ends.
-        _to_nowhere()
+        to_nowhere()
         raise click.exceptions.Exit(128 + signal.SIGPIPE) from None
     except OSError as error:
-        _to_nowhere()
+        to_nowhere()
         raise OutputError(f"standard output: {error.strerror}") from error
 
 
-def _to_nowhere() -> None:
+def to_nowhere() -> None:
+    """What is still to be written to stdout, when Python ends too, goes nowhere."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -88,7 +89,10 @@ def print_table(table: Any, *, file_width: int | None = None) -> None:
     if file_width is not None and not console.is_terminal:
         console.width = file_width
     with _taken():
-        console.print(table)
+        try:
+            console.print(table)
+        except SystemExit:  # what rich does about a closed pipe
+            raise BrokenPipeError from None
 
 
 _B = TypeVar("_B", bound="Bars")

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from pleinair.backends import CPU, FALLBACKS, FPGA, Backend
-from pleinair.cli.console import say
+from pleinair.cli.console import say, spinner
 from pleinair.cli.options import OVERLAY_VARIABLE, PATH, config_option
 from pleinair.cli.types import OneOf
 from pleinair.engines.exact import AUTO
@@ -113,7 +113,8 @@ def deploy(folder: Path, address: str | None, out: Path | None) -> None:
         say(lines)
         return
     assert address is not None
-    send(data, address)
+    with spinner(f"copy to {address}"):
+        send(data, address)
     say(f"{address}:{ROOT}: {len(data) / 1e6:.1f} MB. Once, there: ssh -t {quote(address)} 'sudo {ROOT}/install.sh'")
 
 

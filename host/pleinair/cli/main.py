@@ -6,12 +6,13 @@ import io
 import os
 import signal
 import sys
+import traceback
 from typing import Any
 
 import click
 
 from pleinair.cli import bench, compare, doctor, films, fpga, hardware, painting, rolls, service, styles, training
-from pleinair.cli.console import remark
+from pleinair.cli.console import remark, to_nowhere
 from pleinair.cli.options import CONFIG
 from pleinair.errors import PleinairError
 
@@ -83,6 +84,12 @@ def main(arguments: list[str] | None = None) -> int:
         problem = error.message if error.option is None else f"{_flag(arguments, error.option)} {error.message}"
     except click.UsageError as error:
         problem = _refusal(error)
+    except OSError as error:
+        # Help and versions are written by click itself; whatever else fails in there is ours.
+        if traceback.extract_tb(error.__traceback__)[-1].filename != click.utils.__file__:
+            raise
+        to_nowhere()
+        problem = f"standard output: {error.strerror}"
     except click.Abort:  # click's name for a KeyboardInterrupt before the command
         remark("pleinair: interrupted")
         return 130

@@ -16,7 +16,7 @@ from pleinair import DEFAULT_STYLE
 from pleinair.backends import KINDS
 from pleinair.cameras.opening import CameraSource
 from pleinair.cli.console import remark, show_cursor
-from pleinair.cli.types import DURATION, STYLE, OneOf, Whole
+from pleinair.cli.types import DURATION, STYLE, NamedPath, OneOf, Whole
 from pleinair.cli.values import duration_text, read_config
 from pleinair.engines.exact import AUTO, ENGINES
 from pleinair.errors import OptionError
@@ -28,7 +28,7 @@ from pleinair.network.integer import BITS
 #: Exit status of a run that left frames of a stored camera out, or lost originals: the film is there, without them.
 INCOMPLETE = 3
 MOST_FRAMES = 10_000_000
-PATH = click.Path(path_type=Path)
+PATH = NamedPath(path_type=Path)
 #: An environment variable: the accelerator of this machine, which paints unless something else is asked for. The
 #: program that `pleinair deploy` copies to a board sets it.
 OVERLAY_VARIABLE = "PLEINAIR_OVERLAY"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pleinair.cli.console import Bars, print_table, say, say_json
+from pleinair.cli.console import Bars, print_table, say, say_json, spinner
 from pleinair.cli.options import PATH, config_option, extra
 from pleinair.cli.types import OneOf, Weight, Whole
 from pleinair.errors import OptionError
@@ -435,17 +435,18 @@ def export(
         return
     if out is None:
         raise OptionError("give --out models/NAME")
-    lines = export_run(
-        run_folder,
-        out,
-        painting=painting,
-        painting_licence=painting_licence,
-        licence=licence,
-        margin=margin,
-        grain=grain,
-        with_float=with_float,
-        bits=bits,
-    )
+    with spinner("export"):
+        lines = export_run(
+            run_folder,
+            out,
+            painting=painting,
+            painting_licence=painting_licence,
+            licence=licence,
+            margin=margin,
+            grain=grain,
+            with_float=with_float,
+            bits=bits,
+        )
     for line in lines:
         say(line)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,12 +16,28 @@ from pleinair.errors import OptionError, PleinairError
 from pleinair.films.choice import parse_days
 from pleinair.films.rate import read_rate
 
+#: Bytes of a file's name, and of a path, on Linux.
+_LONGEST_NAME, _LONGEST_PATH = 255, 4095
+
 
 def option_name(parameter: click.Parameter | None) -> str | None:
     """An option as it is written, without its dashes (``keep-free``); None for an argument."""
     if not isinstance(parameter, click.Option):
         return None
     return max(parameter.opts, key=len).lstrip("-")
+
+
+class NamedPath(click.Path):
+    """A path that a disk can hold: names of up to 255 bytes. So no command finds out in the middle of its work."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See click.ParamType."""
+        path = super().convert(value, param, ctx)
+        shown = os.fsdecode(path)
+        longest = max(len(os.fsencode(name)) for name in shown.split(os.sep))
+        if longest > _LONGEST_NAME or len(os.fsencode(shown)) > _LONGEST_PATH:
+            self.fail(f"{shown[:40]!r} and {len(shown) - 40} characters more: the name is too long", param, ctx)
+        return path
 
 
 class Parsed(click.ParamType):
@@ -137,7 +154,7 @@ class StyleName(Name):
         return super().shell_complete(ctx, param, incomplete) or [CompletionItem(incomplete, type="dir")]
 
 
-class RollFolder(click.Path):
+class RollFolder(NamedPath):
     """The folder of a roll."""
 
     def __init__(self) -> None:

@@ -14,6 +14,7 @@ One JSON object:
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,7 @@ class Build:
 
 def is_build(folder: Path) -> bool:
     """Whether a folder is a build's and not a deployment's."""
-    return (folder / STATE).is_file() and not (folder / MANIFEST).is_file()
+    return os.path.isfile(folder / STATE) and not os.path.isfile(folder / MANIFEST)
 
 
 def read_build(folder: Path) -> Build:

@@ -6,6 +6,7 @@ the reason and the remedy.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ def read_source(model: str, bits: int | None, margin: int | None) -> Source:
     OptionError.
     """
     path = Path(model)
-    if path.is_file():
+    if os.path.isfile(path):  # False, too, for what cannot be the name of a file
         if margin is None:
             raise OptionError(
                 f"is needed for {path.name}, which has no card; at least the network's halo", option="margin"

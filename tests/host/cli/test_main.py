@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 
@@ -164,3 +165,51 @@ def test_an_argument_is_named_as_the_command_writes_it(monkeypatch, capsys, opti
     monkeypatch.setattr("pleinair.cli.painting._film_at_once", refuse)
     assert main(["run", "--out", "film.mp4"]) == 2
     assert capsys.readouterr().err == f"pleinair: {flag} 'x': is refused\n"
+
+
+LONG = 300 * "x"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--camera", "synthetic", "--out", f"{LONG}.mp4"],
+        ["paint", "photo.png", f"{LONG}.png"],
+        ["status", LONG],
+        ["service", "install", LONG],
+        ["doctor", "--roll", LONG],
+        ["train", "--style", "a.png", "--content", "photos", "--loss-network", "vgg16:none.npz", "--out", LONG],
+        ["evaluate", "--content", LONG, "--loss-network", "vgg16:none.npz", "--out", "report"],
+        ["export", LONG, "--out", "model"],
+        ["build", "starry-night-board", "--bits", "4", "--board", "zcu104", "--size", "16x16", "--out", LONG],
+        ["simulate", "build", "--image", "photo.png", "--out", f"{LONG}.png"],
+        ["deploy", LONG, "--out", "box.tar.gz"],
+        ["compare", "--out", "/".join(["x" * 200] * 21)],
+        ["styles", "add", LONG],
+    ],
+)
+def test_a_name_that_no_disk_can_hold_is_refused_before_the_work(place, capsys, arguments):
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and "the name is too long" in err and len(err) < 250
+    assert sorted(path.name for path in place.iterdir()) == ["models", "rolls"]
+
+
+@pytest.mark.parametrize("model", [LONG, "nul\0"])
+def test_a_network_of_such_a_name_is_none(place, capsys, model):
+    build = ["build", model, "--bits", "4", "--board", "zcu104", "--size", "16x16", "--out", "build"]
+    assert main(build) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["boards", "--help"], ["styles"]])
+def test_a_full_device_and_a_closed_pipe(place, arguments):
+    command = [sys.executable, "-c", "from pleinair.cli.main import entry; entry()", *arguments]
+    with open("/dev/full", "w") as full:
+        done = children.run(command, stdout=full)
+    assert done.returncode == 2 and done.stderr == "pleinair: standard output: No space left on device\n"
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = children.run(command, stdout=writer)
+    os.close(writer)
+    assert done.stderr == "" and done.returncode in (1, 141)
