@@ -8,6 +8,7 @@
     BUILD/network.npz       the integer network, to compare with
     BUILD/report.json, report.html
     BUILD/deploy/           the deployment folder, where Vivado is installed, or the open tools are and were asked for
+    BUILD/vivado/           the RTL as Vivado reads it, its script, log and reports, where Vivado is installed
     BUILD/synthesis/, open/ with --toolchain open: the RTL for synthesis, and what the open tools made of it
 
 The folder is ours alone: a new build into it, also after one that was interrupted, starts from nothing.
@@ -31,7 +32,6 @@ import numpy as np
 from pleinair.durable import write_file
 from pleinair.errors import OptionError, OutputError
 from pleinair.fpga import build_folder
-from pleinair.fpga.deployment import read_light
 from pleinair.network import reference
 from pleinair.network.integer import IntegerNetwork, dump
 from pleinair.painting.tiles import padded_size
@@ -205,7 +205,7 @@ def _check_folder(request: Request) -> None:
             f"{path!r}: allowed are printable characters, and no folder's name that ends in a blank", option="out"
         )
     if " " in path and (vivado := environment.find_vivado()) is not None and not request.options.pumped:
-        raise OptionError(f"{path}: FINN's scripts for {vivado.name} cannot hold a path with blanks", option="out")
+        raise OptionError(f"{path}: our scripts for {vivado.name} cannot hold a path with blanks", option="out")
     _check_ours(request.out)
 
 
@@ -358,18 +358,12 @@ def _route(request: Request, source: Source, made: Build, model: Any, report: Re
     if source.folder is None:
         return replace(made, routed=routed)
     say("assemble the deployment folder")
+    from pleinair_hw.stitch.manifest import Manifest
     from pleinair_hw.vivado import make_driver
 
-    frame = plan.dataflow.source
-    deployment = deploy(
-        routed,
-        make_driver(model, board, max(1, round(routed.clock.mhz))),
-        folder / "deploy",
-        model=source.folder,
-        bits=source.network.bits,
-        board=board,
-        light=read_light(folder / build_folder.RTL_MANIFEST, frame.height, frame.width),
-    )
+    driver = routed.folder / "driver"
+    make_driver(model, Manifest.read(folder / SYNTHESIS), routed.clock.mhz, driver)
+    deployment = deploy(routed, driver, folder / "deploy", model=source.folder, bits=source.network.bits, board=board)
     return replace(made, routed=routed, deployment=deployment.folder)
 
 
@@ -412,24 +406,15 @@ def _synthesise(
     model: Any, source: Source, bits: int, board: Board, plan: Plan, folder: Path, say: Progress
 ) -> Path | None:
     vivado = environment.find_vivado()
-    if vivado is None or source.folder is None or plan.options.pumped or source.network.adaptive:
+    if vivado is None or source.folder is None or plan.options.pumped:
         return None
     from pleinair_hw.vivado import assemble, synthesise
 
     clock = round(plan.clock_hz / 1e6)
     say(f"synthesise with {vivado.name}, hours")
-    bitstream = synthesise(model, board, clock, vivado)
+    bitstream = synthesise(model, board, clock, vivado, folder / "vivado")
     say("assemble the deployment folder")
-    frame = plan.dataflow.source
-    return assemble(
-        folder / "deploy",
-        bitstream,
-        model=source.folder,
-        bits=bits,
-        board=board,
-        clock_mhz=clock,
-        light=read_light(folder / build_folder.RTL_MANIFEST, frame.height, frame.width),
-    ).folder
+    return assemble(folder / "deploy", bitstream, model=source.folder, bits=bits, board=board, clock_mhz=clock).folder
 
 
 def _size_fifos(plan: Plan, folder: Path, say: Progress) -> Plan:

@@ -1,24 +1,20 @@
 """What goes on where Vivado is installed: from generated RTL to the folder that a board runs.
 
-:func:`synthesise` gives a generated accelerator to FINN's flow for Zynq, which packs it as an IP block, joins it to
-the processing system by two memory-access engines (IODMA, the only part that is compiled from C++, by Vitis HLS), and
-lets Vivado make the bitstream. :func:`assemble` puts the result into a deployment folder, which
+:func:`synthesise` writes an accelerator as RTL, puts our own shell around it (:mod:`pleinair_hw.shell.write`), and lets
+Vivado join it to the processing system in a block design (``shell/block_design.tcl``) and make the bitstream. Nothing
+is compiled from C++, so Vitis HLS is not needed. :func:`assemble` puts the result into a deployment folder, which
 pleinair.fpga.deployment describes and reads.
 
-The calls follow finn-plus 1.6.1 (``ZynqBuild``, ``MakePYNQDriver``, ``DependencyUpdater``). docs/vivado.md says what of
-this has been run. Nothing is imported from FINN before it is needed.
+docs/vivado.md says what of this has been run. Nothing is imported from FINN before it is needed.
 """
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import json
-import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -27,41 +23,55 @@ from typing import Any
 from pleinair.errors import OptionError, OutputError, PleinairError
 from pleinair.fpga.deployment import (
     BITFILE,
-    DRIVER,
     HANDOFF,
     MANIFEST,
     MODEL,
-    PLATFORM,
+    RUNTIME_WEIGHTS,
     SETTINGS,
     Deployment,
+    driver_settings,
     read_deployment,
     write_manifest,
 )
-from pleinair.fpga.light_map import LightMap
+from pleinair.fpga.handoff import with_windows
 from pleinair.models import CARD, FILES, read_card, read_file
 from pleinair_hw.finn.environment import ToolchainError, Vivado
+from pleinair_hw.open.steps import Limits, ToolFailure, run_tool
 from pleinair_hw.plan.boards import Board
+from pleinair_hw.shell.write import Family, Shell, write_shell
+from pleinair_hw.stitch.manifest import Manifest
+from pleinair_hw.stitch.write import write_rtl
 
-#: Memory-access engines: one for the frames in, one for those out. FINN numbers their partitions first.
-_ENGINES = 2
-
-#: What FINN downloads (finn.interface: external_dependencies.yaml) for its memory-access engines, and for boards whose
-#: description Vivado does not bring.
-_ENGINE_SOURCES = ("finn-hlslib", "attention-hlslib")
+#: What FINN downloads (finn.interface: external_dependencies.yaml) for boards whose description Vivado does not bring:
+#: the download's name, and the folder of the description in it.
 _BOARD_FILES: Mapping[str, tuple[str, str]] = {
-    "Pynq-Z2": ("pynq-z2", "pynq-z2"),
-    "Ultra96": ("avnet-bdf", "ultra96v1"),
-    "KV260_SOM": ("kv260-som-bdf", "kv260_som"),
+    "pynq-z2": ("pynq-z2", "pynq-z2"),
+    "ultra96": ("avnet-bdf", "ultra96v1"),
+    "aup-zu3": ("aupzu3-8gb-bdf", "aup-zu3-8gb"),
+    "kv260": ("kv260-som-bdf", "kv260_som"),
 }
+#: What Vivado calls each board.
+BOARD_PARTS: Mapping[str, str] = {
+    "pynq-z2": "tul.com.tw:pynq-z2:part0:1.0",
+    "ultra96": "avnet.com:ultra96v1:part0:1.2",
+    "aup-zu3": "realdigital.org:aup-zu3-8gb:part0:1.0",
+    "kv260": "xilinx.com:kv260_som:part0:1.3",
+    "zcu104": "xilinx.com:zcu104:part0:1.1",
+}
+_BLOCK_DESIGN = Path(__file__).resolve().parent / "shell" / "block_design.tcl"
+#: The cell of the accelerator in its shell in the block design.
+_CELL = "shell"
+#: A week: large networks take hours, and nobody has measured how many.
+_LIMITS = Limits(seconds=7 * 24 * 3600, memory=0)
 
 
 class VivadoError(PleinairError):
-    """Vivado or Vitis HLS failed, or the design does not reach its clock; the message names the log to read."""
+    """Vivado failed, or the design does not reach its clock; the message names the log to read."""
 
 
 @dataclass(frozen=True)
 class Bitstream:
-    """What Vivado made, still in its own folders. ``driver``: the folder of settings.json and runtime weights."""
+    """What Vivado made, still in its own folder. ``driver``: the folder of settings.json and runtime weights."""
 
     bitfile: Path
     handoff: Path
@@ -70,191 +80,102 @@ class Bitstream:
     timing: Path
 
 
-def clock_period(megahertz: int) -> float:
-    """The period in ns from which FINN computes just this frequency: it truncates ``1 / (period / 1000)``."""
-    period = 1000 / megahertz
-    while int(1 / (period * 0.001)) < megahertz:
-        period = math.nextafter(period, 0)
-    return period
-
-
-def check_tools(vivado: Vivado) -> None:
-    """Whether FINN can call this Vivado and its Vitis HLS.
-
-    Raises:
-        ToolchainError: FINN would not find the version, or the compiler for the memory-access engines is missing.
-    """
-    year, part = vivado.version[:2]
-    if f"{year}.{part}" not in str(vivado.folder):
-        raise ToolchainError(
-            f"FINN reads the version from the path in XILINX_VIVADO, and {vivado.folder} does not name {year}.{part}: "
-            f"make a link to it that ends in {year}.{part} and set XILINX_VIVADO to the link"
-        )
-    with _vivado_environment(vivado):
-        if shutil.which(vivado.hls_name) is None:
-            raise ToolchainError(
-                f"{vivado.name} is there, but {vivado.hls_name} of the same version is not on PATH: install Vitis HLS "
-                "and run its settings64.sh first"
-            )
-
-
-@contextlib.contextmanager
-def _vivado_environment(vivado: Vivado) -> Iterator[None]:
-    """PATH and variables for FINN's calls of Vivado and Vitis HLS; restored afterwards."""
-    before = dict(os.environ)
-    # Where the installers have put Vitis HLS: beside Vivado, under its own name or Vitis'.
-    beside = (Path(str(vivado.folder).replace("Vivado", name)) / "bin" for name in ("Vitis_HLS", "Vitis"))
-    places = [vivado.command.parent, *beside]
-    os.environ["PATH"] = os.pathsep.join([*map(str, places), os.environ.get("PATH", "")])
-    os.environ["XILINX_VIVADO"] = str(vivado.folder)
-    os.environ.setdefault("XILINX_LOCAL_USER_DATA", "no")
-    # Kernels are then built one after the other in this process, the only one where our operators are sure to be
-    # registered; of the three, two are small. How many jobs Vivado itself starts is in FINN's settings.
-    os.environ["NUM_DEFAULT_WORKERS"] = "1"
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-def fetch_sources(board: Board) -> Path:
-    """Download what FINN needs besides Vivado for this board, once, and give the folder it lies in (FINN_DEPS).
+def fetch_board_files(board: Board) -> Path:
+    """Download the board's description for Vivado, once, where Vivado does not bring it; the folder it lies in.
 
     Needs git and the network the first time, for pynq-z2 also wget and unzip.
 
     Raises:
-        ToolchainError: something could not be fetched; the message names it.
+        ToolchainError: it could not be fetched; the message names it.
     """
     management = import_module("finn.interface.manage_deps")
     failures = import_module("finn.util.exception").FINNError
     settings = import_module("finn.util.settings").get_settings()
     folder = Path(settings.finn_deps)
+    if board.name not in _BOARD_FILES:
+        return folder / "board_files"
+    name, directory = _BOARD_FILES[board.name]
+    files, clone = folder / "board_files" / directory, folder / "board_files_downloads" / name
+    if files.is_dir():
+        return files.parent
     updater = management.DependencyUpdater(
         folder, settings.finn_deps_definitions, settings.deps_git_timeout, non_interactive=True
     )
-
-    def fetch(name: str, url: str) -> None:
-        try:
-            fetched = updater.install_dependency(name)
-        except (failures, OSError) as error:
-            raise ToolchainError(f"{name}, which FINN needs, could not be fetched from {url}: {error}") from error
-        if not fetched:
-            raise ToolchainError(f"{name}, which FINN needs, could not be fetched from {url} into {folder}")
-
-    for name in _ENGINE_SOURCES:
-        if updater.is_outdated(name):
-            fetch(name, str(updater.deps.git_deps[name].url))
-    if board.finn_name in _BOARD_FILES:
-        name, directory = _BOARD_FILES[board.finn_name]
-        files, clone = folder / "board_files" / directory, folder / "board_files_downloads" / name
-        if not files.is_dir():
-            # A clone that was interrupted would stop the next one.
-            shutil.rmtree(clone, ignore_errors=True)
-            files.parent.mkdir(parents=True, exist_ok=True)
-            fetch(name, str(updater.deps.get_dependency_data(name).url))
-            # FINN copies a repository of many boards by a shell's pattern without a shell: nothing arrives.
-            if not files.is_dir() and (clone / directory).is_dir():
-                shutil.copytree(clone / directory, files)
-        if not files.is_dir():
-            raise ToolchainError(f"{name}, fetched for {board.name}, has no folder {directory}")
-    return folder
-
-
-def _with_fixed_fifos(model: Any) -> Any:
-    """A copy of the model to which FINN's flow adds no FIFOs: what was simulated is what is built.
-
-    ``ZynqBuild`` inserts one wherever a stream has none and its ends' attributes wish for more than two words.
-    """
-    custom_op = import_module("qonnx.custom_op.registry").getCustomOp
-    model = copy.deepcopy(model)
-    for node in model.graph.node:
-        operator = custom_op(node)
-        for attribute in ("inFIFODepths", "outFIFODepths"):
-            operator.set_nodeattr(attribute, [2] * len(operator.get_nodeattr(attribute)))
-    return model
-
-
-def _transformations() -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The two that follow each step of FINN's flow."""
-    general = import_module("qonnx.transformation.general")
-    return general.GiveUniqueNodeNames, general.GiveReadableTensorNames
-
-
-def _floorplan() -> type:
-    """FINN's Floorplan, but with the whole accelerator in one partition between the two engines.
-
-    FINN starts another one at every layer with writeable weights. Inside a residual branch that would make a partition
-    which the next one both feeds and reads, and FINN gives up ("partition depends on itself").
-    """
-    base = import_module("finn.transformation.fpgadataflow.floorplan").Floorplan
-    custom_op = import_module("qonnx.custom_op.registry").getCustomOp
-
-    class OnePartition(base):  # type: ignore[misc, valid-type]
-        def apply(self, model: Any) -> tuple[Any, bool]:
-            model, _ = super().apply(model)
-            for node in model.graph.node:
-                if node.op_type != "IODMA_hls":
-                    custom_op(node).set_nodeattr("partition_id", _ENGINES)
-            return model, False
-
-    return OnePartition
-
-
-@contextlib.contextmanager
-def _replaced(module: Any, name: str, value: object) -> Iterator[None]:
-    """A module's global is another for a while."""
-    before = getattr(module, name)
-    setattr(module, name, value)
+    # A clone that was interrupted would stop the next one.
+    shutil.rmtree(clone, ignore_errors=True)
+    files.parent.mkdir(parents=True, exist_ok=True)
+    url = updater.deps.get_dependency_data(name).url
     try:
-        yield
-    finally:
-        setattr(module, name, before)
+        fetched = updater.install_dependency(name)
+    except (failures, OSError) as error:
+        raise ToolchainError(f"{name}, which Vivado needs, could not be fetched from {url}: {error}") from error
+    if not fetched:
+        raise ToolchainError(f"{name}, which Vivado needs, could not be fetched from {url} into {folder}")
+    # FINN copies a repository of many boards by a shell's pattern without a shell: nothing arrives.
+    if not files.is_dir() and (clone / directory).is_dir():
+        shutil.copytree(clone / directory, files)
+    if not files.is_dir():
+        raise ToolchainError(f"{name}, fetched for {board.name}, has no folder {directory}")
+    return files.parent
 
 
-def _write_driver(linked: Any, period: float) -> Path:
-    """settings.json and runtime weights by FINN, for a graph of partitions whose engines have their names."""
-    make = import_module("finn.transformation.fpgadataflow.make_driver").MakePYNQDriver
-    return Path(linked.transform(make(PLATFORM, DRIVER, clk_period_ns=period)).get_metadata_prop("pynq_driver_dir"))
-
-
-def make_driver(model: Any, board: Board, clock_mhz: int) -> Path:
-    """The driver's folder (settings.json, runtime weights) of an accelerator, before and without Vivado.
-
-    Splits the accelerator as :func:`synthesise` will, memory-access engines included, and lets FINN describe it.
+def make_driver(model: Any, manifest: Manifest, clock_mhz: float, folder: Path) -> None:
+    """Write the driver's folder of an accelerator: settings.json, and weights that are written at run time.
 
     Args:
-        model: qonnx ModelWrapper of the accelerator, all nodes specialised; uint8 NHWC in and out.
-        board: its board.
+        model: qonnx ModelWrapper of the accelerator.
+        manifest: of its RTL.
         clock_mhz: the accelerator's clock, MHz.
+        folder: where to write; what lies there is replaced.
     """
-    flow, basic = "finn.transformation.fpgadataflow", import_module("finn.util.basic")
     custom_op = import_module("qonnx.custom_op.registry").getCustomOp
-    linked = _with_fixed_fifos(model).transform(
-        import_module("qonnx.transformation.infer_data_layouts").InferDataLayouts()
+    source, sink = manifest.inputs[0], manifest.outputs[0]
+    weights = folder / Path(RUNTIME_WEIGHTS).name
+    shutil.rmtree(folder, ignore_errors=True)
+    weights.mkdir(parents=True)
+    number = 0
+    for node in model.graph.node:
+        if node.op_type.startswith("MVAU") and custom_op(node).get_nodeattr("runtime_writeable_weights"):
+            # Named as FINN's driver does: partition, layer, node. The port s_axilite_N is the layer's.
+            file = weights / f"1_{number}_{node.name}.dat"
+            custom_op(node).make_weight_file(model.get_initializer(node.input[1]), "decoupled_runtime", str(file))
+            number += 1
+    if number != len(manifest.weights):
+        raise VivadoError(f"{number} layers have weights that can be written, their RTL has {len(manifest.weights)}")
+    settings = driver_settings(
+        source.shape[0],
+        source.shape[1],
+        clock_mhz,
+        lanes=(source.lanes, sink.lanes),
+        writeable=number > 0,
+        light=manifest.light_map,
     )
-    for step in (
-        import_module(f"{flow}.insert_iodma").InsertIODMA(basic.pynq_native_port_width[board.finn_name]),
-        import_module(f"{flow}.insert_dwc").InsertDWC(),
-        import_module(f"{flow}.specialize_layers").SpecializeLayers(board.part),
-        _floorplan()(),
-        import_module(f"{flow}.create_dataflow_partition").CreateDataflowPartition(),
-    ):
-        for transformation in (step, *(kind() for kind in _transformations())):
-            linked = linked.transform(transformation)
-    # As MakeZYNQProject names them while it writes Vivado's project.
-    engines = {"idma": 0, "odma": 0}
-    for node in linked.graph.node:
-        reads, gives = linked.find_producer(node.input[0]) is None, not linked.find_consumers(node.output[0])
-        name = node.name
-        if reads or gives:
-            kind = "idma" if reads else "odma"
-            name, engines[kind] = f"{kind}{engines[kind]}", engines[kind] + 1
-        custom_op(node).set_nodeattr("instance_name", name)
-    return _write_driver(linked, clock_period(clock_mhz))
+    (folder / Path(SETTINGS).name).write_text(json.dumps(settings, indent=2))
 
 
-def synthesise(model: Any, board: Board, clock_mhz: int, vivado: Vivado) -> Bitstream:
+def _tcl_list(values: list[Path]) -> str:
+    return "[list " + " ".join(f"{{{value}}}" for value in values) + "]"
+
+
+def write_script(shell: Shell, board: Board, clock_mhz: int, board_files: Path, jobs: int, file: Path) -> None:
+    """Write what Vivado is told: this design's own lines, then ``block_design.tcl``."""
+    own = {
+        "part": f"{{{board.part}}}",
+        "board_part": f"{{{BOARD_PARTS[board.name]}}}",
+        "board_files": f"{{{board_files}}}",
+        "family": f"{{{shell.family}}}",
+        "clock_mhz": str(clock_mhz),
+        "jobs": str(jobs),
+        "sources": _tcl_list(list(shell.sources)),
+        "block_source": f"{{{shell.block_source}}}",
+        "base": f"0x{shell.base:08X}",
+        "map_bytes": str(shell.map_bytes),
+    }
+    lines = [f"set {name} {value}" for name, value in own.items()]
+    file.write_text("\n".join([*lines, "", _BLOCK_DESIGN.read_text()]))
+
+
+def synthesise(model: Any, board: Board, clock_mhz: int, vivado: Vivado, folder: Path) -> Bitstream:
     """Vivado's bitstream for a generated accelerator. Takes hours, and needs the network once.
 
     Before it, :func:`pleinair_hw.finn.environment.prepare` has been called with the build's folder,
@@ -264,50 +185,48 @@ def synthesise(model: Any, board: Board, clock_mhz: int, vivado: Vivado) -> Bits
     Args:
         model: qonnx ModelWrapper of the accelerator (the dataflow partition's graph); uint8 NHWC in and out.
         board: its board.
-        clock_mhz: the clock that FINN's shell gives to the accelerator, whole MHz.
+        clock_mhz: the accelerator's clock, whole MHz.
         vivado: the installation, from :func:`pleinair_hw.finn.environment.find_vivado`.
+        folder: where all is written, and where Vivado works; made anew.
 
     Raises:
-        ToolchainError: FINN cannot use this Vivado, or what it needs besides could not be fetched.
-        OptionError: the build's folder has a name that Vivado's scripts cannot hold, or products are pumped.
-        VivadoError: Vivado or Vitis HLS failed, or the clock was not reached; or the network is adaptive.
+        ToolchainError: what Vivado needs besides could not be fetched.
+        OptionError: the folder has a name that Vivado's scripts cannot hold, or products are pumped.
+        VivadoError: Vivado failed, or the clock was not reached.
     """
-    check_tools(vivado)
-    settings = import_module("finn.util.settings").get_settings()
-    for path in (settings.finn_build_dir, settings.finn_deps, vivado.folder):
-        if any(c.isspace() for c in str(path)):
-            raise OptionError(f"{path}: FINN's scripts for Vivado cannot hold a path with spaces")
+    folder = folder.resolve()
+    for path in (folder, vivado.folder):
+        if any(c.isspace() or c in "{}\\" for c in str(path)):
+            raise OptionError(f"{path}: Vivado's scripts cannot hold a path with spaces, braces or backslashes")
     if any(a.name == "pumpedCompute" and a.i for node in model.graph.node for a in node.attribute):
-        # The stitched IP has the port, and nothing drives it: the shell of finn-plus 1.6.1 knows one clock.
         raise OptionError(
-            "cannot be: FINN's shell for Zynq gives no clock of twice the rate; such a build ends with RTL",
-            option="pumped",
+            "cannot be: the shell gives no clock of twice the rate; such a build ends with RTL", option="pumped"
         )
-    if any(node.op_type.startswith("RequantLight") for node in model.graph.node):
-        # FINN's stitching joins streams alone: the stations would have no port.
-        raise VivadoError(
-            "an adaptive network ends with RTL: FINN's stitching for Vivado knows no port that several nodes share"
-        )
-    fetch_sources(board)
-    zynq: Any = import_module("finn.transformation.fpgadataflow.make_zynq_proj")
-    failures = import_module("finn.util.exception").FINNError
-    period = clock_period(clock_mhz)
+    board_files = fetch_board_files(board)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    manifest = write_rtl(model, folder / "rtl", "vivado")
+    family: Family = "zynq7000" if board.is_zynq_7000 else "zynqmp"
+    shell = write_shell(folder / "rtl", folder / "shell", family)
+    make_driver(model, manifest, clock_mhz, folder / "driver")
+    script, log = folder / "build.tcl", folder / "vivado.log"
+    write_script(shell, board, clock_mhz, board_files, len(os.sched_getaffinity(0)), script)
+    command = [str(vivado.command), "-mode", "batch", "-nojournal", "-nolog", "-source", str(script)]
+    # Without it Vivado asks AMD's server for patches of its own.
+    environment = {"XILINX_VIVADO": str(vivado.folder), "XILINX_LOCAL_USER_DATA": "no"}
+    environment["PATH"] = os.pathsep.join([str(vivado.command.parent), os.environ.get("PATH", "")])
     try:
-        with _vivado_environment(vivado), _replaced(zynq, "Floorplan", _floorplan()):
-            linked = _with_fixed_fifos(model).transform(zynq.ZynqBuild(board.finn_name, period))
-    except (failures, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise VivadoError(f"{vivado.name}: {reason} (its logs are below {settings.finn_build_dir})") from error
-    project = Path(linked.get_metadata_prop("vivado_pynq_proj"))
-    bitstream = Bitstream(
-        bitfile=Path(linked.get_metadata_prop("bitfile")),
-        handoff=Path(linked.get_metadata_prop("hw_handoff")),
-        driver=_write_driver(linked, period),
-        utilisation=Path(linked.get_metadata_prop("vivado_synth_rpt")),
-        timing=project / "finn_zynq_link.runs" / "impl_1" / "top_wrapper_timing_summary_routed.rpt",
-    )
-    check_timing(bitstream.timing, clock_mhz)
-    return bitstream
+        run_tool(vivado.name, command, folder, log, _LIMITS, environment=environment)
+    except ToolFailure as error:
+        raise VivadoError(f"{vivado.name}: {error.error} (its log is {log})") from error
+    made = {name: folder / f"pleinair.{name}" for name in ("bit", "hwh")}
+    for path in made.values():
+        if not path.is_file():
+            raise VivadoError(f"{vivado.name} ended and left no {path.name} (its log is {log})")
+    check_timing(folder / "timing.rpt", clock_mhz)
+    handoff = folder / "driver.hwh"
+    handoff.write_text(with_windows(made["hwh"].read_text(), _CELL, shell.windows))
+    return Bitstream(made["bit"], handoff, folder / "driver", folder / "utilisation.rpt", folder / "timing.rpt")
 
 
 def check_timing(report: Path, clock_mhz: int) -> None:
@@ -330,7 +249,6 @@ def assemble(
     bits: int,
     board: Board,
     clock_mhz: float,
-    light: LightMap | None = None,
 ) -> Deployment:
     """Make the deployment folder; it appears whole or not at all, in place of one that was there before.
 
@@ -341,7 +259,6 @@ def assemble(
         bits: the network's width.
         board: the accelerator's board.
         clock_mhz: the accelerator's clock, MHz.
-        light: the map of an adaptive network's registers, which settings.json is given beside what FINN wrote.
 
     Raises:
         ModelError: the model is damaged.
@@ -362,9 +279,6 @@ def assemble(
             (part / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(source, part / name)
         shutil.copytree(bitstream.driver, part / "driver", copy_function=shutil.copyfile)
-        if light is not None:
-            settings = json.loads((part / SETTINGS).read_text())
-            (part / SETTINGS).write_text(json.dumps({**settings, "light": light.to_json()}, indent=2))
         (part / MODEL).mkdir()
         shutil.copyfile(model / CARD, part / MODEL / CARD)
         (part / MODEL / FILES["network"].format(bits=bits)).write_bytes(network)

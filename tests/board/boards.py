@@ -57,6 +57,7 @@ class Board:
         metering: bool = True,
         mapped: bool = False,
         stations: Any = None,
+        errors: bool = True,
     ) -> None:
         """``stations``: further arguments of an adaptive network's."""
         print(f"network of seed {seed}")
@@ -75,6 +76,7 @@ class Board:
             width=width,
             writeable=writeable,
             metering=metering,
+            errors=errors,
         )
         if self.deployment.light is not None:
             options = {"paint": self.compute_lit, **(stations or {})}

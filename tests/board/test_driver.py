@@ -144,6 +144,28 @@ def test_a_bus_error(board):
     assert np.array_equal(accelerator.run(tile_of(b)), reference.run(b.network, tile_of(b)))
 
 
+def test_an_error_that_memory_answers_is_told_at_once(board):
+    b = board(faults="bus-error@0")
+    accelerator = b.accelerator()
+    address = accelerator._slots[0].input_address
+    with pytest.raises(
+        AcceleratorError,
+        match=rf"met an error on the bus while reading the tile: memory at {address:#x} was answered .*SLVERR",
+    ):
+        accelerator.run(tile_of(b))
+    accelerator.load()
+    assert np.array_equal(accelerator.run(tile_of(b)), reference.run(b.network, tile_of(b)))
+
+
+def test_finns_engines_do_not_say_and_are_not_asked(board):
+    b = board(faults="bus-error@0", errors=False)
+    assert b.deployment.error_register is None
+    accelerator = b.accelerator(first_deadline=0.5)
+    with pytest.raises(AcceleratorError, match="is not done with a tile"):
+        accelerator.run(tile_of(b))
+    assert all(offset != 0x40 for _, _, offset, _ in b.fabric.traffic)
+
+
 @pytest.mark.parametrize("number", range(4))
 def test_no_memory_for_a_buffer(board, number):
     b = board(faults=f"memory@{number}")

@@ -149,7 +149,7 @@ class EmulatedDevice(pynq.Device):  # type: ignore[misc]
         self.bitfile_name: str | None = None
         self.timestamp: str | None = None
         self._system = dict(_ZYNQ_7000_RESET if zynq_7000 else _ULTRASCALE_RESET)
-        self._engines = deployment.engines
+        self._engines, self._error_register = deployment.engines, deployment.error_register
         self._shape = deployment.height, deployment.width
         self._compute = compute
 
@@ -169,7 +169,9 @@ class EmulatedDevice(pynq.Device):  # type: ignore[misc]
         if isinstance(compute, StationsMaker):
             stations = compute()
             compute, light = frame_by_frame(stations.paint, height, width), (*light_port(self._handoff), stations)
-        self.fabric = Fabric(self.memory, self.power, (first, last), height * width * 3, compute, ports, light)
+        self.fabric = Fabric(
+            self.memory, self.power, (first, last), height * width * 3, compute, ports, light, self._error_register
+        )
         self.downloads += 1
         self.post_download(bitstream, parser)
 

@@ -9,7 +9,8 @@ What a driver may do wrong shows here as on silicon, or louder:
 
 The engines are FINN's IODMA as Vitis HLS compiles it (finn-plus 1.6.1, ``IODMA_hls``; UG1399, "S_AXILITE Control
 Register Map"): 0x00 control (bit 0 start, 1 done, cleared by reading, 2 idle, 3 ready), 0x10 and 0x14 address, 0x1C
-frames. Needs NumPy, not pynq.
+frames. Where the deployment says so they are ours (``hw/pleinair_hw/rtl/shell.sv``), with registers for errors on the
+bus behind these: the bus's answer, 2 or 3, and where the burst began. Needs NumPy, not pynq.
 """
 
 from __future__ import annotations
@@ -84,8 +85,9 @@ class Memory:
 
 #: hang: a frame is never done. late: it is done long after its time. short: it is done with its last quarter unwritten.
 #: bus: reading an engine's register fails once it has been started. memory: a buffer cannot be allocated.
+#: bus-error: memory answers the engine that reads with an error; one of ours stops and tells, FINN's hangs.
 #: torn: a word that is written to the registers of the light is lost. stuck0, stuck1: a bit of them is always 0 or 1.
-FAULTS = ("hang", "late", "short", "bus", "memory", "torn", "stuck0", "stuck1")
+FAULTS = ("hang", "late", "short", "bus", "bus-error", "memory", "torn", "stuck0", "stuck1")
 _FAULT = re.compile(rf"({'|'.join(FAULTS)})@(\d+)(\+?)")
 
 
@@ -182,8 +184,13 @@ class Fabric:
         compute: Compute,
         weight_ports: Mapping[int, int] | None = None,
         light: tuple[int, int, LightRegisters] | None = None,
+        error_register: int | None = None,
     ) -> None:
-        """``engines``: base addresses; ``weight_ports``: base addresses and bytes; ``light``: those and registers."""
+        """``engines``: base addresses; ``weight_ports``: base addresses and bytes; ``light``: those and registers.
+
+        ``error_register``: where an engine tells of errors on the bus, None where it does not.
+        """
+        self._error_register = error_register
         self._memory, self._power, self._bytes, self._compute = memory, power, frame_bytes, compute
         self._in, self._out = _Engine(), _Engine()
         self._engines = {engines[0]: self._in, engines[1]: self._out}
@@ -236,6 +243,8 @@ class Fabric:
             if offset == CONTROL:
                 registers[CONTROL] &= ~DONE
             access = ("read", self._names[base], offset, value)
+            if offset == self._error_register and not value:
+                return value  # looked at all the time
             if not self.traffic or self.traffic[-1] != access:
                 self.traffic.append(access)
             return value
@@ -274,13 +283,30 @@ class Fabric:
         while (number := self._started.get()) is not None:
             self._run(number)
 
+    def _fail(self, engine: _Engine, answer: int) -> None:
+        """Memory has answered an engine with an error: it is done, if it is one of ours, and the other one waits."""
+        at = self._error_register
+        if at is None:
+            return
+        with self._lock:
+            if not self._off.is_set():
+                engine.registers.update({at: answer, at + 4: engine.registers[ADDRESS_LOW]})
+                engine.registers[at + 8] = engine.registers[ADDRESS_HIGH]
+                engine.finish()
+
     def _run(self, number: int) -> None:
         strikes = self._power.strikes
+        if strikes("bus-error", number):
+            self._fail(self._in, 2)
+            return
+        engine = self._in
         try:
             source = self._memory.view(self._in.address, self._in.frames * self._bytes)
+            engine = self._out
             sink = self._memory.view(self._out.address, self._out.frames * self._bytes)
         except BusError as error:
             self.violations.append(str(error))
+            self._fail(engine, 3)
             return
         if source.size != sink.size:
             self.violations.append("the engines were given different numbers of frames")

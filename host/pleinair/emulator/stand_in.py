@@ -12,11 +12,12 @@ from pathlib import Path
 from pleinair.fpga.build_folder import RTL_MANIFEST, read_build
 from pleinair.fpga.deployment import (
     BITFILE,
-    DRIVER,
+    ENGINES,
+    ERROR_REGISTER,
     MODEL,
-    PLATFORM,
     SETTINGS,
     Deployment,
+    driver_settings,
     read_deployment,
     read_light,
     write_manifest,
@@ -27,30 +28,6 @@ from pleinair.fpga.light_port import stations_of
 from pleinair.models import CARD, FILES, find_style, read_card, read_file
 from pleinair.network.integer import IntegerNetwork, parse
 from pleinair.network.light import identity
-
-_ENGINES = ("idma0", "odma0")
-
-
-def settings(
-    height: int, width: int, clock_mhz: float, writeable: bool, light: LightMap | None = None
-) -> dict[str, object]:
-    """What finn-plus 1.6.1 writes to settings.json for an accelerator of RGB frames, a pixel a word; and the light."""
-    shapes: dict[str, object] = {"idma_names": [_ENGINES[0]], "odma_names": [_ENGINES[1]]}
-    for end in "io":
-        shapes[f"{end}dt"] = ["DataType['UINT8']"]
-        shapes[f"{end}shape_normal"] = [[1, height, width, 3]]
-        shapes[f"{end}shape_folded"] = shapes[f"{end}shape_packed"] = [[1, height, width, 1, 3]]
-    shapes.update(num_inputs=1, num_outputs=1, number_of_external_weights=0, external_weights_input_shapes={})
-    information = {
-        "driver_type": DRIVER,
-        "platform": PLATFORM,
-        "io_shape_dict": shapes,
-        "external_weights": False,
-        "runtime_weights": writeable,
-        "fclk_mhz": float(clock_mhz),
-    }
-    ours = {} if light is None else {"light": light.to_json()}
-    return {"driver_information": information, "experiment_information": {}, **ours}
 
 
 def light_map_of(network: IntegerNetwork, height: int, width: int, metering: bool = True) -> LightMap | None:
@@ -72,6 +49,7 @@ def stand_in(
     writeable: int = 0,
     metering: bool = True,
     light: LightMap | None = None,
+    errors: bool = True,
 ) -> Deployment:
     """Write a deployment folder.
 
@@ -85,6 +63,7 @@ def stand_in(
         writeable: how many layers have weights that are written at run time.
         metering: whether the accelerator of an adaptive network measures light.
         light: the map of its registers; by default one that :func:`light_map_of` makes.
+        errors: whether the engines are ours, which tell of errors on the bus, and not FINN's.
 
     Raises ModelError, OSError.
     """
@@ -97,12 +76,20 @@ def stand_in(
     write_handoff(
         folder / BITFILE,
         zynq_7000=board == "pynq-z2",
-        engines=_ENGINES,
+        engines=ENGINES,
         clock_mhz=clock_mhz,
         layers=writeable,
         light=0 if light is None else light.bytes,
     )
-    (folder / SETTINGS).write_text(json.dumps(settings(height, width, clock_mhz, writeable > 0, light), indent=2))
+    given = driver_settings(
+        height,
+        width,
+        clock_mhz,
+        writeable=writeable > 0,
+        light=light,
+        error_register=ERROR_REGISTER if errors else None,
+    )
+    (folder / SETTINGS).write_text(json.dumps(given, indent=2))
     shutil.copyfile(model / CARD, folder / MODEL / CARD)
     (folder / MODEL / FILES["network"].format(bits=bits)).write_bytes(network)
     write_manifest(folder, board=board, clock_mhz=clock_mhz, style=model.resolve().name, bits=bits)

@@ -4,7 +4,8 @@
 
     bitfile/finn-accel.bit, finn-accel.hwh    what PYNQ loads
     driver/settings.json                      what finn-plus-driver 1.6.1 reads: shapes, types, engines' names; "light",
-                                              the map of an adaptive network's registers (light_map.py)
+                                              the map of an adaptive network's registers (light_map.py);
+                                              "error_register", where each engine's is that tells of errors on the bus
     driver/runtime_weights/                   only for layers with ``runtime_writeable_weights``
     model/card.json, network-8bit.npz         a model folder that :func:`pleinair.models.load_model` reads
     hashes.json                               the board, the clock, and the SHA-256 of every other file
@@ -34,6 +35,9 @@ RUNTIME_WEIGHTS = "driver/runtime_weights"
 MODEL = "model"
 PLATFORM = "zynq-iodma"
 DRIVER = "FINNDMAOverlay"
+#: Names of the engines, in and out, and where our own have their register for errors on the bus.
+ENGINES = ("idma0", "odma0")
+ERROR_REGISTER = 0x40
 _MAX_MANIFEST, _MAX_RTL = 1 << 20, 64 << 20
 
 
@@ -47,7 +51,8 @@ class Deployment:
 
     ``height`` and ``width`` are the accelerator's frame in pixels, margin included; ``settings`` is
     ``driver_information`` of settings.json; ``model`` the folder for :func:`pleinair.models.load_model`; ``light`` the
-    map of an adaptive network's registers, None where the accelerator has none.
+    map of an adaptive network's registers, None where the accelerator has none; ``error_register`` the byte offset of
+    either engine's register that tells of an error on the bus, None where the engines are FINN's, which have none.
     """
 
     folder: Path
@@ -59,6 +64,7 @@ class Deployment:
     width: int
     settings: dict[str, Any]
     light: LightMap | None = None
+    error_register: int | None = None
 
     @property
     def bitfile(self) -> Path:
@@ -144,6 +150,52 @@ def read_light(path: Path, height: int, width: int) -> LightMap | None:
     return read_light_map(record.part("light"), height, width) if record.has("light") else None
 
 
+def read_error_register(path: Path) -> int | None:
+    """Where each engine's register for errors on the bus is; None for FINN's engines. Raises DeploymentError."""
+    record = read_record(path, most=_MAX_MANIFEST, error=DeploymentError)
+    return record.whole("error_register", 0, 0xFFF0) if record.has("error_register") else None
+
+
+def driver_settings(
+    height: int,
+    width: int,
+    clock_mhz: float,
+    *,
+    lanes: tuple[int, int] = (3, 3),
+    writeable: bool = False,
+    light: LightMap | None = None,
+    error_register: int | None = ERROR_REGISTER,
+) -> dict[str, object]:
+    """What settings.json holds for an accelerator of RGB frames: what finn-plus 1.6.1 writes there, and ours beside it.
+
+    Args:
+        height, width: of the accelerator's frame.
+        clock_mhz: the accelerator's clock.
+        lanes: bytes of a word of the stream in, and of that out.
+        writeable: whether weights are written at run time.
+        light: the map of an adaptive network's registers.
+        error_register: where each engine's register for errors is; None for FINN's engines.
+    """
+    shapes: dict[str, object] = {"idma_names": [ENGINES[0]], "odma_names": [ENGINES[1]]}
+    for end, count in zip("io", lanes, strict=True):
+        shapes[f"{end}dt"] = ["DataType['UINT8']"]
+        shapes[f"{end}shape_normal"] = [[1, height, width, 3]]
+        shapes[f"{end}shape_folded"] = shapes[f"{end}shape_packed"] = [[1, height, width, 3 // count, count]]
+    shapes.update(num_inputs=1, num_outputs=1, number_of_external_weights=0, external_weights_input_shapes={})
+    information = {
+        "driver_type": DRIVER,
+        "platform": PLATFORM,
+        "io_shape_dict": shapes,
+        "external_weights": False,
+        "runtime_weights": writeable,
+        "fclk_mhz": float(clock_mhz),
+    }
+    ours: dict[str, object] = {} if light is None else {"light": light.to_json()}
+    if error_register is not None:
+        ours["error_register"] = error_register
+    return {"driver_information": information, "experiment_information": {}, **ours}
+
+
 def _check_files(folder: Path, hashes: Mapping[str, Any]) -> None:
     present = _files(folder)
     for name in (BITFILE, HANDOFF, SETTINGS, *hashes):
@@ -188,5 +240,6 @@ def read_deployment(folder: Path) -> Deployment:
         width=width,
         settings=settings,
         light=read_light(folder / SETTINGS, height, width),
+        error_register=read_error_register(folder / SETTINGS),
         **{key: manifest[key] for key in facts},
     )

@@ -40,6 +40,8 @@ T = TypeVar("T")
 SLOTS = 2
 _CONTROL, _ADDRESS_LOW, _ADDRESS_HIGH, _FRAMES = 0x00, 0x10, 0x14, 0x1C
 _START, _DONE, _IDLE = 1, 2, 4
+#: What the register for errors on the bus holds: 1 of our own, else AXI's answers.
+_BUS_ERRORS = {1: "cannot be used", 2: "answered with an error (SLVERR)", 3: "is not there (DECERR)"}
 #: Seconds that the first tile may take; later ones, a multiple of the slowest so far, and no less than so many.
 FIRST_DEADLINE, _PATIENCE, _LEAST_DEADLINE = 10.0, 10.0, 1.0
 #: Seconds in which a board on the network must answer, and load an overlay.
@@ -384,11 +386,23 @@ class Accelerator:
 
     def _wait(self, began: float, deadline: float) -> None:
         while not self._out.read(_CONTROL) & _DONE:
+            self._check_bus(self._in, "reading the tile")
             if time.monotonic() - began > deadline:
                 raise AcceleratorError(
                     f"the accelerator is not done with a tile of {self.width}x{self.height} after {deadline:.1f} s"
                 )
             time.sleep(_POLL)
+        self._check_bus(self._out, "writing the painting")
+
+    def _check_bus(self, engine: Any, does: str) -> None:
+        """Has an engine met an error on the bus? Then it has stopped, and needs a reload; FINN's engines do not say."""
+        at = self.deployment.error_register
+        error = 0 if at is None else engine.read(at)
+        if at is None or not error:
+            return
+        address = engine.read(at + 4) | engine.read(at + 8) << 32
+        what = _BUS_ERRORS.get(error, f"was answered with {error}")
+        raise AcceleratorError(f"the accelerator met an error on the bus while {does}: memory at {address:#x} {what}")
 
     def run(self, tile: np.ndarray) -> np.ndarray:
         """Paint one tile: uint8 [H, W, 3] to a new array of the same shape. Raises AcceleratorError."""

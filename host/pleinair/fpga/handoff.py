@@ -205,6 +205,60 @@ def _interfaces(module: ElementTree.Element, names: list[str], kind: str) -> Non
         )
 
 
+def with_windows(text: str, shell: str, placed: Sequence[Window]) -> str:
+    """A .hwh that Vivado wrote for a design in which one block, ``shell``, is all of the accelerator.
+
+    Drivers look for two engines and an accelerator by their names. So each window is given its range of registers, and
+    each instance a module, as FINN's own shell would have them; the shell's one range goes. What Vivado says of the
+    processing system stays as it is. Raises DeploymentError where there is no such block.
+    """
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise DeploymentError(f"the hardware handoff is damaged ({error})") from error
+    modules = root.find("MODULES")
+    found = [
+        (memory, entry)
+        for memory in root.iter("MEMORYMAP")
+        for entry in memory.findall("MEMRANGE")
+        if entry.get("INSTANCE") == shell
+    ]
+    if modules is None or len(found) != 1:
+        raise DeploymentError(f"the hardware handoff has {len(found)} ranges of registers for {shell}, not one")
+    memory, entry = found[0]
+    base = int(entry.get("BASEVALUE", "0"), 16)
+    memory.remove(entry)
+    _add_windows(modules, memory, placed, base, entry.get("MASTERBUSINTERFACE", ""))
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
+
+
+def _add_windows(
+    modules: ElementTree.Element, ranges: ElementTree.Element, placed: Sequence[Window], base: int, master: str
+) -> None:
+    """A module for each instance, and a range of registers from ``base`` on for each window."""
+    for name in dict.fromkeys(window.instance for window in placed):
+        kind = name if name == ACCELERATOR else f"StreamingDataflowPartition_{name}"
+        module = _module(modules, name, kind, f"xilinx_finn:finn:{kind}:1.0", True)
+        _parameters(module, {"Component_Name": f"top_{name}_0"})
+        _interfaces(module, [window.port for window in placed if window.instance == name], "SLAVE")
+    for window in placed:
+        _add(
+            ranges,
+            "MEMRANGE",
+            ADDRESSBLOCK="Reg",
+            BASENAME="C_BASEADDR",
+            BASEVALUE=f"0x{base + window.offset:08X}",
+            HIGHNAME="C_HIGHADDR",
+            HIGHVALUE=f"0x{base + window.offset + window.size - 1:08X}",
+            INSTANCE=window.instance,
+            IS_DATA="TRUE",
+            IS_INSTRUCTION="TRUE",
+            MASTERBUSINTERFACE=master,
+            MEMTYPE="REGISTER",
+            SLAVEBUSINTERFACE=window.port,
+        )
+
+
 def _divided(parameters: Mapping[str, object], divisors: tuple[int, int]) -> dict[str, object]:
     """The parameters of a Zynq-7000's processing system with another FCLK0."""
     changed = {f"PCW_FCLK0_PERIPHERAL_DIVISOR{d}": divisors[d] for d in (0, 1)}
@@ -241,28 +295,7 @@ def handoff(
     _interfaces(processor, [family.master], "MASTER")
     ranges = _add(processor, "MEMORYMAP")
     placed = windows(engines, light, layers if isinstance(layers, Sequence) else [WINDOW] * layers)
-    for name in dict.fromkeys(window.instance for window in placed):
-        kind = name if name == ACCELERATOR else f"StreamingDataflowPartition_{name}"
-        module = _module(modules, name, kind, f"xilinx_finn:finn:{kind}:1.0", True)
-        _parameters(module, {"Component_Name": f"top_{name}_0"})
-        _interfaces(module, [window.port for window in placed if window.instance == name], "SLAVE")
-    for window in placed:
-        base = family.base + window.offset
-        _add(
-            ranges,
-            "MEMRANGE",
-            ADDRESSBLOCK="Reg",
-            BASENAME="C_BASEADDR",
-            BASEVALUE=f"0x{base:08X}",
-            HIGHNAME="C_HIGHADDR",
-            HIGHVALUE=f"0x{base + window.size - 1:08X}",
-            INSTANCE=window.instance,
-            IS_DATA="TRUE",
-            IS_INSTRUCTION="TRUE",
-            MASTERBUSINTERFACE=family.master,
-            MEMTYPE="REGISTER",
-            SLAVEBUSINTERFACE=window.port,
-        )
+    _add_windows(modules, ranges, placed, family.base, family.master)
     if divisors is None:
         clock = _module(modules, "clk_wiz_0", "clk_wiz", "xilinx.com:ip:clk_wiz:6.0", True)
         _parameters(clock, {"CLKOUT1_REQUESTED_OUT_FREQ": clock_mhz, "CLKOUT1_OUT_FREQ": clock_mhz})

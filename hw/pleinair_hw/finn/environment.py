@@ -69,11 +69,6 @@ class Vivado:
         """The program."""
         return self.folder / "bin" / "vivado"
 
-    @property
-    def hls_name(self) -> str:
-        """What this version calls its compiler of C++ to RTL, by which FINN makes the memory-access engines."""
-        return "vitis-run" if self.version[:2] > (2024, 2) else "vitis_hls"
-
 
 def _remedy() -> str:
     """What installs the toolchain into the Python that runs: a wheel has the compiler, but not the script."""

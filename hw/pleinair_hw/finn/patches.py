@@ -23,7 +23,7 @@ from typing import Literal
 
 from pleinair.errors import PleinairError
 
-Purpose = Literal["simulation", "sizing", "synthesis"]
+Purpose = Literal["simulation", "sizing", "synthesis", "vivado"]
 Patch = Callable[[str], str]
 
 LIBRARY = "finn-rtllib"
@@ -140,6 +140,7 @@ PURPOSES: Mapping[str, Mapping[str, tuple[Patch, ...]]] = {
     "simulation": SIMULATION,
     "sizing": SIZING,
     "synthesis": SYNTHESIS,
+    "vivado": {},
 }
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
 
 from pleinair.fpga.deployment import Deployment
 from pleinair.fpga.handoff import handoff
-from pleinair.fpga.light_map import LightMap
 from pleinair_hw import vivado
 from pleinair_hw.open.flow import Made
 from pleinair_hw.open.steps import writing_to
@@ -17,30 +14,22 @@ from pleinair_hw.report.data import PlacedAndRouted
 from pleinair_hw.shell.write import ENGINES
 
 
-def deploy(
-    made: Made, driver: Path, folder: Path, *, model: Path, bits: int, board: Board, light: LightMap | None
-) -> Deployment:
+def deploy(made: Made, driver: Path, folder: Path, *, model: Path, bits: int, board: Board) -> Deployment:
     """Make the deployment folder at the clock that was found; whole or not at all.
 
     Args:
         made: from ``make_bitstream``.
-        driver: FINN's folder with settings.json and runtime weights, from :func:`pleinair_hw.vivado.make_driver`.
+        driver: the folder of settings.json and runtime weights, from :func:`pleinair_hw.vivado.make_driver`.
         folder: a new folder, an empty one, or an earlier deployment.
         model: the model's folder, with its card.
         bits: the network's width.
         board: the accelerator's board.
-        light: the map of an adaptive network's registers.
 
     Raises:
         ModelError, DeploymentError, OutputError: as :func:`pleinair_hw.vivado.assemble`.
     """
-    ours, hwh = made.folder / "driver", made.folder / "design.hwh"
+    hwh = made.folder / "design.hwh"
     with writing_to(made.folder):
-        shutil.rmtree(ours, ignore_errors=True)
-        shutil.copytree(driver, ours, copy_function=shutil.copyfile)
-        settings = json.loads((ours / "settings.json").read_text())
-        settings["driver_information"]["fclk_mhz"] = made.clock.mhz
-        (ours / "settings.json").write_text(json.dumps(settings, indent=2))
         hwh.write_text(
             handoff(
                 board.is_zynq_7000,
@@ -52,11 +41,9 @@ def deploy(
             )
         )
     bitstream = vivado.Bitstream(
-        bitfile=made.bitfile, handoff=hwh, driver=ours, utilisation=made.folder / "open.json", timing=made.folder
+        bitfile=made.bitfile, handoff=hwh, driver=driver, utilisation=made.folder / "open.json", timing=made.folder
     )
-    return vivado.assemble(
-        folder, bitstream, model=model, bits=bits, board=board, clock_mhz=made.clock.mhz, light=light
-    )
+    return vivado.assemble(folder, bitstream, model=model, bits=bits, board=board, clock_mhz=made.clock.mhz)
 
 
 def figures(made: Made, planned_fps: float) -> PlacedAndRouted:

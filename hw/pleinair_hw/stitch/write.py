@@ -92,12 +92,12 @@ class _Sources:
                 raise StitchError(f"the module {module} is declared in {self.modules[module]} and in {name}")
 
     def _with_data(self, node: str, file: Path, text: str) -> str:
-        """``text`` with the data files it names copied to data/ and named without a folder.
+        """``text`` with the data files it names copied to data/: named there alone, for Vivado with their paths.
 
         An empty initial memory beside a weight file is one that a driver fills over AXI-lite before the first frame
-        (UltraRAM cannot be initialised): it starts filled here.
+        (UltraRAM cannot be initialised): it starts filled here, but for Vivado.
         """
-        if (file.parent / "memblock.dat").is_file():
+        if self.purpose != "vivado" and (file.parent / "memblock.dat").is_file():
             text = text.replace('INIT_FILE = ""', f'INIT_FILE = "{file.parent / "memblock.dat"}"')
 
         def moved(match: re.Match[str]) -> str:
@@ -107,6 +107,8 @@ class _Sources:
                 raise StitchError(f"{node}: {file.name} reads {match[1]}, which does not exist")
             shutil.copyfile(source, self.folder / "data" / name)
             self.data[name] = file_digest(source)
+            if self.purpose == "vivado":
+                return f'"{(self.folder / "data" / name).resolve()}"'
             return f'"{name}"'
 
         return re.sub(r'"([^"\n]+\.(?:dat|mem|hex))"', moved, text)
@@ -436,7 +438,7 @@ class _Accelerator:
             along, against = ("input", "output") if wire.consumer else ("output", "input")
             header += [f"{along} [{wire.width - 1}:0] {wire.name}_TDATA", f"{along} {wire.name}_TVALID"]
             header += [f"{against} {wire.name}_TREADY"]
-        if self.purpose != "synthesis":
+        if self.purpose in ("simulation", "sizing"):
             for signal in ("valid", "ready"):
                 for number, group in enumerate(
                     self.wires[n : n + DEBUG_BITS] for n in range(0, len(self.wires), DEBUG_BITS)
@@ -548,7 +550,8 @@ def write_rtl(
     Args:
         model: nodes of RTL alone, with generated HDL (after PrepareIP); a tensor of one producer and one consumer.
         folder: where to write; what an earlier call left there is replaced.
-        purpose: who reads the RTL. "sizing" is simulation with a gauge in place of every FIFO and on every other
+        purpose: who reads the RTL. "vivado" names data files by their whole paths, and leaves memories empty that a
+            driver fills. "sizing" is simulation with a gauge in place of every FIFO and on every other
             stream between two nodes, and a pacer behind every input (``hw/pleinair_hw/rtl/gauge.sv``).
         progress: called with each node's name.
 

@@ -18,9 +18,10 @@ def make():
     """Fabrics that invert frames of 256 bytes, and are switched off afterwards."""
     made = []
 
-    def fabric(faults="", compute=lambda frame: 255 - frame, late=5.0):
-        memory = Memory(1 << 20)
-        made.append(Fabric(memory, Power(parse_faults(faults), late), (IN, OUT), 256, compute, {WEIGHTS: 0x2000}))
+    def fabric(faults="", compute=lambda frame: 255 - frame, late=5.0, error_register=None):
+        memory, ports = Memory(1 << 20), {WEIGHTS: 0x2000}
+        power = Power(parse_faults(faults), late)
+        made.append(Fabric(memory, power, (IN, OUT), 256, compute, ports, error_register=error_register))
         return made[-1], memory
 
     yield fabric
@@ -64,6 +65,26 @@ def test_frames_are_computed_once_both_engines_are_started(make, frames):
     assert fabric.read(OUT) & 6 == 4 and fabric.read(IN) & 6 == 6
     assert np.array_equal(memory.view(taken, 256 * frames), 255 - np.arange(256 * frames) % 251)
     assert not fabric.violations
+
+
+def test_an_error_on_the_bus_ends_an_engine_of_ours(make):
+    fabric, memory = make("bus-error@0", error_register=0x40)
+    given, taken = memory.allocate(256), memory.allocate(256)
+    assert fabric.read(IN + 0x40) == 0
+    start(fabric, given, taken)
+    assert done(fabric, IN)
+    assert [fabric.read(IN + at) for at in (0x40, 0x44, 0x48)] == [2, given, 0]
+    assert fabric.read(OUT) == 1 and fabric.read(OUT + 0x40) == 0
+    fabric, memory = make("bus-error@0")
+    start(fabric, memory.allocate(256), memory.allocate(256))
+    assert not done(fabric, IN, 0.1) and not done(fabric, OUT, 0.1)
+
+
+def test_memory_that_is_not_there_is_an_error_on_the_bus(make):
+    fabric, memory = make(error_register=0x40)
+    start(fabric, memory.allocate(256), 0x4000)
+    assert done(fabric, OUT)
+    assert [fabric.read(OUT + at) for at in (0x40, 0x44)] == [3, 0x4000] and fabric.violations
 
 
 def test_addresses_that_are_no_buffers(make):

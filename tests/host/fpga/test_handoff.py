@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from pleinair.fpga.deployment import MANIFEST, DeploymentError, read_deployment
-from pleinair.fpga.handoff import handoff, shell_clock
+from pleinair.fpga.handoff import ACCELERATOR, handoff, light_port, shell_clock, weight_ports, windows, with_windows
 
 ENGINES = ("idma0", "odma0")
 
@@ -58,3 +58,47 @@ def test_a_deployment_may_have_a_clock_between_whole_megahertz(tmp_path):
         (made.folder / MANIFEST).write_text(json.dumps({**manifest, "clock_mhz": wrong}))
         with pytest.raises(DeploymentError, match="clock_mhz is"):
             read_deployment(made.folder)
+
+
+def test_windows_lie_at_multiples_of_their_size_and_do_not_overlap():
+    found = windows(ENGINES, light=0x24000, weights=(0x1000, 0x20001, 0x10000))
+    assert [(w.instance, w.port, w.offset, w.size) for w in found] == [
+        ("idma0", "s_axi_control_0", 0, 0x10000),
+        ("odma0", "s_axi_control_0", 0x10000, 0x10000),
+        (ACCELERATOR, "s_axilite_light", 0x40000, 0x40000),
+        (ACCELERATOR, "s_axilite_0", 0x80000, 0x10000),
+        (ACCELERATOR, "s_axilite_1", 0xC0000, 0x40000),
+        (ACCELERATOR, "s_axilite_2", 0x100000, 0x10000),
+    ]
+    assert windows(ENGINES) == found[:2]
+
+
+VIVADO = """<?xml version="1.0"?>
+<EDKSYSTEM><SYSTEMINFO ARCH="zynquplus" DEVICE="xczu7ev"/><MODULES>
+<MODULE INSTANCE="shell" MODTYPE="pleinair_block"><PORTS/></MODULE>
+<MODULE INSTANCE="zynq_ps" MODTYPE="zynq_ultra_ps_e"><PARAMETERS><PARAMETER NAME="A" VALUE="7"/></PARAMETERS><MEMORYMAP>
+<MEMRANGE BASEVALUE="0xA0000000" HIGHVALUE="0xA007FFFF" INSTANCE="shell" MASTERBUSINTERFACE="M_AXI_HPM0_FPD"
+ SLAVEBUSINTERFACE="s_axi"/></MEMORYMAP></MODULE></MODULES></EDKSYSTEM>"""
+
+
+def test_vivados_handoff_names_what_drivers_look_for(tmp_path):
+    path = tmp_path / "a.hwh"
+    path.write_text(with_windows(VIVADO, "shell", windows(ENGINES, light=0x20000, weights=(0x4000,))))
+    root = ElementTree.parse(path).getroot()
+    ranges = {(r.get("INSTANCE"), r.get("SLAVEBUSINTERFACE")): r for r in root.iter("MEMRANGE")}
+    assert [(key[0], int(r.get("BASEVALUE"), 16)) for key, r in ranges.items()] == [
+        ("idma0", 0xA0000000),
+        ("odma0", 0xA0010000),
+        (ACCELERATOR, 0xA0020000),
+        (ACCELERATOR, 0xA0040000),
+    ]
+    assert {r.get("MASTERBUSINTERFACE") for r in ranges.values()} == {"M_AXI_HPM0_FPD"}
+    assert {m.get("INSTANCE") for m in root.iter("MODULE")} == {"shell", "zynq_ps", *ENGINES, ACCELERATOR}
+    assert light_port(path) == (0xA0020000, 0x20000) and weight_ports(path) == {(1, 0): (0xA0040000, 0x10000)}
+    assert root.find(".//PARAMETER[@NAME='A']").get("VALUE") == "7"
+    for text, message in (
+        (VIVADO.replace('INSTANCE="shell" M', 'INSTANCE="other" M'), "has 0 ranges"),
+        ("<", "damaged"),
+    ):
+        with pytest.raises(DeploymentError, match=message):
+            with_windows(text, "shell", windows(ENGINES))

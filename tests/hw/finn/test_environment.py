@@ -191,7 +191,6 @@ def test_vivado_by_its_path(monkeypatch, tmp_path, place, expected):
     monkeypatch.setenv("PATH", "")
     found = environment.find_vivado()
     assert found is not None and found.version == expected and found.command == command
-    assert found.hls_name == ("vitis_hls" if expected < (2024, 3) else "vitis-run")
 
 
 def test_vivado_on_the_path_tells_its_version(monkeypatch, tmp_path):

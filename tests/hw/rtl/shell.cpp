@@ -92,7 +92,7 @@ static std::deque<Burst> pieces(uint64_t address, uint64_t bytes) {
 }
 
 // --- Memory: a window at `base`; what lies elsewhere may not be asked for
-static std::vector<uint8_t> memory(1 << 20), shadow;
+static std::vector<uint8_t> memory(1 << 16), shadow;
 static uint64_t base;
 static uint64_t bursts = 0, faults = 0;
 

@@ -1,0 +1,114 @@
+"""Whole designs in Verilator: a processor, memory, shell and accelerator; frames and lights through one port."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pleinair.network import reference
+from pleinair.network.light import in_light
+from pleinair.painting import meter
+from pleinair.painting.tiles import Window
+from pleinair_hw.shell import board as boards
+from pleinair_hw.shell.board import Board, Program, compile_board, paint
+from pleinair_hw.shell.write import write_shell
+from pleinair_hw.simulate.verilator import SimulationError
+from pleinair_hw.stitch.manifest import Manifest
+from tests.hw.streams import needs_verilator
+from tests.networks import adaptive_network
+
+pytestmark = [
+    needs_verilator,
+    pytest.mark.skipif(find_spec("finn") is None, reason="finn-plus is not installed"),
+]
+
+
+@dataclass(frozen=True)
+class Design:
+    """An adaptive accelerator of the Pynq-Z2 in its shell, with frames, their lights and what must come out."""
+
+    board: Board
+    manifest: Manifest
+    frames: np.ndarray
+    lights: list
+    expected: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def design(tmp_path_factory) -> Design:
+    from pleinair_hw.finn.compiler import compile_plan
+    from pleinair_hw.plan.boards import find_board
+    from pleinair_hw.plan.search import plan_for_cycles
+    from pleinair_hw.stitch.write import write_rtl
+
+    folder: Path = tmp_path_factory.mktemp("design")
+    network = adaptive_network(3, width=2, blocks=1)
+    plan = plan_for_cycles(network, 16, 24, find_board("pynq-z2"), 2500)
+    write_rtl(compile_plan(plan, folder / "finn"), folder / "rtl")
+    frames = np.random.default_rng(8).integers(0, 256, (2, 16, 24, 3), dtype=np.uint8)
+    frames[1] //= 7
+    lights = [meter.measure(network, frame, Window(3, 5, 13, 22)) for frame in frames]
+    expected = np.stack([reference.run(in_light(network, x), y) for x, y in zip(lights, frames, strict=True)])
+    board = compile_board(write_shell(folder / "rtl", folder / "shell"), optimise=0)
+    return Design(board, Manifest.read(folder / "rtl"), frames, lights, expected)
+
+
+def test_two_lights_through_the_processors_port(design):
+    light_map = design.manifest.light_map
+    assert light_map is not None and design.lights[0] != design.lights[1]
+    for stalls in (0, 40):
+        painted, run = paint(
+            design.board,
+            design.frames,
+            lights=design.lights,
+            light_map=light_map,
+            stalls=stalls,
+            seed=stalls,
+            max_cycles=200_000,
+        )
+        assert np.array_equal(painted, design.expected)
+        assert run.bursts == 2 * 2 * 1152 // 128
+
+
+def test_several_frames_with_one_start(design):
+    """Without a light written, all are painted in the average light, one behind the other in memory."""
+    painted, _ = paint(design.board, design.frames[[0, 1, 0]], max_cycles=200_000)
+    assert np.array_equal(painted[0], painted[2])
+    single, _ = paint(design.board, design.frames[1:], max_cycles=200_000)
+    assert np.array_equal(painted[1], single[0])
+
+
+def test_an_error_on_the_bus_is_told_and_ends_the_engine(design):
+    program, board = Program(), design.board
+    first, last = board.address("idma0"), board.address("odma0")
+    program.fail_burst(4, 2)
+    for engine, address in ((last, boards.MEMORY + 4096), (first, boards.MEMORY)):
+        program.write(engine + boards.ADDRESS_LOW, address)
+        program.write(engine + boards.FRAME_COUNT, 1)
+        program.write(engine + boards.CONTROL, boards.START)
+    program.await_bits(first + boards.CONTROL, boards.DONE)
+    told = [program.read(first + register) for register in (boards.ERROR, boards.ERROR_LOW, boards.ERROR_HIGH)]
+    other = program.read(last + boards.ERROR)
+    run = board.run(program, np.zeros(8192, np.uint8), max_cycles=100_000)
+    assert [run.value(reply) for reply in told] == [2, boards.MEMORY + 4 * 128, 0]
+    assert run.value(other) == 0
+    # Where there is no memory, the bus says so itself.
+    program = Program()
+    program.write(first + boards.ADDRESS_LOW, 0x8000_0000)
+    program.write(first + boards.FRAME_COUNT, 1)
+    program.write(first + boards.CONTROL, boards.START)
+    program.await_bits(first + boards.CONTROL, boards.DONE)
+    told = [program.read(first + register) for register in (boards.ERROR, boards.ERROR_LOW)]
+    run = board.run(program, np.zeros(8192, np.uint8), max_cycles=100_000)
+    assert [run.value(reply) for reply in told] == [3, 0x8000_0000]
+
+
+def test_what_does_not_end_is_told(design):
+    program = Program()
+    program.await_bits(design.board.address("odma0"), boards.DONE)
+    with pytest.raises(SimulationError, match="line 0 of the program has not ended"):
+        design.board.run(program, np.zeros(64, np.uint8), max_cycles=2000)
