@@ -18,7 +18,7 @@ from tests.house import PATHS, ROOT
 #: The rooms of ``pleinair`` from the lowest floor up. A room imports from its own floor only itself, and from
 #: the floors below whatever it likes.
 FLOORS = (
-    ("scenery", "errors", "text", "exif", "durable", "machine", "processes", "page", "pyav"),
+    ("scenery", "errors", "text", "exif", "damage", "durable", "machine", "processes", "page", "pyav"),
     ("documents", "images"),
     ("network",),
     ("painting",),

@@ -14,6 +14,7 @@ import numpy as np
 
 from pleinair.cameras.camera import AWAY, Frame, LeftOut, check_size
 from pleinair.cameras.framing import fit
+from pleinair.damage import CHECKED, packet_fault
 from pleinair.errors import AwayError, CameraError
 from pleinair.painting.tiles import MIN_SIDE
 from pleinair.pyav import MISSING, reformatter
@@ -35,6 +36,8 @@ class VideoCamera:
     def __init__(self, path: Path, size: tuple[int, int] | None, every: float | None, limit: int | None) -> None:
         """Raises CameraError when the file is missing or holds no video that can be decoded."""
         self.name, self.skipped = f"video {path.name}", list[str]()
+        #: Encoded pictures that were found so far.
+        self._packets = 0
         self._path, self._every, self._limit = path, every, limit
         with self._open() as container:
             stream = _shown(container)
@@ -91,8 +94,13 @@ class VideoCamera:
 
         stream = _shown(container)
         stream.thread_type = "AUTO"
-        packets = container.demux(stream)
-        number, rate = 0, float(stream.average_rate or 0) or 25.0
+        codec, sized = stream.codec_context.name, bytes(stream.codec_context.extradata or b"")[:1] == b"\1"
+        if codec == "mjpeg":
+            # Else it makes grey of what it cannot read, and says nothing.
+            stream.codec_context.options = {"err_detect": "explode"}
+        packets, self._packets = container.demux(stream), 0
+        number, rate, smeared = 0, float(stream.average_rate or 0) or 25.0, False
+        wrong = set[int | None]()
         while True:
             try:
                 packet = next(packets, None)
@@ -103,15 +111,25 @@ class VideoCamera:
                 return
             if packet is None:
                 return
+            self._packets += packet.size > 0
+            if packet.is_corrupt or (codec in CHECKED and packet.size and packet_fault(codec, bytes(packet), sized)):
+                wrong.add(packet.pts)
+                smeared |= packet.pts is None
             try:
                 pictures = packet.decode()
             except av.error.FFmpegError:
                 damaged[0] += 1
+                smeared = True
                 continue
             for picture in pictures:
                 seconds = float(picture.time) if picture.time is not None else number / rate
                 number += 1
-                if picture.is_corrupt:
+                if picture.is_corrupt or (picture.pts is not None and picture.pts in wrong):
+                    smeared = True
+                elif picture.key_frame:
+                    smeared = False
+                # What follows a damaged picture is drawn upon it, up to one that stands for itself.
+                if smeared:
                     damaged[0] += 1
                 else:
                     yield picture, seconds
@@ -147,9 +165,15 @@ class VideoCamera:
             if damaged[0]:
                 self.skipped.append(LeftOut(f"video {self._path}: {damaged[0]} of its frames are damaged", damaged[0]))
             end = _announced_end(container, stream)
-            if end is not None and last < end - max(1.0, 0.02 * end):
+            # As a last frame may be shown for longer than the others.
+            slack = min(1.0, 4 / float(stream.average_rate or 4))
+            if end is not None and last < end - max(slack, 0.02 * end):
                 cut = f"video {self._path}: truncated, it ends at {last:.1f} s of {end:.1f} s"
                 self.skipped.append(LeftOut(cut, 0))
+            elif "mp4" in container.format.name and (missing := stream.frames - self._packets) > 0:
+                # Its index knows each of them.
+                cut = f"video {self._path}: truncated, its last {missing} frames are missing"
+                self.skipped.append(LeftOut(cut, missing))
         if index == 0:
             raise CameraError(f"video:{self._path}: no frame could be read", option="camera")
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import os
 from fractions import Fraction
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from pleinair.cameras.camera import Frame
 from pleinair.cameras.opening import open_camera
 from pleinair.cameras.video import _upright
 from pleinair.errors import CameraError
 from tests.films import frame_of, means, read_video, write_video
+from tests.host.test_images import damaged, scene
 from tests.house import SHARED
 
 TIMELAPSES = SHARED / "data" / "timelapse"
@@ -203,3 +207,70 @@ def test_pixels_that_are_not_square_are_made_so(tmp_path, aspect, size):
         container.mux(stream.encode(None))
     camera = open_camera(f"video:{tmp_path / 'wide.mp4'}")
     assert camera.size == size and [f.image.shape[1::-1] for f in camera.frames()] == [size] * 2
+
+
+def clip(path: Path, seed: int, codec: str) -> Path:
+    """24 frames of a picture that moves, under a camera's noise; some JPEGs as webcams leave them."""
+    import av
+
+    chance, picture = np.random.default_rng(seed + 9000), scene(seed)
+    height, width = (side // 2 * 2 - 16 for side in picture.shape[:2])
+    with av.open(str(path), "w", options={"movflags": "faststart"} if path.suffix == ".mp4" else {}) as container:
+        stream = container.add_stream(codec, rate=10)
+        stream.width, stream.height = width, height
+        stream.pix_fmt = "yuv420p" if codec == "libx264" else "yuvj420p"
+        preset = ("superfast", "medium", "veryfast")[seed % 3]
+        quality = str(2 + seed % 6)
+        h264 = {"g": "12", "crf": str(18 + seed % 12), "preset": preset, "bf": str(seed % 2 * 2)}
+        stream.options = h264 if codec == "libx264" else {"qmin": quality, "qmax": quality}
+        packets = []
+        for number in range(24):
+            top, left = number % 16, number // 2 % 16
+            image = picture[top : top + height, left : left + width] + chance.normal(0, 2, (height, width, 3))
+            frame = av.VideoFrame.from_ndarray(image.clip(0, 255).astype(np.uint8), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 10)
+            packets += stream.encode(frame)
+        for packet in packets + stream.encode(None):
+            if codec == "mjpeg" and seed % 5 == 0:
+                data = bytes(packet)
+                odd = av.Packet(data[:-2] + (b"\x17\x2a" + data[-2:] if seed % 2 else b""))
+                odd.stream, odd.pts, odd.dts, odd.time_base = stream, packet.pts, packet.dts, packet.time_base
+                odd.is_keyframe, packet = True, odd
+            container.mux(packet)
+    return path
+
+
+def told(path: Path) -> tuple[bool, list[Frame]]:
+    """Whether damage in a video is told, and the frames that it gives."""
+    try:
+        camera = open_camera(f"video:{path}")
+        frames = list(camera.frames())
+    except CameraError:
+        return True, []
+    return bool(camera.skipped), frames
+
+
+@pytest.mark.parametrize(("codec", "kinds"), [("mjpeg", ("avi", "mp4", "mkv")), ("libx264", ("mp4", "mp4", "mkv"))])
+def test_damage_in_videos_is_found_and_good_ones_stay(tmp_path, codec, kinds):
+    """The table in docs/time-lapse.md, on fewer videos; MEASURE=500 makes it anew."""
+    count = int(os.environ.get("MEASURE", "24"))
+    found = refused = given = wrong = 0
+    missed = []
+    for seed in range(count):
+        path = clip(tmp_path / f"clip.{kinds[seed % 3]}", seed, codec)
+        bad, frames = told(path)
+        refused += bad or len(frames) != 24
+        whole = [frame.image.astype(np.int16) for frame in frames]
+        path.write_bytes(damaged(path.read_bytes(), seed, first=2500))
+        bad, frames = told(path)
+        found += bad
+        if not bad:
+            missed.append(f"{seed} {path.suffix}")
+        given += len(frames)
+        for frame in frames:
+            wrong += min(np.abs(frame.image - right).mean() for right in whole) > 2
+    print(f"{codec}: {found} of {count} damaged found, {refused} of {count} good refused")
+    print(f"of {given} frames of damaged videos {wrong} are wrong; missed: {missed}")
+    assert refused <= count * 0.005
+    assert found >= count * 0.9
+    assert wrong <= given * 0.02

@@ -1,0 +1,330 @@
+"""Damage in encoded pictures, found in their bytes before anything decodes them.
+
+Decoders go on where they can: from a lost sector they make grey, smeared rows or noise, and no error. Where a format
+has checksums or an order of its own, that is asked here; where a picture lies bare in its file, what stands out of its
+neighbourhood from one sector's border to another's is a lost sector. Each function gives a few words that say what is
+wrong, "" for nothing. What the decoders themselves remark is heard in :mod:`pleinair.images`.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+#: Largest picture accepted, in pixels: five times what a Pi's camera gives. ``pleinair.cli`` tells OpenCV.
+MAX_PIXELS = 64_000_000
+JPEG, PNG, EOI = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"\xff\xd9"
+TIFFS = (b"II*\0", b"MM\0*")
+TRUNCATED = "truncated, its end is missing"
+#: The end of a JPEG's entropy-coded data: a marker that is neither a stuffed zero, a restart nor a fill byte.
+_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)
+#: What may follow a scan (ITU-T T.81, B.2.1): tables, another scan, DNL, application data, comments, the end.
+_AFTER_SCAN = {0xC4, 0xCC, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0)}
+#: Scans of a progressive JPEG; encoders make ten or so. Pixels times scans.
+_MOST_SCANS, _MOST_WORK = 100, 20 * MAX_PIXELS
+#: So many equal bytes are no code, but what a lost sector reads as.
+_ZEROS, _ONES = bytes(64), b"\xff" * 16
+#: Bytes of a WebP's end without which no good one is decoded; an encoder may leave two or three unused.
+_LEFT_OUT = 8
+#: Bytes that disks lose at once, and such a stretch's border on which is looked.
+_SECTORS, _BORDER = (512, 4096), 48
+#: Bytes of a picture that are looked at together.
+_AT_ONCE = 1 << 22
+#: Grey levels by which a lost sector differs from the rows above and below, and times what its surroundings do.
+_STANDS_OUT, _TIMES = 12.0, 4.0
+#: Grey levels from byte to byte, on average, of what is no picture.
+_ROUGH = 20.0
+
+
+def jpeg_fault(data: bytes) -> str:
+    """What is wrong with a JPEG's markers from its first to its EOI (ITU-T T.81, annex B), or nothing."""
+    position, scans, pixels, flat = 2, 0, 0, False
+    while position + 2 <= len(data):
+        marker = data[position + 1]
+        if data[position] != 0xFF or marker in (0x00, 0xFF):
+            position += 1  # stray bytes before a marker harm nobody; libjpeg passes over them too
+            continue
+        if marker == 0xD9:
+            return ""
+        # SOI, RSTn and TEM stand alone; every other marker gives its length, itself included.
+        position += 2
+        at = data[position : position + 7]
+        if marker != 0x01 and not 0xD0 <= marker <= 0xD8:
+            position += max(2, int.from_bytes(data[position : position + 2], "big"))
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            pixels = int.from_bytes(at[3:5], "big") * int.from_bytes(at[5:7], "big")
+            if pixels > MAX_PIXELS:
+                return too_large(int.from_bytes(at[5:7], "big"), int.from_bytes(at[3:5], "big"))
+        if marker == 0xC4:
+            flat |= _tables(data[position - max(2, int.from_bytes(at[:2], "big")) : position])
+        if marker == 0xDA:
+            scans += 1
+            if scans > _MOST_SCANS or scans * pixels > _MOST_WORK:
+                return f"its {scans} scans and more would take too long"
+            found = _MARKER.search(data, position)
+            if found is None:
+                return TRUNCATED
+            if found[1][0] not in _AFTER_SCAN:
+                return f"damaged in the middle, at byte {found.start()}"
+            if fault := _blank_fault(data[position : found.start()], flat):
+                return fault
+            position = found.start()
+    return TRUNCATED
+
+
+def _blank_fault(coded: bytes, flat: bool) -> str:
+    """Whether a stretch of coded data was overwritten with equal bytes, as a disk's lost sectors read.
+
+    Codes do not repeat one byte so often, but for those of a flat picture with tables of its own: there, zeros are.
+    """
+    for blank in (_ZEROS, _ONES):
+        if not (flat and blank is _ZEROS) and (at := coded.find(blank)) >= 0:
+            return f"damaged in the middle: {len(blank)} equal bytes from {at} of its coded data on"
+    return ""
+
+
+def _tables(segment: bytes) -> bool:
+    """Whether the first code of a JPEG's table of AC coefficients ends a block (ITU-T T.81, B.2.4.2)."""
+    at = 2
+    while at + 17 <= len(segment):
+        count = sum(segment[at + 1 : at + 17])
+        if segment[at] >> 4 == 1 and segment[at + 17 : at + 18] == b"\0":
+            return True
+        at += 17 + count
+    return False
+
+
+def webp_fault(data: bytes) -> str:
+    """What is wrong with a WebP's length, or its coded data."""
+    if len(data) < 8 + int.from_bytes(data[4:8], "little"):
+        return TRUNCATED
+    lossy = data.find(b"VP8 ", 12)
+    return _blank_fault(data[lossy:], flat=False) if lossy >= 0 else ""
+
+
+def shortened_webp(data: bytes) -> bytes | None:
+    """A still WebP without the last bytes of its coded data, else whole; None for another kind.
+
+    Its arithmetic coder uses up all bytes to a few, so a decoder misses these at a good picture's end. Behind damage it
+    reads other numbers than were written, mostly fewer bytes for them, and misses nothing.
+    """
+    position = 12
+    while position + 8 <= len(data):
+        kind, size = data[position : position + 4], int.from_bytes(data[position + 4 : position + 8], "little")
+        end = position + 8 + size
+        if kind in (b"VP8 ", b"VP8L") and end <= len(data) and size > 2 * _LEFT_OUT:
+            body = data[position + 8 : end - _LEFT_OUT]
+            chunk = kind + len(body).to_bytes(4, "little") + body + bytes(len(body) % 2)
+            whole = data[:position] + chunk + data[end + size % 2 :]
+            return whole[:4] + (len(whole) - 8).to_bytes(4, "little") + whole[8:]
+        position = end + size % 2
+    return None
+
+
+def _png_fault(data: bytes) -> str:
+    """What is wrong with a PNG's chunks, each of which has a checksum (PNG specification, 5.3)."""
+    width, height = (int.from_bytes(data[i : i + 4], "big") for i in (16, 20))
+    if width * height > MAX_PIXELS:
+        return too_large(width, height)
+    position = 8
+    while position + 12 <= len(data):
+        end = position + 8 + int.from_bytes(data[position : position + 4], "big")
+        if end + 4 > len(data):
+            return TRUNCATED
+        kind = data[position + 4 : position + 8]
+        if kind[:1].isupper() and zlib.crc32(data[position + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            return f"damaged, its part {kind.decode('ascii', 'backslashreplace')} has another checksum"
+        if kind == b"IEND":
+            return ""
+        position = end + 4
+    return TRUNCATED
+
+
+@dataclass(frozen=True)
+class _Tiff:
+    """The first picture of a TIFF file (TIFF 6.0, section 2): its fields' numbers, by tag."""
+
+    fields: dict[int, tuple[int, ...]]
+
+    @classmethod
+    def read(cls, data: bytes) -> _Tiff | None:
+        """None for a file without a first directory. Nothing is believed: what lies outside is left out."""
+        order = "little" if data.startswith(b"II") else "big"
+
+        def number(at: int, size: int) -> int:
+            return int.from_bytes(data[at : at + size], order)  # type: ignore[arg-type]
+
+        start = number(4, 4)
+        if start + 2 > len(data):
+            return None
+        fields = dict[int, tuple[int, ...]]()
+        for at in range(start + 2, min(start + 2 + 12 * number(start, 2), len(data) - 11), 12):
+            size, count = {1: 1, 3: 2, 4: 4}.get(number(at + 2, 2), 0), number(at + 4, 4)
+            place = at + 8 if size * count <= 4 else number(at + 8, 4)
+            if size and count <= _MOST_STRIPS and place + size * count <= len(data):
+                fields[number(at, 2)] = tuple(number(place + i * size, size) for i in range(count))
+        return cls(fields)
+
+    def __call__(self, tag: int, default: int) -> int:
+        return (self.fields.get(tag) or (default,))[0]
+
+    def strips(self) -> Iterator[tuple[int, int]]:
+        """Where each strip or tile stands in the file, and how many bytes it has."""
+        starts, sizes = ((self.fields.get(a) or self.fields.get(b, ())) for a, b in ((273, 324), (279, 325)))
+        yield from zip(starts, sizes, strict=False)
+
+
+#: A TIFF's strips or tiles, at most; one has some eight rows.
+_MOST_STRIPS = 1 << 18
+_COMPRESSION, _DEFLATES = 259, (8, 32946)
+
+
+def tiff_fault(data: bytes) -> str:
+    """What is wrong with a TIFF's strips: their places, Deflate's checksums, sectors of a bare picture."""
+    tiff = _Tiff.read(data)
+    if tiff is None:
+        return TRUNCATED
+    width, height = tiff(256, 0), tiff(257, 0)
+    if width * height > MAX_PIXELS:
+        return too_large(width, height)
+    strips = list(tiff.strips())
+    if any(start + size > len(data) for start, size in strips):
+        return TRUNCATED
+    stride = (width * tiff(258, 1) * (tiff(277, 1) if tiff(284, 1) == 1 else 1) + 7) // 8
+    if tiff(_COMPRESSION, 1) in _DEFLATES:
+        most = stride * height + (1 << 20)
+        for number, (start, size) in enumerate(strips):
+            inflater = zlib.decompressobj()
+            try:
+                found = inflater.decompress(data[start : start + size], most)
+                whole = inflater.eof or len(found) == most
+            except zlib.error:
+                whole = False
+            if not whole:
+                return f"damaged, its strip {number} has another checksum"
+            most = max(1, most - len(found))
+    elif tiff(_COMPRESSION, 1) == 1 and 322 not in tiff.fields and tiff(258, 1) == 8:
+        for start, size in _joined(strips):
+            if fault := _bare_fault(data, start, size, stride):
+                return fault
+    return ""
+
+
+def _joined(strips: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Strips that follow each other in the file, as one."""
+    joined = list[tuple[int, int]]()
+    for start, size in strips:
+        if joined and sum(joined[-1]) == start:
+            joined[-1] = (joined[-1][0], joined[-1][1] + size)
+        else:
+            joined.append((start, size))
+    return joined
+
+
+def bmp_fault(data: bytes) -> str:
+    """What is wrong with a BMP: its length, and sectors of it where it is bare with 24 or 32 bits a pixel."""
+    start, width, height = (int.from_bytes(data[i : i + 4], "little", signed=True) for i in (10, 18, 22))
+    bits, packed = int.from_bytes(data[28:30], "little"), int.from_bytes(data[30:34], "little")
+    if width <= 0 or height == 0 or start <= 0:
+        return ""  # the older header, or none; the decoder says so
+    if width * abs(height) > MAX_PIXELS:
+        return too_large(width, abs(height))
+    stride = (width * bits + 31) // 32 * 4
+    if packed or bits not in (24, 32):
+        return ""
+    if start + stride * abs(height) > len(data):
+        return TRUNCATED
+    return _bare_fault(data, start, stride * abs(height), stride)
+
+
+def _bare_fault(data: bytes, start: int, size: int, stride: int) -> str:
+    """Whether one of the sectors of a bare picture is lost: rows of ``stride`` bytes, ``size`` bytes from ``start``."""
+    for sector in _SECTORS:
+        overlap = 2 * (stride + sector + _BORDER)
+        if stride < _BORDER or size < overlap:
+            continue
+        for begin in range(0, size - overlap + 1, _AT_ONCE):
+            at = _lost_sector(data, start + begin, min(size - begin, _AT_ONCE + overlap), stride, sector)
+            if at is not None:
+                return f"damaged, {sector} bytes from {at} on belong to no picture"
+    return ""
+
+
+def _lost_sector(data: bytes, start: int, size: int, stride: int, sector: int) -> int | None:
+    """Where in the file a sector stands out of the rows above and below it, and its surroundings do not."""
+    pixels = np.frombuffer(data, np.uint8, size, start).astype(np.int16)
+    # Sums of how far each byte is from the one a row below it.
+    sums = np.concatenate([[0], np.cumsum(np.abs(pixels[stride:] - pixels[:-stride]), dtype=np.int64)])
+
+    def below(first: np.ndarray, count: int) -> np.ndarray:
+        return np.asarray((sums[first + count] - sums[first]) / count)
+
+    def above(first: np.ndarray, count: int) -> np.ndarray:
+        return below(first - stride, count)
+
+    begin = np.arange(-start % sector, size, sector)
+    begin = begin[(begin >= stride + _BORDER) & (begin + sector + _BORDER + stride <= size)]
+    end, row = begin + sector, min(sector, stride)
+    first = np.minimum(above(begin, _BORDER), above(begin, row))
+    last = np.minimum(below(end - _BORDER, _BORDER), below(end - row, row))
+    around = np.maximum(above(begin - _BORDER, _BORDER), below(end, _BORDER))
+    within = np.minimum(first, last)
+    for number in np.flatnonzero((within > _STANDS_OUT) & (within > _TIMES * around)):
+        content = pixels[begin[number] : end[number]]
+        # Zeros, ones, or bytes that are no neighbours in any order of channels; a thin line of a drawing is neither.
+        if np.ptp(content) == 0 or min(np.abs(content[lag:] - content[:-lag]).mean() for lag in range(1, 5)) > _ROUGH:
+            return start + int(begin[number])
+    return None
+
+
+def picture_fault(data: bytes) -> str:
+    """What is wrong with a picture file of a kind that is known by its first bytes."""
+    if data.startswith(JPEG):
+        return jpeg_fault(data)
+    if data.startswith(PNG):
+        return _png_fault(data)
+    if data.startswith(b"RIFF"):
+        return webp_fault(data)
+    return tiff_fault(data) if data.startswith(TIFFS) else bmp_fault(data) if data.startswith(b"BM") else ""
+
+
+def too_large(width: int, height: int) -> str:
+    """What to say of a picture beyond :data:`MAX_PIXELS`."""
+    return f"{width}x{height} is larger than {MAX_PIXELS // 1_000_000} megapixels"
+
+
+#: NAL units with a picture's own numbers: kinds of H.264 (table 7-1) and of HEVC (table 7-1).
+_SLICES = {"h264": lambda first: 1 <= first & 31 <= 5, "hevc": lambda first: first >> 1 & 63 <= 31}
+#: Codecs of which :func:`packet_fault` knows something.
+CHECKED = frozenset(("mjpeg", *_SLICES))
+#: Zeros that no start of a unit follows.
+_HOLE = re.compile(rb"\x00{8}[^\x00\x01]")
+
+
+def packet_fault(codec: str, packet: bytes, sized: bool) -> str:
+    """What is wrong with an encoded picture of a video; of codecs other than JPEG, H.264 and HEVC nothing is known.
+
+    ``sized``: units come behind their length of four bytes, as in MP4, and not behind start codes.
+    """
+    if codec == "mjpeg":
+        fault = jpeg_fault(packet)
+        return jpeg_fault(packet + EOI) if fault == TRUNCATED else fault
+    if codec not in _SLICES:
+        return ""
+    if not sized:
+        return "damaged: zeros within it" if _HOLE.search(packet) else ""
+    position = 0
+    while position + 4 < len(packet):
+        end = position + 4 + int.from_bytes(packet[position : position + 4], "big")
+        if end > len(packet):
+            return "damaged: a part reaches beyond it"
+        # Three zeros are never written within a unit (ITU-T H.264, 7.4.1), and a lost sector is full of them.
+        unit = packet[position + 4 : end].rstrip(b"\0")
+        if unit and _SLICES[codec](unit[0]) and (b"\0\0\0" in unit or _ONES in unit):
+            return "damaged: equal bytes within it"
+        position = end
+    return ""
