@@ -201,13 +201,15 @@ def film(
     every: float | None = None,
     frames: int | None = None,
     size: tuple[int, int] | None = None,
+    order: str = "name",
 ) -> Outcome:
     """Paint all of a camera's frames into the film ``path`` (.mp4, .mkv or .mov), ``fps`` of them a second: a whole
     number, a fraction, or ``"23.976"``, which is 24000/1001.
 
     ``camera`` is a name ("frames:DIR", "video:FILE", "synthetic:SEED"), or a :class:`Camera` that is open. With a
     name, ``every`` is the scene time between frames in seconds, ``frames`` how many there are at most, and ``size``
-    the film's (width, height). Live cameras film on a roll: see :func:`begin_roll`.
+    the film's (width, height), ``order`` that of a folder's images: "name", or "time", which is EXIF's, else the
+    file's. Live cameras film on a roll: see :func:`begin_roll`.
 
     ``steady`` holds the film still against camera noise of so many grey levels, ``deflicker`` evens out exposure over
     so many frames, and 0 switches either off; ``timestamp`` writes each frame's time on it.
@@ -230,9 +232,9 @@ def film(
         source = CameraSource.parse(camera) if isinstance(camera, str) else camera
         if source.path is not None and os.path.exists(path) and os.path.samefile(source.path, path):
             raise OptionError(f"{path}: is the video that the film is made from; name another file", option="path")
-        camera = open_camera(source, size=size, every=every, frames=frames)
+        camera = open_camera(source, size=size, every=every, frames=frames, order=order)
     else:
-        _refuse_with_open_camera(every=every, frames=frames, size=size)
+        _refuse_with_open_camera(every=every, frames=frames, size=size, order=None if order == "name" else order)
     return film_camera(
         camera,
         painter,

@@ -176,9 +176,24 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def read_photo(path: Path) -> tuple[np.ndarray, bytes | None]:
-    """As :func:`read_image`, and the file's EXIF part, None where it has none."""
+    """As :func:`read_image`, and the file's EXIF part, None where it has none; a TIFF is its own."""
     data = _read(path)
-    return decode_image(data, str(path)), find_exif(data[:_EXIF_WITHIN])
+    return decode_image(data, str(path)), _exif_in(data)
+
+
+def read_exif(path: Path) -> bytes | None:
+    """The EXIF part of an image file that is not decoded; None where there is none, or no such file."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_EXIF_WITHIN)
+        # In other kinds it may stand anywhere.
+        return _exif_in(data if data.startswith((JPEG, PNG)) else _read(path))
+    except (OSError, ImageError):
+        return None
+
+
+def _exif_in(data: bytes) -> bytes | None:
+    return find_exif(data[:_EXIF_WITHIN] if data.startswith((JPEG, PNG)) else data)
 
 
 def _read(path: Path) -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import struct
+import time
 
 import cv2
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 
 from pleinair.cameras.opening import open_camera
 from pleinair.cli.main import main
-from pleinair.exif import find_exif, for_painting, taken_at, with_exif
+from pleinair.exif import about, film_tags, find_exif, for_painting, is_damaged, place_of, taken_at, when, with_exif
 from pleinair.images import decode_image, read_photo
 from tests.models import write_model
 from tests.rolls import identity_network
@@ -77,4 +79,126 @@ def test_stored_photos_have_their_own_time(tmp_path):
     (tmp_path / "a.jpg").write_bytes(with_exif(photo, part()))
     (tmp_path / "b.jpg").write_bytes(photo)
     first, second = open_camera(f"frames:{tmp_path}").frames()
-    assert first.metadata == {"taken": "2026-05-03 14:20"} and second.metadata == {}
+    assert first.metadata == {"taken": "2026-05-03 14:20", "date": "2026-05-03T14:20:07"} and second.metadata == {}
+
+
+def camera_part(
+    taken: bytes = b"2026:05:03 14:20:07\0",
+    zone: bytes = b"",
+    degrees: tuple[tuple[int, int], ...] = ((52, 1), (31, 1), (1234, 100)),
+    sides: bytes = b"NE",
+    order: str = "<",
+) -> bytes:
+    """A part with a time, its zone and a place, as phones write it (EXIF 2.32, 4.6.5 and 4.6.6)."""
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
+    fields = [(0x9003, 2, len(taken), taken)] + ([(0x9011, 2, len(zone), zone)] if zone else [])
+    rationals = b"".join(struct.pack(order + "II", *pair) for pair in degrees)
+    count = len(degrees)
+    place = [
+        (1, 2, 2, sides[:1] + b"\0"),
+        (2, 5, count, rationals),
+        (3, 2, 2, sides[1:] + b"\0"),
+        (4, 5, count, rationals),
+    ]
+    body, directories = b"", {}
+    for name, entries in (("more", fields), ("place", place)):
+        start = 8 + 2 + 2 * 12 + 4 + len(body)
+        after = start + 2 + 12 * len(entries) + 4
+        table, values = struct.pack(order + "H", len(entries)), b""
+        for tag, kind, many, value in entries:
+            here = value.ljust(4, b"\0") if len(value) <= 4 else struct.pack(order + "I", after + len(values))
+            table += struct.pack(order + "HHI", tag, kind, many) + here
+            values += value if len(value) > 4 else b""
+        directories[name] = start
+        body += table + bytes(4) + values
+    first = struct.pack(
+        order + "HHHIIHHIII", 2, 0x8769, 4, 1, directories["more"], 0x8825, 4, 1, directories["place"], 0
+    )
+    return head + first + body
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_time_zone_and_place(order):
+    data = camera_part(zone=b"+02:00\0", order=order)
+    assert when(data) == datetime.datetime(2026, 5, 3, 14, 20, 7, tzinfo=datetime.timezone(datetime.timedelta(hours=2)))
+    # 52 degrees, 31 minutes, 12.34 seconds.
+    assert place_of(data) == "+52.5201+052.5201/"
+    assert place_of(camera_part(sides=b"SW", order=order)) == "-52.5201-052.5201/"
+    tags = film_tags(about(data))
+    assert tags["creation_time"] == tags["date"] == "2026-05-03T12:20:07Z" and tags["location"] == "+52.5201+052.5201/"
+    assert not is_damaged(data)
+
+
+def test_a_time_without_a_zone_is_this_machines(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert film_tags(about(camera_part()))["creation_time"] == "2026-05-03T05:20:07Z"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"degrees": ((52, 0), (31, 1), (0, 1))},
+        {"degrees": ((91, 1), (0, 1), (0, 1))},
+        {"sides": b"XE"},
+        {"degrees": ()},
+    ],
+)
+def test_places_that_are_none(place):
+    assert place_of(camera_part(**place)) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "damaged"),
+    [
+        (camera_part(), False),
+        (camera_part(taken=b"0000:00:00 00:00:00\0"), False),
+        (camera_part(taken=b"    :  :     :  :  \0"), False),
+        (camera_part(taken=b"2026:13:03 14:20:07\0"), True),
+        (camera_part(taken=b"\xff\xfe:05:03 14:20:07\0"), True),
+        (b"II*\0\xff\xff\0\0" + bytes(30), True),
+        (b"nothing of the kind", True),
+        (b"", True),
+    ],
+)
+def test_damaged_parts_are_known(data, damaged):
+    assert is_damaged(data) is damaged and (when(data) is None) == (data != camera_part())
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"date": 5}, {"date": "x"}, {"date": "9999-12-31T23:59:59-12:00"}, {"place": "here"}]
+)
+def test_tags_of_nothing_are_none(told):
+    assert film_tags(told) == {}
+
+
+def test_other_kinds_hold_such_parts_too():
+    webp = cv2.imencode(".webp", np.full((20, 30, 3), 90, np.uint8))[1].tobytes()
+    data = webp + b"EXIF" + struct.pack("<I", len(camera_part())) + camera_part() + bytes(len(camera_part()) % 2)
+    data = data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
+    assert find_exif(webp) is None and find_exif(data) == camera_part()
+    tiff = cv2.imencode(".tif", np.full((20, 30, 3), 90, np.uint8))[1].tobytes()
+    assert find_exif(tiff) == tiff and when(tiff) is None and not is_damaged(tiff)
+    assert for_painting(tiff) is None and for_painting(camera_part()) == camera_part()
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "mov"])
+def test_a_film_says_when_and_where_it_was_taken(tmp_path, suffix):
+    import av
+
+    photo = cv2.imencode(".jpg", np.full((40, 60, 3), 90, np.uint8))[1].tobytes()
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.jpg").write_bytes(with_exif(photo, camera_part(zone=b"+02:00\0")))
+    write_model(tmp_path / "plain", identity_network(), margin=0, grain=0)
+    film, again, roll = (str(tmp_path / name) for name in (f"film.{suffix}", f"again.{suffix}", "roll"))
+    arguments = ["--style", str(tmp_path / "plain"), "--backend", "reference", "--keep-free", "0"]
+    assert main(["run", "--camera", f"frames:{tmp_path}", "--out", film, *arguments]) == 0
+    assert main(["run", "--camera", f"video:{film}", "--out", again, "--roll", roll, *arguments]) == 0
+    for path in (film, again):
+        with av.open(path) as container:
+            said = {key.lower(): value for key, value in container.metadata.items()}
+        assert said["creation_time"].startswith("2026-05-03T12:20:07") and said["location"] == "+52.5201+052.5201/"

@@ -24,7 +24,7 @@ class Frame:
     """One picture: uint8 [H, W, 3] RGB, its number from 0, scene time in seconds, and what to call it.
 
     ``position`` is its place in the source, unusable frames counted: a camera goes on from there. ``metadata`` is
-    what a live camera says of it (``exposure_us``, ``gain`` ...).
+    what a live camera says of it (``exposure_us``, ``gain`` ...), or a photo: :func:`pleinair.exif.about`.
     """
 
     image: np.ndarray
@@ -62,8 +62,14 @@ AWAY = frozenset(
 )
 
 
+def remarks_of(camera: object) -> list[str]:
+    """What a camera has to say of its source, a line each, that costs no frame; whoever tells a line takes it out."""
+    remarks = getattr(camera, "remarks", None)
+    return remarks if isinstance(remarks, list) else []
+
+
 class Camera(Protocol):
-    """Gives frames of one size, in order."""
+    """Gives frames of one size, in order. It may have ``remarks``, too: see :func:`remarks_of`."""
 
     name: str
     size: tuple[int, int]  # (width, height) of every frame
@@ -98,7 +104,7 @@ class StoredShooter:
 
     def __init__(self, camera: Camera, start: int = 0) -> None:
         self.name, self.size = camera.name, camera.size
-        self.skipped = camera.skipped
+        self.skipped, self.remarks = camera.skipped, remarks_of(camera)
         self._camera, self._next = camera, start
         self._frames = camera.frames(start)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from pleinair.cameras.camera import Camera, Frame
+from pleinair.cameras.camera import Camera, Frame, remarks_of
 from pleinair.errors import OptionError
 from pleinair.painting.tiles import MIN_SIDE
 
@@ -75,6 +75,7 @@ class FramedCamera:
         """Raises OptionError when the crop does not lie within the camera's picture."""
         self.camera, self.framing = camera, framing
         self.name, self.count, self.skipped = camera.name, camera.count, camera.skipped
+        self.remarks = remarks_of(camera)
         own = framing.size_of(camera.size)
         self.size = size or own
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from pleinair.cameras.camera import Camera, Shooter, StoredShooter
 from pleinair.cameras.framing import FramedCamera, Framing
 from pleinair.cameras.guarded import GuardedCamera
-from pleinair.cameras.stored import FolderCamera
+from pleinair.cameras.stored import ORDERS, FolderCamera
 from pleinair.cameras.synthetic import SYNTHETIC_STEP, SyntheticCamera
 from pleinair.cameras.v4l2 import V4l2Camera
 from pleinair.cameras.video import VideoCamera
@@ -92,15 +92,18 @@ def open_camera(
     every: float | None = None,
     frames: int | None = None,
     framing: Framing | None = None,
+    order: str = ORDERS[0],
 ) -> Camera:
     """A stored camera, for a direct film.
 
     ``size`` is (width, height) of its frames, ``every`` the seconds of scene time between them, ``frames`` how many
-    there are at most. Raises OptionError for what is no stored camera, CameraError when the source does not serve.
+    there are at most, ``order`` that of a folder's images: "name", or "time" (EXIF's, else the file's). Raises
+    OptionError for what is no stored camera, CameraError when the source does not serve.
     """
     source = CameraSource.parse(source) if isinstance(source, str) else source
+    check_order(order, source)
     if framing is not None and framing != Framing():
-        return FramedCamera(open_camera(source, every=every, frames=frames), framing, size)
+        return FramedCamera(open_camera(source, every=every, frames=frames, order=order), framing, size)
     if source.kind == "synthetic":
         return SyntheticCamera(size or (640, 360), frames, every or SYNTHETIC_STEP, source.number or 0)
     if source.path is None:
@@ -111,7 +114,15 @@ def open_camera(
         return VideoCamera(source.path, size, every, frames)
     if every is not None:
         raise OptionError(f"{every:g}s: a folder of frames has no clock; leave it out", option="every")
-    return FolderCamera(source.path, size, frames)
+    return FolderCamera(source.path, size, frames, order)
+
+
+def check_order(order: str, source: CameraSource) -> None:
+    """Raise OptionError for an order that is none, or of a camera that has its own."""
+    if order not in ORDERS:
+        raise OptionError(f"{order!r}: choose from {', '.join(ORDERS)}", option="order")
+    if order != ORDERS[0] and source.kind != "frames":
+        raise OptionError(f"{order!r}: only frames:DIR has no order of its own, not {str(source)!r}", option="order")
 
 
 def open_shooter(
@@ -123,22 +134,21 @@ def open_shooter(
     start: int = 0,
     every: float | None = None,
     patient: bool = False,
+    order: str = ORDERS[0],
     drivers: Mapping[str, Driver] = DRIVERS,
 ) -> Shooter:
     """The camera of a roll, asked for each frame when it is due. Live ones run in a process of their own.
 
     ``size``, (width, height), is asked of live cameras and of the synthetic day; others give their own. ``step`` is the
     scene time between stored frames, ``frames`` how many synthetic ones there are, ``start`` the position to go on
-    from, ``every`` the seconds between live frames.
+    from, ``every`` the seconds between live frames, ``order`` that of a folder's images.
 
     Raises OptionError, CameraError; a ``patient`` caller takes a live camera that does not open, and asks it again.
     """
+    check_order(order, source)
     if not source.live:
-        synthetic = source.kind == "synthetic"
-        return StoredShooter(
-            open_camera(source, size=size if synthetic else None, every=step, frames=frames if synthetic else None),
-            start,
-        )
+        asked = {"size": size, "frames": frames} if source.kind == "synthetic" else {}
+        return StoredShooter(open_camera(source, every=step, order=order, **asked), start)  # type: ignore[arg-type]
     if source.kind not in drivers:
         raise OptionError(f"{str(source)!r}: no driver of that name was given", option="camera")
     number = source.number or 0

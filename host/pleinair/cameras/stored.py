@@ -1,13 +1,14 @@
-"""A folder of images as a camera."""
+"""A folder of images as a camera, in the order of their names or of the times at which they were taken."""
 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import errno
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,8 @@ import numpy as np
 from pleinair.cameras.camera import AWAY, Frame, LeftOut, check_size
 from pleinair.cameras.framing import fit
 from pleinair.errors import AwayError, CameraError, ImageError
-from pleinair.exif import taken_at
-from pleinair.images import SUFFIXES, read_photo
+from pleinair.exif import about, is_damaged, when
+from pleinair.images import SUFFIXES, read_exif, read_photo
 from pleinair.text import one_line
 
 #: Images whose size is looked at before the film begins.
@@ -29,6 +30,12 @@ def _natural(path: Path) -> tuple[list[str | int], str]:
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], path.name
 
 
+def _listed(paths: Sequence[Path]) -> str:
+    """The names of files, the first few of many: ``a.txt, b.txt and 3 more``."""
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    return one_line(", ".join(path.name for path in paths[:_NAMED])) + more
+
+
 def _elsewhere(folder: Path) -> str:
     """Which subfolders hold images where the folder itself does not."""
     found = list[str]()
@@ -39,27 +46,65 @@ def _elsewhere(folder: Path) -> str:
     return f"; there are in its folders {one_line(', '.join(found[:5]))}" if found else ""
 
 
+#: The orders of a folder's images.
+ORDERS = ("name", "time")
+#: Names of files that are told one by one.
+_NAMED = 5
+
+
 class FolderCamera:
-    """The images of a folder, by name (frame2 before frame10; hidden ones are none).
+    """The images of a folder, by name (frame2 before frame10; hidden ones are none) or by time.
 
     Damaged ones are skipped and listed. The commonest size of the first few is that of all, to which others are fitted.
+    ``remarks`` tell once what is left out of the folder, and what is fitted.
     """
 
-    def __init__(self, folder: Path, size: tuple[int, int] | None, limit: int | None) -> None:
+    def __init__(self, folder: Path, size: tuple[int, int] | None, limit: int | None, order: str = ORDERS[0]) -> None:
         """Raises CameraError when the folder is missing, holds no image, or none that can be read."""
         try:
-            found = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != "." and p.is_file()]
+            names = [p for p in folder.iterdir() if p.name[0] != "." and p.is_file()]
         except OSError as error:
             raise CameraError(f"frames:{folder}: {error.strerror}", option="camera") from error
+        found = [p for p in names if p.suffix.lower() in SUFFIXES]
         if not found:
             raise CameraError(
                 f"frames:{folder}: no image in it (looked for {', '.join(SUFFIXES)}){_elsewhere(folder)}",
                 option="camera",
             )
-        self.name, self.skipped = f"frames of {folder.name}", list[str]()
+        self.name, self.skipped, self.remarks = f"frames of {folder.name}", list[str](), list[str]()
         self._files, self._limit = sorted(found, key=_natural), limit
+        if ignored := sorted(set(names) - set(found)):
+            self.remarks.append(f"frames:{folder}: no images, left out: {_listed(ignored)}")
+        self._times = dict[Path, str]()
+        if order == "time":
+            self._sort_by_time(folder)
         self.count: int | None = min(len(found), limit) if limit else len(found)
+        self._fitted = size is not None
         self.size = size or check_size(self._first_size(), f"frames:{folder}")
+
+    def _sort_by_time(self, folder: Path) -> None:
+        """The camera's clock, else the file's time on this machine's; of equal times, the names decide."""
+        untimed, broken = list[Path](), list[Path]()
+        keys = dict[Path, datetime.datetime]()
+        for path in self._files:
+            part = read_exif(path)
+            taken = when(part) if part is not None else None
+            if part is not None and is_damaged(part):
+                broken.append(path)
+            elif taken is None:
+                untimed.append(path)
+            if taken is None:
+                try:
+                    taken = datetime.datetime.fromtimestamp(path.stat().st_mtime)
+                except (OSError, ValueError, OverflowError):
+                    taken = datetime.datetime.max
+                else:
+                    self._times[path] = taken.strftime("%Y-%m-%d %H:%M")
+            keys[path] = taken.replace(tzinfo=None)
+        self._files.sort(key=lambda path: keys[path])
+        for paths, what in ((untimed, "no time of its own in"), (broken, "a damaged EXIF part in")):
+            if paths:
+                self.remarks.append(f"frames:{folder}: {what} {_listed(paths)}; the files' times are taken")
 
     def _first_size(self) -> tuple[int, int]:
         problems, sizes = [], Counter[tuple[int, int]]()
@@ -100,6 +145,14 @@ class FolderCamera:
                 # The folder may have been away for this one moment.
         raise AssertionError
 
+    def _tell_size(self, path: Path, image: np.ndarray) -> None:
+        """Once, where an image has another size than the film and nobody asked for one."""
+        if not self._fitted and (size := (image.shape[1], image.shape[0])) != self.size:
+            self._fitted = True
+            own, film = (f"{width}x{height}" for width, height in (size, self.size))
+            name = one_line(path.name)
+            self.remarks.append(f"frames:{path.parent}: {name} is {own}; it and others are fitted to {film}")
+
     def _there(self) -> bool:
         """Whether the folder is there, with at least one of the images that were found in it."""
         folder = self._files[0].parent
@@ -120,9 +173,11 @@ class FolderCamera:
             except ImageError as error:
                 self.skipped.append(LeftOut(str(error)))
                 continue
-            taken = taken_at(part) if part else None
-            about = {"taken": taken} if taken else {}
-            yield Frame(fit(image, self.size), index, float(index), path.name, position, about)
+            told = about(part) if part else {}
+            if "taken" not in told and path in self._times:
+                told["taken"] = self._times[path]
+            self._tell_size(path, image)
+            yield Frame(fit(image, self.size), index, float(index), path.name, position, told)
             index += 1
         if index == 0 and start == 0:
             raise self._unreadable(self.skipped[0])

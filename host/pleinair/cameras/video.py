@@ -18,6 +18,7 @@ from pleinair.damage import CHECKED, packet_fault
 from pleinair.errors import AwayError, CameraError
 from pleinair.painting.tiles import MIN_SIDE
 from pleinair.pyav import MISSING, reformatter
+from pleinair.text import one_line
 
 #: FFmpeg's bits of a stream's disposition: what players show, and a picture that only stands for a song.
 _DEFAULT, _COVER = 1, 1024
@@ -158,6 +159,7 @@ class VideoCamera:
                         seconds,
                         f"{seconds:.2f} s",
                         index,
+                        _about(container) if index == 0 else {},
                     )
                 index += 1
                 if self._limit and index >= self._limit:
@@ -182,6 +184,13 @@ def _shown(container: Any) -> Any:
     """The video stream that players show: the default one, else the first; None where there are covers alone."""
     moving = [stream for stream in container.streams.video if not int(stream.disposition) & _COVER]
     return next((stream for stream in moving if int(stream.disposition) & _DEFAULT), moving[0] if moving else None)
+
+
+def _about(container: Any) -> dict[str, str]:
+    """When and where a video was filmed, where it says so, as :func:`pleinair.exif.about` does of a photo."""
+    said = {key.lower(): one_line(value)[:64] for key, value in container.metadata.items()}
+    pairs = (("date", said.get("creation_time")), ("place", said.get("location")))
+    return {key: value for key, value in pairs if value}
 
 
 def _upright(picture: Any, reformat: Callable[..., Any], aspect: Fraction | None = None) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from pleinair.cameras.stored import ORDERS
 from pleinair.cli.console import FilmBars, remark, say
 from pleinair.cli.fpga import accelerator_options, choose, simulate_build
 from pleinair.cli.options import (
@@ -63,6 +64,13 @@ _SHOWN = 10
 )
 @click.option("--crop", metavar="WIDTHxHEIGHT+LEFT+TOP", help="Part of the turned frame to film.")
 @click.option(
+    "--order",
+    type=OneOf(*ORDERS),
+    default=ORDERS[0],
+    show_default=True,
+    help="Order of the images of frames:DIR; time is that in the photo (EXIF), else the file's.",
+)
+@click.option(
     "--timestamp",
     type=click.BOOL,
     is_flag=False,
@@ -103,6 +111,7 @@ def run(
     size: tuple[int, int] | None,
     rotate: int,
     crop: str | None,
+    order: str,
     timestamp: bool,
     fps: Rate,
     steady: int,
@@ -137,6 +146,7 @@ def run(
         for_=for_,
         size=size,
         framing=Framing(rotate, None if crop is None else parse_crop(crop)),
+        order=order,
         timestamp=timestamp,
         fps=fps,
         steady=steady,
@@ -180,7 +190,7 @@ def _film_at_once(o: Common) -> None:
     recorder = FilmRecorder(out, fps, force=o.force)
     if recorder.aside is not None:
         remark(f"an earlier run to this film was cut off; what it recorded is now {recorder.aside}")
-    source = open_camera(o.camera, size=o.size, every=o.every, frames=frames, framing=o.framing)
+    source = open_camera(o.camera, size=o.size, every=o.every, frames=frames, framing=o.framing, order=o.order)
     warn_of_size(*source.size, fps)
     with (
         ended_at_once() as recording,

@@ -86,6 +86,7 @@ class Common:
     for_: float | None
     size: tuple[int, int] | None
     framing: Framing
+    order: str
     timestamp: bool
     fps: Rate
     steady: int
@@ -203,6 +204,7 @@ def film_on_roll(
         daylight=daylight,
         size=o.size,
         framing=o.framing,
+        order=o.order,
         fps=o.fps,
         steady=o.steady,
         deflicker=o.deflicker,

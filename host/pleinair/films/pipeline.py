@@ -23,8 +23,9 @@ from typing import Generic, TypeVar
 import cv2
 import numpy as np
 
-from pleinair.cameras.camera import Camera, Frame
+from pleinair.cameras.camera import Camera, Frame, remarks_of
 from pleinair.errors import AwayError, CameraError, PleinairError
+from pleinair.exif import film_tags
 from pleinair.films.lighting import Lighting
 from pleinair.films.recorder import Recorder
 from pleinair.films.treatment import Treatment
@@ -155,8 +156,12 @@ def _busy(progress: Progress, stage: str) -> Iterator[None]:
 
 
 def patient(camera: Camera, stop: threading.Event, tell: Callable[[str], None]) -> Iterator[Frame]:
-    """A camera's frames; while its source is away, it is asked again after ever longer pauses, and that is told."""
+    """A camera's frames; while its source is away, it is asked again after ever longer pauses, and that is told.
+
+    So are the camera's remarks.
+    """
     source, following, wait = camera.frames(), 0, _FIRST_WAIT
+    remarks = remarks_of(camera)
     while True:
         try:
             frame = next(source, None)
@@ -168,6 +173,8 @@ def patient(camera: Camera, stop: threading.Event, tell: Callable[[str], None]) 
             wait = min(_LONGEST_WAIT, 2 * wait)
             source = camera.frames(following)
             continue
+        while remarks:
+            tell(remarks.pop(0))
         if frame is None:
             return
         if wait > _FIRST_WAIT:
@@ -176,13 +183,15 @@ def patient(camera: Camera, stop: threading.Event, tell: Callable[[str], None]) 
         yield frame
 
 
-def _captured(source: Iterator[Frame], treatment: Treatment, progress: Progress) -> Iterator[Frame]:
+def _captured(source: Iterator[Frame], treatment: Treatment, progress: Progress, recorder: Recorder) -> Iterator[Frame]:
     while True:
         with _busy(progress, "capture"):
             frame = next(source, None)
             if frame is None:
                 return
             image = treatment.before(frame.image)
+        if not progress.captured:
+            recorder.tags = film_tags(frame.metadata)
         progress.captured += 1
         yield replace(frame, image=image)
 
@@ -257,7 +266,7 @@ def run(
     ``steady`` to ``tone`` are the film's :class:`~pleinair.films.treatment.Treatment`. ``report``
     is called in this thread once for each recorded frame. The stages do not wait for it, so the progress that it gets
     may be further already. ``tell`` is told, in another thread, when the camera's source is away and when it is back;
-    meanwhile the film waits.
+    meanwhile the film waits. It is told the camera's remarks, too.
 
     When a stage fails, the film of the frames before is completed, and the stage's error is raised; without a frame,
     no file is left behind. Setting ``stop``, or a KeyboardInterrupt, completes the film, and the outcome says
@@ -278,7 +287,7 @@ def _run(
     stop: threading.Event,
 ) -> Outcome:
     progress, films = Progress(camera.count), list[Path]()
-    frames = ReadAhead(_captured(patient(camera, stop, tell), treatment, progress), stop=stop)
+    frames = ReadAhead(_captured(patient(camera, stop, tell), treatment, progress, recorder), stop=stop)
     paintings = ReadAhead(_painted(frames, painter.lit_by(treatment.light), progress), stop=stop)
     recording = ReadAhead(_recorded(paintings, recorder, treatment, progress, films), stop=stop)
     interrupted = False

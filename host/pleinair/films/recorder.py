@@ -29,6 +29,7 @@ from pleinair.films.encoder import MAX_SIDE, Encoder, even
 from pleinair.films.rate import Rate
 from pleinair.films.remux import Remuxer, read_packets
 from pleinair.images import check_writable
+from pleinair.text import one_line
 
 #: A file's name has up to 255 bytes; while a film is made, its file's is longer by ten.
 _LONGEST_NAME = 240
@@ -36,9 +37,10 @@ FILM_SUFFIXES = (".mp4", ".mkv", ".mov")
 
 
 class Recorder(Protocol):
-    """Takes painted frames of one size, in order."""
+    """Takes painted frames of one size, in order. ``tags`` are what the film will say of itself, by FFmpeg's names."""
 
     frames: int
+    tags: dict[str, str]
 
     def add(self, image: np.ndarray) -> None:
         """Append uint8 [H, W, 3] RGB. Raises OutputError."""
@@ -111,6 +113,7 @@ class FilmRecorder:
         self.path, self.fps, self.frames = path, fps, 0
         self.aside: Path | None = None
         self.closed = False
+        self.tags = dict[str, str]()
         # FFmpeg takes what stands before a colon for a protocol, unless the name begins with a slash.
         folder = path.parent.absolute()
         self._raw = folder / f".{path.name}.part.mkv"
@@ -234,6 +237,7 @@ class FilmRecorder:
 
         assert self._part is not None
         with av.open(str(self._part), "w", options=container_options(self._part)) as target:
+            target.metadata.update({name: one_line(text) for name, text in self.tags.items()})
             return Remuxer(target, fps=self.fps).append(read_packets(self._raw))
 
     def discard(self) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pleinair.backends import Backend
-from pleinair.cameras.camera import Shooter
+from pleinair.cameras.camera import Shooter, remarks_of
 from pleinair.cameras.framing import Framing
 from pleinair.cameras.opening import DRIVERS, LIVE_EVERY, CameraSource, Driver, open_shooter
+from pleinair.cameras.stored import ORDERS
 from pleinair.errors import CameraError, OptionError, PleinairError
 from pleinair.films.deflicker import DEFAULT_FRAMES
 from pleinair.films.lighting import choose_lighting, default_every
@@ -147,7 +148,7 @@ def _create(
     """
     Roll.check_new(folder)
     ask = _size_to_ask(size, framing)
-    times = {name: about[name] for name in ("step", "frames", "every")}
+    times = {name: about[name] for name in ("step", "frames", "every", "order")}
     shooter = open_shooter(source, size=ask, drivers=drivers, **times)
     try:
         if shooter.live and shooter.shoot() is None:
@@ -182,6 +183,7 @@ def begin_roll(
     daylight: str | None = None,
     size: tuple[int, int] | None = None,
     framing: Framing | None = None,
+    order: str = ORDERS[0],
     fps: Rate | float | str = 24,
     steady: int = DEFAULT_STRENGTH,
     deflicker: int | None = None,
@@ -207,7 +209,8 @@ def begin_roll(
     ``every`` is the time between frames in seconds: real time of a live camera (:data:`LIVE_EVERY` by default) or of a
     folder of frames (by default as fast as they are kept), scene time of the others. ``frames`` and ``seconds`` of the
     roll's own time end it; ``start`` and ``stop`` (``"06:30"``) and ``daylight`` (``"52.52,13.40"``) say when frames
-    are taken. ``size`` is (width, height). ``keep`` says what may be deleted so that ``keep_free`` bytes of the disk
+    are taken. ``size`` is (width, height), ``order`` that of a folder's
+    images: "name" or "time". ``keep`` says what may be deleted so that ``keep_free`` bytes of the disk
     stay free: see :data:`~pleinair.rolls.settings.KEEP`. ``out`` is noted for the film that is joined in the end,
     ``fps`` is its rate (:func:`~pleinair.films.rate.read_rate`).
     ``deflicker`` is by default on for live cameras. ``light``, ``light_every`` and ``tone`` are as in
@@ -227,9 +230,18 @@ def begin_roll(
     deflicker = deflicker if deflicker is not None else DEFAULT_FRAMES if source.live else 0
     look = _look(style, bits, lit, fps=read_rate(fps), steady=steady, deflicker=deflicker, timestamp=timestamp)
     about = {"backend": _absolute(backend), "threads": threads, "preview": preview, "preview_host": preview_host}
-    about |= {**asdict(times), **asdict(kept), "look": look}
+    about |= {**asdict(times), **asdict(kept), "look": look, "order": order}
     roll, shooter = _create(Path(folder), source, size, framing or Framing(), drivers, about)
-    return Timelapse(roll, shooter, schedule=times.schedule(), thermometer=thermometer, painter=painter)
+    lapse = Timelapse(roll, shooter, schedule=times.schedule(), thermometer=thermometer, painter=painter)
+    lapse.warnings += _taken_out(remarks_of(shooter))
+    return lapse
+
+
+def _taken_out(lines: list[str]) -> list[str]:
+    """The lines, which are none there any more."""
+    taken = list(lines)
+    lines.clear()
+    return taken
 
 
 def open_roll(folder: Path | str) -> Roll:
@@ -290,6 +302,7 @@ def resume_roll(
             start=roll.ledger.position,
             every=settings.every,
             patient=True,
+            order=settings.order,
             drivers=drivers,
         )
     except CameraError:
@@ -298,7 +311,7 @@ def resume_roll(
             return None
         raise
     lapse = Timelapse(roll, shooter, schedule=schedule, thermometer=thermometer, painter=painter)
-    lapse.warnings += warnings
+    lapse.warnings += [*warnings, *_taken_out(remarks_of(shooter))]
     return lapse
 
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from pleinair.cameras.camera import AWAY, Frame, Shooter, left_out
+from pleinair.cameras.camera import AWAY, Frame, Shooter, left_out, remarks_of
 from pleinair.cameras.framing import Framing
 from pleinair.errors import AwayError, CameraError, DiskFullError
 from pleinair.rolls.defects import defect
@@ -256,7 +256,10 @@ class Capture:
         self._write(Skipped(ticks=ticks, reason=reason, wall=self._clock.wall()), sync=False)
 
     def _tell_skipped(self) -> None:
-        """Frames of a stored camera that cannot be used."""
+        """Frames of a stored camera that cannot be used, and what it has to say besides."""
+        remarks = remarks_of(self.shooter)
+        while remarks:
+            self._trouble("camera", remarks.pop(0))
         skipped = getattr(self.shooter, "skipped", None)
         while skipped:
             line = skipped.pop(0)

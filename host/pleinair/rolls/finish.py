@@ -7,6 +7,7 @@ import datetime
 from collections.abc import Callable
 from pathlib import Path
 
+from pleinair import exif
 from pleinair.errors import OutputError
 from pleinair.films.recorder import check_film
 from pleinair.rolls.developer import Developer, OpenLook, Place, open_look
@@ -96,10 +97,17 @@ def film_tags(folder: Path, settings: Settings, ledger: Ledger, look: Look) -> d
         "comment": f"painted by pleinair, {Path(look.style).name} at {look.bits} bits; camera {settings.camera}; "
         f"{ledger.frames} frames{every}",
     }
-    if ledger.begun:
+    return {**tags, **_when_and_where(ledger)}
+
+
+def _when_and_where(ledger: Ledger) -> dict[str, str]:
+    """A film's tags of its first frame: of the photo or video that it was, else of when filming began."""
+    metadata = (ledger.first.metadata or {}) if ledger.first is not None else {}
+    told = exif.film_tags(metadata)
+    if "date" not in told and ledger.begun:
         begun = datetime.datetime.fromtimestamp(ledger.begun, datetime.timezone.utc)
-        tags["date"] = tags["creation_time"] = begun.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return tags
+        told |= exif.film_tags({"date": begun.isoformat()})
+    return told
 
 
 def find_painting(folder: Path, style: str | None = None, bits: int | None = None) -> tuple[Look, dict[str, str]]:
@@ -120,5 +128,11 @@ def finish_running(folder: Path, film: Path, *, force: bool = False) -> tuple[in
     ledger = read_ledger(folder)
     settings = read_settings(folder, ledger)
     segments = find_segments(folder / settings.look.file())
-    frames = join(segments, film, fps=settings.look.fps, tags={"title": folder.resolve().name}, force=force)
+    frames = join(
+        segments,
+        film,
+        fps=settings.look.fps,
+        tags={"title": folder.resolve().name, **_when_and_where(ledger)},
+        force=force,
+    )
     return frames, max(0, ledger.frames - frames)

@@ -48,6 +48,7 @@ class Ledger:
     """What the records so far add up to."""
 
     frames: int = 0
+    first: Captured | None = None
     last: int = -1  # number of the last frame
     position: int = 0  # where a stored camera goes on
     seconds: float = 0.0  # the roll's own time, which stands still only while nobody knows how long the power was off
@@ -124,6 +125,7 @@ class Ledger:
 
     def _add_frame(self, record: Captured) -> None:
         self.frames += 1
+        self.first = self.first or record
         self.suspects += record.suspect is not None
         self.last = max(self.last, record.seq)
         self._move_to(record.position)

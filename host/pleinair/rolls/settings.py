@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pleinair import durable
+from pleinair.cameras.stored import ORDERS
 from pleinair.errors import OptionError, RollError
 from pleinair.films.lighting import Lighting
 from pleinair.films.rate import Rate, rate_to_json, read_rate
@@ -104,6 +105,8 @@ class Settings:
     crop: tuple[int, int, int, int] | None = None
     #: Scene time between stored frames.
     step: float | None = None
+    #: Of a folder's images.
+    order: str = ORDERS[0]
     #: Size asked of a live camera.
     ask: tuple[int, int] | None = None
     spool: str = "jpg"
@@ -128,8 +131,8 @@ class Settings:
     def to_json(self) -> dict[str, object]:
         """As plain values."""
         values = {**dataclasses.asdict(self), "look": self.look.to_json()}
-        for name in ("consent", "daily", "on_film", "film_consent"):
-            if not values[name]:
+        for name in ("consent", "daily", "on_film", "film_consent", "order"):
+            if not values[name] or (name == "order" and self.order == ORDERS[0]):
                 del values[name]
         return values
 
@@ -142,8 +145,13 @@ class Settings:
             values[name] = None if values[name] is None else tuple(map(int, values[name]))
         settings = cls(look=look, **values)
         settings._check()
-        if settings.keep not in KEEP or settings.spool not in SUFFIXES or settings.look.bits not in (4, 8, 16, 32):
-            raise ValueError("keep, spool or bits outside the allowed values")
+        if (
+            settings.order not in ORDERS
+            or settings.keep not in KEEP
+            or settings.spool not in SUFFIXES
+            or settings.look.bits not in (4, 8, 16, 32)
+        ):
+            raise ValueError("order, keep, spool or bits outside the allowed values")
         return settings
 
     def _check(self) -> None:

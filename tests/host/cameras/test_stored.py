@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
 import errno
 import os
+import threading
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from pleinair.cameras.camera import Frame, StoredShooter, left_out
+from pleinair.cameras.camera import Frame, StoredShooter, left_out, remarks_of
 from pleinair.cameras.opening import open_camera
-from pleinair.errors import AwayError, CameraError
+from pleinair.errors import AwayError, CameraError, OptionError
+from pleinair.exif import with_exif
+from pleinair.films.pipeline import patient
 from pleinair.films.stamp import stamp
+from pleinair.rolls.beginning import begin_roll, open_roll, resume_roll
 from tests.films import frame_of, means, write_frames
+from tests.host.test_exif import camera_part
+from tests.models import write_model
+from tests.rolls import identity_network
 
 LEVELS = [20, 60, 100, 140, 180, 220]
 
@@ -156,3 +165,89 @@ def test_a_name_that_is_no_utf_8(tmp_path):
     write_frames(tmp_path, LEVELS[:1])[0].rename(path)
     (frame,) = open_camera(f"frames:{tmp_path}").frames()
     assert stamp(frame.image, frame.name).shape == frame.image.shape
+
+
+def dated(level: int, taken: str | None) -> bytes:
+    """A JPEG of a level, taken at a time."""
+    photo = cv2.imencode(".jpg", frame_of(level))[1].tobytes()
+    return photo if taken is None else with_exif(photo, camera_part(taken=taken.encode() + b"\0"))
+
+
+def test_order_by_time_is_the_cameras_else_the_files(tmp_path):
+    shots = {
+        "DSC_9998.JPG": (20, "2026:05:03 10:00:00"),
+        "DSC_9999.jpg": (60, "2026:05:03 10:00:05"),
+        "DSC_0001.JPG": (100, "2026:05:03 10:00:10"),
+        "b2.jpg": (140, "2026:05:03 10:00:15"),
+        "B10.JPG": (180, "2026:05:03 10:00:15"),  # at the same second: by name, small and capital letters alike
+        "another.jpg": (220, None),
+    }
+    for name, (level, taken) in shots.items():
+        (tmp_path / name).write_bytes(dated(level, taken))
+    late = datetime.datetime(2026, 5, 4, 9, 30).timestamp()
+    os.utime(tmp_path / "another.jpg", (late, late))
+    camera = open_camera(f"frames:{tmp_path}", order="time")
+    frames = list(camera.frames())
+    np.testing.assert_allclose(means([f.image for f in frames]), LEVELS, atol=2)
+    assert [f.metadata["taken"][-5:] for f in frames] == ["10:00"] * 5 + ["09:30"]
+    assert remarks_of(camera) == [f"frames:{tmp_path}: no time of its own in another.jpg; the files' times are taken"]
+    # Going on in the middle gives what comes there.
+    np.testing.assert_allclose(means([f.image for f in camera.frames(4)]), LEVELS[4:], atol=2)
+    by_name = means(images(f"frames:{tmp_path}"))
+    np.testing.assert_allclose(by_name, [220, 140, 180, 100, 20, 60], atol=2)
+
+
+def test_damaged_times_are_told(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(dated(20, "2026:05:03 10:00:00"))
+    for number in range(7):
+        (tmp_path / f"b{number}.jpg").write_bytes(dated(60, "2026:99:03 10:00:00"))
+    camera = open_camera(f"frames:{tmp_path}", order="time")
+    assert len(list(camera.frames())) == 8
+    (line,) = remarks_of(camera)
+    assert "a damaged EXIF part in b0.jpg, b1.jpg, b2.jpg, b3.jpg, b4.jpg and 2 more" in line
+
+
+def test_orders_that_are_none(tmp_path):
+    write_frames(tmp_path, LEVELS)
+    with pytest.raises(OptionError, match="order 'size': choose from name, time"):
+        open_camera(f"frames:{tmp_path}", order="size")
+    for spec in ("synthetic", "video:x.mp4"):
+        with pytest.raises(OptionError, match="order 'time': only frames:DIR"):
+            open_camera(spec, order="time")
+
+
+def test_what_is_left_out_and_what_is_fitted_is_told_once(tmp_path):
+    write_frames(tmp_path, LEVELS)
+    for name in ("notes.txt", "raw.CR2", ".hidden"):
+        (tmp_path / name).write_text("x")
+    for name in ("frame0003b.png", "frame0004b.png"):
+        cv2.imwrite(str(tmp_path / name), frame_of(9, 16, 16))
+    told = list[str]()
+    camera = open_camera(f"frames:{tmp_path}")
+    assert len(list(patient(camera, threading.Event(), told.append))) == 8 and not camera.skipped
+    assert told == [
+        f"frames:{tmp_path}: no images, left out: notes.txt, raw.CR2",
+        f"frames:{tmp_path}: frame0003b.png is 16x16; it and others are fitted to 64x48",
+    ]
+    # Nobody is told of what was asked for.
+    camera = open_camera(f"frames:{tmp_path}", size=(32, 24))
+    assert len(list(camera.frames())) == 8 and len(remarks_of(camera)) == 1
+
+
+def test_a_roll_keeps_its_order_when_it_goes_on(tmp_path):
+    levels = [200, 30, 150, 80]
+    for name, level, minute in zip("abcd", levels, (3, 0, 2, 1), strict=True):
+        (tmp_path / f"{name}.jpg").write_bytes(dated(level, f"2026:05:03 10:0{minute}:00"))
+    (tmp_path / "notes.txt").write_text("x")
+    write_model(tmp_path / "plain", identity_network(), margin=0, grain=0)
+    settings = {"style": str(tmp_path / "plain"), "backend": "reference", "keep_free": 0, "spool": "png"}
+    with begin_roll(tmp_path / "roll", f"frames:{tmp_path}", order="time", frames=2, **settings) as lapse:
+        assert lapse.run() == "complete" and any("notes.txt" in line for line in lapse.warnings)
+    with open_roll(tmp_path / "roll") as roll:
+        roll.settings = dataclasses.replace(roll.settings, frames=None)
+        again = resume_roll(roll)
+        assert again is not None
+        with again:
+            assert again.run() == "complete"
+    shots = [cv2.imread(str(path)).mean() for path in sorted((tmp_path / "roll" / "originals").rglob("*.png"))]
+    np.testing.assert_allclose(shots, [30, 80, 150, 200], atol=2)
