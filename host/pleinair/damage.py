@@ -76,6 +76,18 @@ def jpeg_fault(data: bytes) -> str:
     return TRUNCATED
 
 
+def jpeg_work(data: bytes) -> int:
+    """Pixels times scans of a JPEG, about what its decoder does; arithmetic codes count ten times."""
+    scans, position = data.count(b"\xff\xda"), 2
+    while position + 9 <= len(data) and data[position] == 0xFF:
+        marker, size = data[position + 1], int.from_bytes(data[position + 2 : position + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = (int.from_bytes(data[position + i : position + i + 2], "big") for i in (5, 7))
+            return scans * width * height * (10 if marker > 0xC8 else 1)
+        position += 2 + max(2, size)
+    return 0
+
+
 def _blank_fault(coded: bytes, flat: bool) -> str:
     """Whether a stretch of coded data was overwritten with equal bytes, as a disk's lost sectors read.
 
@@ -102,8 +114,26 @@ def webp_fault(data: bytes) -> str:
     """What is wrong with a WebP's length, or its coded data."""
     if len(data) < 8 + int.from_bytes(data[4:8], "little"):
         return TRUNCATED
+    width, height = _webp_size(data)
+    if width * height > MAX_PIXELS:
+        return too_large(width, height)
     lossy = data.find(b"VP8 ", 12)
     return _blank_fault(data[lossy:], flat=False) if lossy >= 0 else ""
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Width and height by a WebP's first part (RFC 9649); zeros where it is too short or of no known kind."""
+    kind, body = data[12:16], data[20:30]
+    if len(body) < 10:
+        return 0, 0
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
+    return 0, 0
 
 
 def shortened_webp(data: bytes) -> bytes | None:
@@ -181,6 +211,14 @@ class _Tiff:
 #: A TIFF's strips or tiles, at most; one has some eight rows.
 _MOST_STRIPS = 1 << 18
 _COMPRESSION, _DEFLATES = 259, (8, 32946)
+#: None, LZW, Deflate, PackBits: what they take to decode is known from the picture's size.
+_PLAIN = (1, 5, *_DEFLATES, 32773)
+
+
+def is_plain_tiff(data: bytes) -> bool:
+    """Whether a TIFF's first picture is written in a way that takes no longer than others of its size."""
+    tiff = _Tiff.read(data)
+    return tiff is not None and tiff(_COMPRESSION, 1) in _PLAIN
 
 
 def tiff_fault(data: bytes) -> str:

@@ -17,6 +17,8 @@ _ORIENTATION, _CHANGED, _MORE, _PLACE, _TAKEN, _ZONE = 0x0112, 0x0132, 0x8769, 0
 #: Fields that say where a TIFF's own picture stands.
 _STRIPS = (0x0111, 0x0144)
 _TIME = re.compile(r"([0-9]{4}):([0-9]{2}):([0-9]{2}) ([0-9]{2}):([0-9]{2})(?::([0-9]{2}))?")
+#: Where the part begins in a HEIC file.
+_IN_BOXES = re.compile(rb"Exif\x00\x00(II\*\x00|MM\x00\*)")
 #: A place as ISO 6709 writes it.
 _ISO_PLACE = re.compile(r"[+-][0-9.]{2,12}[+-][0-9.]{3,13}(?:[+-][0-9.]{1,9})?(?:CRS[A-Z0-9_]{1,16})?/?")
 _OFFSET = re.compile(r"([+-])([0-9]{2}):([0-9]{2})")
@@ -33,6 +35,9 @@ def find_exif(data: bytes) -> bytes | None:
     """
     if data.startswith((b"II*\0", b"MM\0*")):
         return data
+    if data[4:8] == b"ftyp":
+        found = _IN_BOXES.search(data)
+        return data[found.start(1) : found.start(1) + 65_000] if found else None
     if data.startswith(b"RIFF"):
         position = 12
         while position + 8 <= len(data):

@@ -8,26 +8,49 @@ The C libraries below OpenCV also write to file descriptor 2; ``pleinair.cli.mai
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import io
 import os
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from pleinair import durable
-from pleinair.damage import EOI, JPEG, PNG, TIFFS, TRUNCATED, picture_fault, shortened_webp, too_large
+from pleinair.damage import (
+    EOI,
+    JPEG,
+    PNG,
+    TIFFS,
+    TRUNCATED,
+    is_plain_tiff,
+    jpeg_work,
+    picture_fault,
+    shortened_webp,
+    too_large,
+)
 from pleinair.damage import MAX_PIXELS as MAX_PIXELS
+from pleinair.decoder import SHARED, serve
 from pleinair.errors import ImageError, OutputError
 from pleinair.exif import find_exif, with_exif
+from pleinair.profiles import find_profile, to_srgb
+from pleinair.text import one_line
 
 MAX_BYTES = 256 << 20
 #: An EXIF part stands within so many bytes from the beginning.
 _EXIF_WITHIN = 256 << 10
 #: How the names of image files end, in small letters, where a folder is searched for images.
-SUFFIXES = (".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+SUFFIXES = (".bmp", ".heic", ".heif", ".hif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+#: What to say to somebody with HEIC files and without what reads them.
+NO_HEIC = "HEIC needs pillow-heif: pip install '.[heic]' in a checkout of pleinair"
+#: Names of HEVC pictures in a file's first box.
+_HEIC = (b"heic", b"heix", b"heim", b"heis")
+#: Pixels times scans that are decoded in this process: a few seconds of a Pi.
+_MUCH_WORK = 200_000_000
 _KNOWN = (JPEG, PNG, b"RIFF", *TIFFS, b"BM")
 #: How libjpeg's remarks on a damaged picture begin, and whatever else decoders write.
 _GRAVE = ("Corrupt JPEG data", "Premature end of JPEG", "Inconsistent progression", "Invalid SOS")
@@ -121,8 +144,13 @@ def _decode(data: bytes) -> np.ndarray | None:
         return None
     if data.startswith((PNG, b"RIFF")) and (hidden := _alpha(data)) is not None:
         # What is transparent shows white paper, and not the colour that happens to be stored under it.
-        image = ((image * hidden + 255 * (255 - hidden) + 127) // 255).astype(np.uint8)
+        image = _on_white(image, hidden)
     return image
+
+
+def _on_white(image: np.ndarray, opacity: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, 3] on white paper where int32 [H, W, 1] is below 255."""
+    return np.asarray((image * opacity + 255 * (255 - opacity) + 127) // 255, np.uint8)
 
 
 def _alpha(data: bytes) -> np.ndarray | None:
@@ -138,47 +166,133 @@ def _alpha(data: bytes) -> np.ndarray | None:
     return opacity
 
 
+@dataclass(frozen=True)
+class Photo:
+    """A photo: uint8 [H, W, 3] RGB in sRGB, its file's EXIF part, and a line on its colours, "" for nothing to say."""
+
+    image: np.ndarray
+    exif: bytes | None = None
+    remark: str = ""
+
+
 def decode_image(data: bytes, name: str) -> np.ndarray:
-    """An encoded image as uint8 [H, W, 3] RGB. Raises ImageError, which calls it ``name``."""
+    """An encoded image as uint8 [H, W, 3] RGB, in sRGB. Raises ImageError, which calls it ``name``."""
+    return _decode_photo(data, name).image
+
+
+def _decode_photo(data: bytes, name: str) -> Photo:
+    """A photo from its file's bytes. Raises ImageError."""
+    if _is_heic(data) and importlib.util.find_spec("pillow_heif") is None:
+        raise ImageError(f"image {name}: {NO_HEIC}")
+    if _takes_long(data):
+        image, told = SHARED.decode(data, name)
+        exif = told.get("exif")
+        return Photo(image, None if exif is None else bytes.fromhex(exif), told.get("remark", ""))
+    try:
+        return _decode_here(data)
+    except ImageError as error:
+        raise ImageError(f"image {name}: {error}") from error.__cause__
+
+
+def _takes_long(data: bytes) -> bool:
+    """Whether a picture's bytes may ask for much more time than its pixels say."""
+    if data.startswith(JPEG):
+        return jpeg_work(data) > _MUCH_WORK
+    return _is_heic(data) or (data.startswith(TIFFS) and not is_plain_tiff(data))
+
+
+def serve_pictures() -> None:
+    """The program of :class:`pleinair.decoder.Decoder`'s child."""
+
+    def decode(data: bytes) -> tuple[np.ndarray, dict[str, str]]:
+        photo = _decode_here(data)
+        told = {"remark": photo.remark} | ({} if photo.exif is None else {"exif": photo.exif.hex()})
+        return photo.image, told
+
+    cv2.setNumThreads(1)
+    serve(decode)
+
+
+def _decode_here(data: bytes) -> Photo:
+    """As :func:`_decode_photo`, in this process; the errors name no file."""
     if not data:
-        raise ImageError(f"image {name}: the file is empty")
+        raise ImageError("the file is empty")
+    if _is_heic(data):
+        return _decode_heic(data)
     if not _is_known(data):
-        raise ImageError(f"image {name}: not an image that is read here (JPEG, PNG, WebP, TIFF, BMP)")
+        raise ImageError("not an image that is read here (JPEG, PNG, WebP, TIFF, BMP, HEIC)")
+    exif, profile = _exif_in(data), find_profile(data)
     fault = picture_fault(data)
     cut = fault == TRUNCATED and data.startswith(JPEG) and not picture_fault(data + EOI)
     if cut:
         # Perhaps only the marker of its end is missing; else its decoder will say so.
         data, fault = data + EOI, ""
     if fault:
-        raise ImageError(f"image {name}: {fault}")
+        raise ImageError(fault)
     try:
         with _remarks() as heard, _speaking(data):
             image = _decode(data)
-        if image is not None and (remark := _grave(heard, data)):
-            raise ImageError(f"image {name}: {TRUNCATED if cut else f'damaged ({remark})'}")
-        if image is not None and data.startswith(b"RIFF") and _needs_less(data):
-            raise ImageError(f"image {name}: damaged, its decoder does not need its end")
     except cv2.error as error:
         if "MAX_IMAGE" in str(error):
-            raise ImageError(f"image {name}: larger than {MAX_PIXELS // 1_000_000} megapixels") from error
-        raise ImageError(f"image {name}: damaged ({error.err})") from error
+            raise ImageError(f"larger than {MAX_PIXELS // 1_000_000} megapixels") from error
+        raise ImageError(f"damaged ({error.err})") from error
     if image is None:
-        raise ImageError(f"image {name}: damaged, or of a kind that this OpenCV cannot read")
+        raise ImageError("damaged, or of a kind that this OpenCV cannot read")
+    if remark := _grave(heard, data):
+        raise ImageError(TRUNCATED if cut else f"damaged ({remark})")
+    if data.startswith(b"RIFF") and _needs_less(data):
+        raise ImageError("damaged, its decoder does not need its end")
     if image.shape[0] * image.shape[1] > MAX_PIXELS:
-        raise ImageError(f"image {name}: {too_large(image.shape[1], image.shape[0])}")
+        raise ImageError(too_large(image.shape[1], image.shape[0]))
     rgb: np.ndarray = image if _IN_RGB else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    return rgb
+    if profile is None:
+        return Photo(rgb, exif)
+    rgb, remark = to_srgb(rgb, profile)
+    return Photo(rgb, exif, remark)
+
+
+def _is_heic(data: bytes) -> bool:
+    """Whether a file is HEIC, by the kinds that its first box names (ISO/IEC 23008-12, 10.2)."""
+    size = int.from_bytes(data[:4], "big")
+    return data[4:8] == b"ftyp" and any(data[i : i + 4] in _HEIC for i in range(8, min(size, 256), 4))
+
+
+def _decode_heic(data: bytes) -> Photo:
+    """A HEIC photo by pillow-heif (libheif, libde265), which turns it upright. Raises ImageError that names no file."""
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise ImageError(NO_HEIC) from error
+    try:
+        found = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
+        width, height = found.size
+        if width * height > MAX_PIXELS:
+            raise ImageError(too_large(width, height))
+        pixels = np.asarray(found)
+    except (ValueError, RuntimeError, OSError, EOFError, IndexError, SyntaxError) as error:
+        raise ImageError(f"damaged ({one_line(str(error))[:100]})") from error
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
+        raise ImageError("of a kind of HEIC that is not read here")
+    pixels = np.atleast_3d(pixels)
+    image = np.repeat(pixels[..., :1], 3, axis=2) if pixels.shape[2] < 3 else pixels[..., :3]
+    if pixels.shape[2] in (2, 4):
+        image = _on_white(image, pixels[..., -1:].astype(np.int32))
+    exif = found.info.get("exif")
+    exif = exif[exif.find(b"Exif\0\0") + 6 :] if exif and b"Exif\0\0" in exif[:16] else exif
+    profile = found.info.get("icc_profile")
+    image = np.ascontiguousarray(image)
+    image, remark = to_srgb(image, profile) if profile else (image, "")
+    return Photo(image, exif or None, remark)
 
 
 def read_image(path: Path) -> np.ndarray:
-    """The image at ``path`` as uint8 [H, W, 3] RGB. Raises ImageError naming the file and the cause."""
-    return decode_image(_read(path), str(path))
+    """The image at ``path`` as uint8 [H, W, 3] RGB, in sRGB. Raises ImageError naming the file and the cause."""
+    return read_photo(path).image
 
 
-def read_photo(path: Path) -> tuple[np.ndarray, bytes | None]:
-    """As :func:`read_image`, and the file's EXIF part, None where it has none; a TIFF is its own."""
-    data = _read(path)
-    return decode_image(data, str(path)), _exif_in(data)
+def read_photo(path: Path) -> Photo:
+    """As :func:`read_image`, with what else its file says; of a TIFF, the EXIF part is the file itself."""
+    return _decode_photo(_read(path), str(path))
 
 
 def read_exif(path: Path) -> bytes | None:

@@ -70,7 +70,7 @@ def test_a_painting_keeps_date_and_place_and_stands_upright(tmp_path, monkeypatc
     (tmp_path / "photo.jpg").write_bytes(photo)
     out = f"painting{suffix}"
     assert main(["paint", "photo.jpg", out, "--style", str(tmp_path / "plain"), "--backend", "reference"]) == 0
-    assert read_photo(tmp_path / out)[1] == for_painting(part())
+    assert read_photo(tmp_path / out).exif == for_painting(part())
     assert decode_image((tmp_path / out).read_bytes(), out).shape == (60, 40, 3)
 
 

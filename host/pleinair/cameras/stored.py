@@ -17,7 +17,7 @@ from pleinair.cameras.camera import AWAY, Frame, LeftOut, check_size
 from pleinair.cameras.framing import fit
 from pleinair.errors import AwayError, CameraError, ImageError
 from pleinair.exif import about, is_damaged, when
-from pleinair.images import SUFFIXES, read_exif, read_photo
+from pleinair.images import SUFFIXES, Photo, read_exif, read_photo
 from pleinair.text import one_line
 
 #: Images whose size is looked at before the film begins.
@@ -76,6 +76,8 @@ class FolderCamera:
         if ignored := sorted(set(names) - set(found)):
             self.remarks.append(f"frames:{folder}: no images, left out: {_listed(ignored)}")
         self._times = dict[Path, str]()
+        #: What was told of images' colours.
+        self._told = set[str]()
         if order == "time":
             self._sort_by_time(folder)
         self.count: int | None = min(len(found), limit) if limit else len(found)
@@ -110,7 +112,7 @@ class FolderCamera:
         problems, sizes = [], Counter[tuple[int, int]]()
         for path in self._files:
             try:
-                image, _ = self._read(path)
+                image = self._read(path).image
             except ImageError as error:
                 problems.append(error)
                 continue
@@ -126,8 +128,8 @@ class FolderCamera:
         folder = self._files[0].parent
         return CameraError(f"frames:{folder}: none of its images can be read; the first: {first}", option="camera")
 
-    def _read(self, path: Path) -> tuple[np.ndarray, bytes | None]:
-        """An image and its EXIF part.
+    def _read(self, path: Path) -> Photo:
+        """An image, and what its file says of it.
 
         Raises ImageError for one that is damaged or gone, AwayError where all of them are.
         """
@@ -169,11 +171,14 @@ class FolderCamera:
             if self._limit and index >= self._limit:
                 return
             try:
-                image, part = self._read(path)
+                photo = self._read(path)
             except ImageError as error:
                 self.skipped.append(LeftOut(str(error)))
                 continue
-            told = about(part) if part else {}
+            image, told = photo.image, about(photo.exif) if photo.exif else {}
+            if photo.remark and photo.remark not in self._told:
+                self._told.add(photo.remark)
+                self.remarks.append(f"image {one_line(str(path))} and perhaps others: {photo.remark}")
             if "taken" not in told and path in self._times:
                 told["taken"] = self._times[path]
             self._tell_size(path, image)

@@ -281,7 +281,10 @@ def paint(
     chosen, style, bits = choose(backend, engine, overlay, fallback, style, bits)
     check_image_output(out)
     refuse_same(image, out, "the photo itself")
-    photo, exif = read_photo(image)
+    found = read_photo(image)
+    photo, exif = found.image, found.exif
+    if found.remark:
+        remark(f"image {click.format_filename(image)}: {found.remark}")
     height, width = photo.shape[:2]
     if min(height, width) < MIN_SIDE:
         raise ImageError(f"image {image}: {width}x{height}, painted are {MIN_SIDE}x{MIN_SIDE} and larger")
