@@ -9,7 +9,7 @@ export TORCH ?= torch==2.13.0
 # No run waits for ever: after so long it is told to stop, and half a minute later killed.
 WITHIN := timeout --foreground --kill-after=30
 
-.PHONY: setup timelapse test test-slow test-rtl test-open test-release check-arm64 lint audit clean finn-image finn
+.PHONY: setup timelapse test test-slow test-rtl test-open test-release check-arm64 check-image lint audit clean finn-image finn
 
 setup: $(VENV)/.complete
 
@@ -71,6 +71,11 @@ test-release: $(VENV)/.complete boards
 # qemu-user-static and debootstrap; the first run fetches a Debian.
 check-arm64: $(VENV)/.complete
 	PLEINAIR=$(VENV)/bin/pleinair pi/check_arm64.sh
+
+# The steps of Dockerfile.finn, one by one, in a Debian made by debootstrap, then a build and its simulation inside. As
+# root, with debootstrap and the network; CHECK_IMAGE="--show DIR" shows it a folder with packages.
+check-image:
+	$(WITHIN) 3h $(PYTHON) hw/check_image.py $(CHECK_IMAGE)
 
 lint: $(VENV)/.complete
 	$(VENV)/bin/ruff check .

