@@ -30,6 +30,8 @@ Progress = Callable[[str], None]
 
 SEAL = "step.json"
 _PART = ".part-"
+#: What the cache may hold.
+CACHE_BYTES = 10 << 30
 #: With less than this free after a tool has run, its files are not trusted: some tools do not notice a full disk.
 _LEAST_FREE = 1 << 20
 #: Bytes of a log that are searched for a tool's first error.
@@ -126,6 +128,22 @@ def _sweep(place: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
 
 
+def _prune(place: Path, keep: Path) -> None:
+    """Remove the results longest unused until the rest is within CACHE_BYTES; ``keep`` stays."""
+    with contextlib.suppress(OSError):
+        folders = sorted(
+            (path for path in place.iterdir() if (path / SEAL).is_file()), key=lambda path: path.stat().st_mtime
+        )
+        sizes = {folder: sum(path.stat().st_size for path in folder.iterdir()) for folder in folders}
+        total = sum(sizes.values())
+        for folder in folders:
+            if total <= CACHE_BYTES:
+                break
+            if folder != keep:
+                shutil.rmtree(folder, ignore_errors=True)
+                total -= sizes[folder]
+
+
 def cached(name: str, key: str, outputs: Sequence[str], work: Callable[[Path], None]) -> tuple[Path, bool]:
     """The folder of a step's result, and whether it was there already.
 
@@ -142,6 +160,8 @@ def cached(name: str, key: str, outputs: Sequence[str], work: Callable[[Path], N
     place = cache_folder()
     folder = place / f"{name}-{key[:32]}"
     if _is_whole(folder, outputs):
+        with contextlib.suppress(OSError):
+            os.utime(folder)
         return folder, True
     part = place / f"{folder.name}{_PART}{os.getpid()}"
     with writing_to(place):
@@ -161,7 +181,12 @@ def cached(name: str, key: str, outputs: Sequence[str], work: Callable[[Path], N
             (part / SEAL).write_text(json.dumps(seal, indent=1) + "\n")
             # What stands there is damaged, or another run has been faster: either way this one is as good.
             shutil.rmtree(folder, ignore_errors=True)
-            part.rename(folder)
+            try:
+                part.rename(folder)
+            except OSError:
+                if not _is_whole(folder, outputs):
+                    raise
+        _prune(place, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return folder, False

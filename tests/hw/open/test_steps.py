@@ -66,6 +66,17 @@ def test_nothing_half_made_is_left(cache, error):
     assert list(cache.iterdir()) == []
 
 
+def test_results_longest_unused_make_room(cache, monkeypatch):
+    monkeypatch.setattr(steps, "CACHE_BYTES", 2500)
+    keys = [letter * 64 for letter in "abc"]
+    for number, key in enumerate(keys[:2]):
+        folder, _ = cached("step", key, ("a.txt",), make("x" * 1000))
+        os.utime(folder, (number, number))
+    cached("step", keys[0], ("a.txt",), make())  # used again: the other one is older now
+    cached("step", keys[2], ("a.txt",), make("x" * 1000))
+    assert [cached("step", key, ("a.txt",), make())[1] for key in keys] == [True, False, True]
+
+
 def test_what_a_killed_run_left_is_removed(cache):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()

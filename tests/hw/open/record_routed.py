@@ -1,0 +1,100 @@
+"""Routes small accelerators and notes what each takes, beside what its plan expected: ``routed.json`` in this folder.
+
+    python -m tests.hw.open.record_routed [--seconds N]
+
+Rows that are there stay; new ones are added one by one until the time is over. Needs the open tools
+(docs/bitstream.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pleinair_hw.open import tools
+from pleinair_hw.open.flow import make_bitstream
+from pleinair_hw.plan.boards import BOARDS
+from pleinair_hw.plan.plan import Plan, shell
+from pleinair_hw.plan.search import plan_for_cycles
+from pleinair_hw.stitch.write import write_rtl
+from tests.hw.simulate.test_simulation import small_network
+
+FILE = Path(__file__).with_name("routed.json")
+BOARD = BOARDS["pynq-z2"]
+#: Random networks: seed, width, bits, blocks, kernel; the side of the frame, and the cycles that it may take.
+CONFIGURATIONS = [
+    (1, 4, 4, 1, 3, 8, 3000),
+    (2, 4, 8, 1, 3, 8, 3000),
+    (3, 4, 4, 1, 3, 64, 100_000),
+    (4, 4, 8, 1, 3, 64, 100_000),
+    (5, 4, 4, 1, 3, 8, 600),
+    (6, 4, 8, 1, 3, 8, 600),
+    (7, 8, 4, 1, 3, 8, 3000),
+    (8, 8, 8, 1, 3, 8, 3000),
+    (9, 8, 4, 1, 3, 64, 50_000),
+    (10, 8, 8, 1, 3, 64, 50_000),
+    (11, 4, 4, 2, 3, 8, 3000),
+    (12, 4, 8, 2, 3, 8, 3000),
+    (13, 4, 4, 1, 5, 16, 4000),
+    (14, 4, 8, 1, 5, 16, 4000),
+    (15, 8, 4, 2, 3, 16, 8000),
+    (16, 8, 8, 2, 3, 16, 8000),
+    (17, 4, 4, 1, 3, 256, 800_000),
+    (18, 4, 8, 1, 3, 256, 800_000),
+    (19, 8, 4, 1, 5, 32, 10_000),
+    (20, 8, 8, 1, 5, 32, 10_000),
+]
+
+
+def plan_of(configuration: list[int] | tuple[int, ...]) -> Plan:
+    """The plan of a configuration, as it is today."""
+    seed, width, bits, blocks, kernel, side, cycles = configuration
+    network = small_network(seed, width=width, bits=bits, blocks=blocks, kernel=kernel)
+    return plan_for_cycles(network, side, side, BOARD, cycles)
+
+
+def row(configuration: tuple[int, ...]) -> dict[str, Any]:
+    """Route a configuration."""
+    from pleinair_hw.finn.compiler import compile_plan
+
+    plan = plan_of(configuration)
+    found = tools.require(tools.search(BOARD))
+    with tempfile.TemporaryDirectory(prefix="pleinair-routed-") as name:
+        folder = Path(name)
+        write_rtl(compile_plan(plan, folder / "finn"), folder / "synthesis", "synthesis")
+        made = make_bitstream(folder / "synthesis", folder, BOARD, found, 100.0, progress=print)
+    return {
+        "configuration": list(configuration),
+        "planned": asdict(plan.total),
+        "of it shell": asdict(shell(plan.dataflow, plan.stages)),
+        "synthesised": dict(made.netlist),
+        "routed": {"lut_sites": made.figures.lut_sites, **made.figures.cells},
+        "fmax_mhz": round(made.figures.fmax_mhz, 2),
+        "clock_mhz": round(made.clock.mhz, 3),
+        "untimed": list(made.figures.untimed),
+        "slowest": [asdict(hop) for hop in made.figures.slowest],
+        "usage": {step: dict(used) for step, used in made.usage.items()},
+        "versions": dict(made.versions),
+    }
+
+
+def main() -> None:
+    """Add rows until the time is over."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no route after so many")
+    until = time.monotonic() + parser.parse_args().seconds
+    rows = json.loads(FILE.read_text()) if FILE.exists() else []
+    for configuration in CONFIGURATIONS:
+        if any(r["configuration"] == list(configuration) for r in rows) or time.monotonic() > until:
+            continue
+        rows.append(row(configuration))
+        FILE.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
