@@ -160,21 +160,27 @@ def paint(
     engine: str = "auto",
     threads: int = 0,
     tone: float | None = None,
+    strokes: int | str = 1,
 ) -> np.ndarray:
     """Paint one frame: uint8 [H, W, 3] RGB, 16 x 16 to 64 megapixels, to the same shape.
 
     ``tone``, 0 to 1, is how much of the frame's own brightness is brought back into the painting: by default half in
-    styles that even it out (:mod:`pleinair.films.tone`), nothing in others.
+    styles that even it out (:mod:`pleinair.films.tone`), nothing in others. ``strokes``, 1 to 4 or "auto", paints at
+    that part of the size and enlarges the painting (:mod:`pleinair.painting.strokes`).
 
     Each call reads the style and checks the engine; for several frames :func:`open_painter` does that once, and
     explains the other arguments. Raises what it raises, and ImageError for a frame of another kind or size.
     """
     from pleinair.films.tone import Tone, choose_tone
+    from pleinair.models import Model
     from pleinair.painting.painter import checked_frame
+    from pleinair.painting.strokes import choose_strokes, with_strokes
 
     # Before the style is loaded: the caller's mistake is told at once.
     checked_frame(frame)
-    with open_painter(style, bits=bits, backend=backend, engine=engine, threads=threads) as painter:
+    model = style if isinstance(style, Model) else load_style(style, bits=bits)
+    wide = choose_strokes(strokes, (frame.shape[1], frame.shape[0]), model.trained_side)
+    with with_strokes(open_painter(model, backend=backend, engine=engine, threads=threads), wide) as painter:
         toned = Tone(choose_tone(tone, adaptive=painter.adaptive))
         return toned(painter.paint(frame), toned.of(frame))
 

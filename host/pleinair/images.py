@@ -177,10 +177,10 @@ class Photo:
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
     """An encoded image as uint8 [H, W, 3] RGB, in sRGB. Raises ImageError, which calls it ``name``."""
-    return _decode_photo(data, name).image
+    return decode_photo(data, name).image
 
 
-def _decode_photo(data: bytes, name: str) -> Photo:
+def decode_photo(data: bytes, name: str) -> Photo:
     """A photo from its file's bytes. Raises ImageError."""
     if _is_heic(data) and importlib.util.find_spec("pillow_heif") is None:
         raise ImageError(f"image {name}: {NO_HEIC}")
@@ -214,7 +214,7 @@ def serve_pictures() -> None:
 
 
 def _decode_here(data: bytes) -> Photo:
-    """As :func:`_decode_photo`, in this process; the errors name no file."""
+    """As :func:`decode_photo`, in this process; the errors name no file."""
     if not data:
         raise ImageError("the file is empty")
     if _is_heic(data):
@@ -292,7 +292,7 @@ def read_image(path: Path) -> np.ndarray:
 
 def read_photo(path: Path) -> Photo:
     """As :func:`read_image`, with what else its file says; of a TIFF, the EXIF part is the file itself."""
-    return _decode_photo(_read(path), str(path))
+    return decode_photo(_read(path), str(path))
 
 
 def read_exif(path: Path) -> bytes | None:
@@ -353,13 +353,21 @@ def write_image(path: Path, image: np.ndarray, exif: bytes | None = None) -> Non
     does not hold so large an image.
     """
     check_image_output(path)
+    write_bytes(path, encode_image(path.suffix, image, exif, name=str(path)))
+
+
+def encode_image(suffix: str, image: np.ndarray, exif: bytes | None = None, *, name: str = "image") -> bytes:
+    """uint8 [H, W, 3] RGB as the bytes of a file whose name ends so; ``exif`` as in :func:`write_image`.
+
+    Raises OutputError, which calls it ``name``, when the format does not hold so large an image.
+    """
     try:
-        done, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     except cv2.error:
         done = False
     if not done:
-        raise OutputError(f"output {path}: {path.suffix} does not hold {image.shape[1]}x{image.shape[0]} pixels")
-    write_bytes(path, data.tobytes() if exif is None else with_exif(data.tobytes(), exif))
+        raise OutputError(f"output {name}: {suffix} does not hold {image.shape[1]}x{image.shape[0]} pixels")
+    return data.tobytes() if exif is None else with_exif(data.tobytes(), exif)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -119,6 +119,12 @@ class Model:
         return isinstance(self.network, FloatNetwork) and self.network.adaptive
 
     @property
+    def trained_side(self) -> int | None:
+        """Pixels a side of the photos that the network was trained on; None where its card does not say."""
+        side = (self.card.training or {}).get("crop")
+        return side if isinstance(side, int) and not isinstance(side, bool) and side > 0 else None
+
+    @property
     def sha256(self) -> str:
         """The SHA-256 of the network's file, as the card has it."""
         return self.card.network_sha256(self.bits)

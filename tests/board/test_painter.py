@@ -16,6 +16,7 @@ from pleinair.fpga.overlay import Overlay, check_model
 from pleinair.fpga.painter import AcceleratorPainter
 from pleinair.models import load_model
 from pleinair.network import reference
+from pleinair.painting.strokes import with_strokes
 from tests.board.boards import FAMILIES, PATIENCE
 from tests.models import write_model
 from tests.networks import floats_like, random_network
@@ -43,6 +44,15 @@ def test_frames_of_any_size_are_painted_as_by_the_processor(board, bits, family)
         painting = painter.paint(frame)
         assert equal([painting, painting], [plain.paint(frame), processor.paint(frame)]), (width, height)
     assert painter.reloads == painter.replaced == 0
+
+
+@pytest.mark.parametrize("strokes", (2, 3))
+def test_strokes_are_the_processor_s(board, strokes):
+    b = board(blocks=1)
+    painter, plain = with_strokes(b.painter(), strokes), with_strokes(b.reference(), strokes)
+    frames = [f for size in ((100, 70), (51, 64)) for f in b.frames(2, *size)]
+    assert equal(painter.paint_each(iter(frames)), map(plain.paint, frames))
+    assert equal(map(painter.paint, frames), map(plain.paint, frames))
 
 
 def test_a_frame_of_the_built_size_is_one_tile(board):

@@ -24,6 +24,8 @@ from pleinair.films.lighting import LIGHTS, MAX_EVERY
 from pleinair.films.tone import DEFAULT_TONE
 from pleinair.network.floating import FLOAT_BITS
 from pleinair.network.integer import BITS
+from pleinair.painting.strokes import AUTO as AUTO_STROKES
+from pleinair.painting.strokes import MOST
 
 #: Exit status of a run that left frames of a stored camera out, or lost originals: the film is there, without them.
 INCOMPLETE = 3
@@ -114,6 +116,15 @@ tone_option = click.option(
     show_default=f"{DEFAULT_TONE} in adaptive styles, else 0",
     metavar="0..1",
     help="How much of the scene's own brightness to bring back into the painting.",
+)
+
+
+strokes_option = click.option(
+    "--strokes",
+    type=OneOf(*range(1, MOST + 1), AUTO_STROKES),
+    default=1,
+    show_default=True,
+    help="Paint at 1/N of the size and enlarge, so that strokes are N times as large; auto: as in training.",
 )
 
 

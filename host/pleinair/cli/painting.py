@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,16 +28,23 @@ from pleinair.cli.options import (
     frames_for,
     refuse_same,
     stopped_by_signals,
+    strokes_option,
     style_option,
     threads_option,
     tone_option,
 )
+from pleinair.cli.photos import FORMATS, STANDARD, Errand, errands, read, write
 from pleinair.cli.rolls import Common, film_on_roll, refuse_without_roll, roll_options, warn_of_size
 from pleinair.cli.types import DURATION, FPS, SIZE, OneOf, Whole
-from pleinair.errors import OptionError
+from pleinair.errors import ImageError, OptionError
 from pleinair.films.deflicker import DEFAULT_FRAMES, MAX_FRAMES
 from pleinair.films.rate import Rate, length_text
 from pleinair.films.steadiness import DEFAULT_STRENGTH, MAX_STRENGTH
+
+if TYPE_CHECKING:
+    from pleinair.films.tone import Tone
+    from pleinair.images import Photo
+    from pleinair.painting.painter import Painter
 
 #: How many of the frames that could not be used are listed one by one.
 _SHOWN = 10
@@ -94,6 +102,7 @@ _SHOWN = 10
     help="Even out exposure over N frames; 0 is off.",
 )
 @film_light_options
+@strokes_option
 @threads_option
 @roll_options
 @force_option
@@ -119,6 +128,7 @@ def run(
     light: str | None,
     light_every: int | None,
     tone: float | None,
+    strokes: int | str,
     threads: int,
     overlay: str | None,
     fallback: str | None,
@@ -154,6 +164,7 @@ def run(
         light=light,
         light_every=light_every,
         tone=tone,
+        strokes=strokes,
         threads=threads,
         force=force,
     )
@@ -175,6 +186,7 @@ def _film_at_once(o: Common) -> None:
     from pleinair.films.recorder import FilmRecorder
     from pleinair.films.tone import choose_tone
     from pleinair.models import load_model
+    from pleinair.painting.strokes import choose_strokes, with_strokes
 
     if o.out is None:
         raise OptionError("give --out FILM, --roll ROLL, or both")
@@ -192,9 +204,10 @@ def _film_at_once(o: Common) -> None:
         remark(f"an earlier run to this film was cut off; what it recorded is now {recorder.aside}")
     source = open_camera(o.camera, size=o.size, every=o.every, frames=frames, framing=o.framing, order=o.order)
     warn_of_size(*source.size, fps)
+    strokes = choose_strokes(o.strokes, source.size, model.trained_side)
     with (
         ended_at_once() as recording,
-        closing(open_painter(model, o.backend, o.threads, simulator=simulate_build)) as painter,
+        closing(with_strokes(open_painter(model, o.backend, o.threads, simulator=simulate_build), strokes)) as painter,
         stopped_by_signals(lambda: recorder.closed) as stop,
     ):
         title = f"{source.name} {source.size[0]}x{source.size[1]}, {model.style} {o.bits}-bit, {painter.name}"
@@ -244,19 +257,22 @@ def _film_at_once(o: Common) -> None:
 
 
 @click.command()
-@click.argument("image", type=PATH)
-@click.argument("out", type=PATH)
+@click.argument("images", metavar="IMAGE... [OUT]", nargs=-1, required=True, type=PATH)
+@click.option("--out-dir", type=PATH, help="Folder for the paintings of many images; each is called like its photo.")
+@click.option("--format", "form", type=OneOf(*FORMATS), help="Format of paintings in --out-dir, or of - for OUT.")
 @style_option
 @bits_option
 @backend_option
 @engine_option
 @accelerator_options
 @tone_option
+@strokes_option
 @threads_option
 @config_option
 def paint(
-    image: Path,
-    out: Path,
+    images: tuple[Path, ...],
+    out_dir: Path | None,
+    form: str | None,
     style: str,
     bits: int,
     backend: str,
@@ -264,42 +280,83 @@ def paint(
     overlay: str | None,
     fallback: str | None,
     tone: float | None,
+    strokes: int | str,
     threads: int,
 ) -> None:
-    """Paint a photo.
+    """Paint a photo, or many.
 
-    The painting of IMAGE is written to OUT: .png, .jpg, .webp, .tif or .bmp.
+    The painting of IMAGE is written to OUT: .png, .jpg, .webp, .tif or .bmp; - stands for standard input and output.
+    With --out-dir there is no OUT, and any number of IMAGEs: files, folders, and patterns in quotes.
     """
     from pleinair.backends import open_painter
-    from pleinair.errors import ImageError
-    from pleinair.exif import for_painting
     from pleinair.films.tone import Tone, choose_tone
-    from pleinair.images import check_image_output, read_photo, write_image
     from pleinair.models import load_model
-    from pleinair.painting.tiles import MIN_SIDE
 
     chosen, style, bits = choose(backend, engine, overlay, fallback, style, bits)
-    check_image_output(out)
-    refuse_same(image, out, "the photo itself")
-    found = read_photo(image)
-    photo, exif = found.image, found.exif
-    if found.remark:
-        remark(f"image {click.format_filename(image)}: {found.remark}")
-    height, width = photo.shape[:2]
-    if min(height, width) < MIN_SIDE:
-        raise ImageError(f"image {image}: {width}x{height}, painted are {MIN_SIDE}x{MIN_SIDE} and larger")
+    asked = errands(images, out_dir, form)
+    # One photo is looked at before the style is loaded: what is wrong with it is told at once.
+    first = _read_checked(asked[0].photo, strokes) if len(asked) == 1 else None
     model = load_model(style, bits)
-    toned = Tone(choose_tone(tone, adaptive=model.adaptive))
+    toned, failed = Tone(choose_tone(tone, adaptive=model.adaptive)), 0
     with (
         ended_at_once() as painted,
         closing(open_painter(model, chosen, threads, simulator=simulate_build)) as painter,
     ):
-        began = time.monotonic()
-        painting = toned(painter.paint(photo), toned.of(photo))
-        seconds = time.monotonic() - began
-        painted()
-        write_image(out, painting, None if exif is None else for_painting(exif))
-        say(f"{click.format_filename(out)}: {width}x{height} in {seconds:.2f} s by {painter.name}")
+        for errand in asked:
+            try:
+                _paint_photo(errand, first, painter, toned, strokes, model.trained_side, form, painted)
+            except (ImageError, OptionError) as error:
+                if len(asked) == 1:
+                    raise
+                remark(f"left out: {error}")
+                failed += 1
+    if failed == len(asked):
+        raise ImageError(f"none of {failed} images could be painted")
+    if failed:
+        remark(f"left out: {failed} of {len(asked)} images")
+        raise click.exceptions.Exit(INCOMPLETE)
+
+
+def _paint_photo(
+    errand: Errand,
+    read: Photo | None,
+    painter: Painter,
+    toned: Tone,
+    strokes: int | str,
+    trained: int | None,
+    form: str | None,
+    painted: Callable[[], None],
+) -> None:
+    """Paint and write one photo; ``read`` is what was read of it before, ``painted`` is called when it is painted."""
+    from pleinair.exif import for_painting
+    from pleinair.painting.strokes import choose_strokes, with_strokes
+
+    photo = read or _read_checked(errand.photo, strokes)
+    if photo.remark:
+        remark(f"image {click.format_filename(errand.photo)}: {photo.remark}")
+    height, width = photo.image.shape[:2]
+    brush = with_strokes(painter, choose_strokes(strokes, (width, height), trained))
+    began = time.monotonic()
+    painting = toned(brush.paint(photo.image), toned.of(photo.image))
+    seconds = time.monotonic() - began
+    painted()
+    write(errand.out, painting, None if photo.exif is None else for_painting(photo.exif), form)
+    tell = remark if errand.out == STANDARD else say
+    tell(f"{click.format_filename(errand.out)}: {width}x{height} in {seconds:.2f} s by {brush.name}")
+
+
+def _read_checked(path: Path, strokes: int | str) -> Photo:
+    """A photo that can be painted. Raises ImageError, OptionError."""
+    from pleinair.painting.strokes import AUTO, choose_strokes
+    from pleinair.painting.tiles import MIN_SIDE
+
+    photo = read(path)
+    height, width = photo.image.shape[:2]
+    if min(height, width) < MIN_SIDE:
+        raise ImageError(f"image {path}: {width}x{height}, painted are {MIN_SIDE}x{MIN_SIDE} and larger")
+    if strokes != AUTO:
+        choose_strokes(strokes, (width, height), None)
+    return photo
 
 
 def register(app: click.Group) -> None:

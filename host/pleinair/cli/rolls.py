@@ -43,6 +43,7 @@ from pleinair.films.recorder import check_film, films_put_aside
 from pleinair.films.steadiness import MAX_STRENGTH
 from pleinair.network.floating import FLOAT_BITS
 from pleinair.network.integer import BITS
+from pleinair.painting.strokes import AUTO, MOST
 from pleinair.rolls.cut import Reel
 from pleinair.rolls.days import DAY
 from pleinair.rolls.originals import SUFFIXES
@@ -94,6 +95,7 @@ class Common:
     light: str | None
     light_every: int | None
     tone: float | None
+    strokes: int | str
     threads: int
     force: bool = False
 
@@ -212,6 +214,7 @@ def film_on_roll(
         light=o.light,
         light_every=o.light_every,
         tone=o.tone,
+        strokes=o.strokes,
         keep=keep,
         keep_free=keep_free,
         spool=spool,
@@ -479,6 +482,11 @@ def finish(
     help="Even out exposure over N frames; by default as the roll was filmed.",
 )
 @film_light_options
+@click.option(
+    "--strokes",
+    type=OneOf(*range(1, MOST + 1), AUTO),
+    help="Paint at 1/N of the size and enlarge; by default as the roll was filmed.",
+)
 @click.option("--out", type=PATH, help="Also write the film: .mp4, .mkv or .mov.")
 @cut_options
 @threads_option
@@ -495,6 +503,7 @@ def repaint(
     light: str | None,
     light_every: int | None,
     tone: float | None,
+    strokes: int | str | None,
     out: Path | None,
     threads: int,
     force: bool,
@@ -522,6 +531,7 @@ def repaint(
             light=light,
             light_every=light_every,
             tone=tone,
+            strokes=strokes,
         )
         if out is not None and wanted.plain:
             _join(roll, look, out, force)

@@ -20,6 +20,7 @@ from pleinair.films.recorder import check_film
 from pleinair.films.steadiness import DEFAULT_STRENGTH
 from pleinair.films.tone import choose_tone
 from pleinair.models import DEFAULT_STYLE, absolute, load_model
+from pleinair.painting.strokes import AUTO, choose_strokes
 from pleinair.rolls.consent import give_consent, has_consent
 from pleinair.rolls.days import DAY
 from pleinair.rolls.developer import OpenLook, open_look
@@ -140,6 +141,7 @@ def _create(
     size: tuple[int, int] | None,
     framing: Framing,
     drivers: Mapping[str, Driver],
+    strokes: int | str,
     about: dict[str, Any],
 ) -> tuple[Roll, Shooter]:
     """A new roll and its open camera; ``about`` is what its settings are besides the camera and its pictures.
@@ -153,9 +155,11 @@ def _create(
     try:
         if shooter.live and shooter.shoot() is None:
             raise CameraError(f"camera {shooter.name}: gives no frame")
+        filmed = size or framing.size_of(shooter.size)
+        about["look"] = _stroked(about["look"], strokes, filmed)
         settings = Settings(
             camera=str(source),
-            size=size or framing.size_of(shooter.size),
+            size=filmed,
             ask=ask,
             rotate=framing.rotate,
             crop=framing.crop,
@@ -191,6 +195,7 @@ def begin_roll(
     light: str | None = None,
     light_every: int | None = None,
     tone: float | None = None,
+    strokes: int | str = 1,
     keep: str = "originals",
     keep_free: int = 1_000_000_000,
     spool: str = "jpg",
@@ -214,9 +219,9 @@ def begin_roll(
     stay free: see :data:`~pleinair.rolls.settings.KEEP`. ``out`` is noted for the film that is joined in the end,
     ``fps`` is its rate (:func:`~pleinair.films.rate.read_rate`).
     ``deflicker`` is by default on for live cameras. ``light``, ``light_every`` and ``tone`` are as in
-    :func:`pleinair.film`. With ``daily``, each day's film is made in ``films/`` of the roll when the day is over, and
-    the command ``on_film`` is called with it. ``drivers`` open live cameras; ``painter`` opens what paints, in the
-    painting process.
+    :func:`pleinair.film`. ``strokes`` is 1 to 4 or "auto": see :mod:`pleinair.painting.strokes`. With ``daily``, each
+    day's film is made in ``films/`` of the roll when the day is over, and the command ``on_film`` is called with it.
+    ``drivers`` open live cameras; ``painter`` opens what paints, in the painting process.
 
     Nothing is written when this raises: OptionError, ModelError, CameraError, OutputError, RollError.
     """
@@ -231,7 +236,7 @@ def begin_roll(
     look = _look(style, bits, lit, fps=read_rate(fps), steady=steady, deflicker=deflicker, timestamp=timestamp)
     about = {"backend": _absolute(backend), "threads": threads, "preview": preview, "preview_host": preview_host}
     about |= {**asdict(times), **asdict(kept), "look": look, "order": order}
-    roll, shooter = _create(Path(folder), source, size, framing or Framing(), drivers, about)
+    roll, shooter = _create(Path(folder), source, size, framing or Framing(), drivers, strokes, about)
     lapse = Timelapse(roll, shooter, schedule=times.schedule(), thermometer=thermometer, painter=painter)
     lapse.warnings += _taken_out(remarks_of(shooter))
     return lapse
@@ -327,6 +332,7 @@ def begin_painting(
     light: str | None = None,
     light_every: int | None = None,
     tone: float | None = None,
+    strokes: int | str | None = None,
 ) -> Look:
     """Begin another painting of an open roll; what is None is as in the roll's own.
 
@@ -350,6 +356,7 @@ def begin_painting(
         deflicker=own.deflicker if deflicker is None else deflicker,
         timestamp=own.timestamp,
     )
+    look = _stroked(look, own.strokes if strokes is None else strokes, settings.size)
     same = roll.paintings().get(look.name)
     if same is not None and same.style != look.style and same.network != look.network:
         # Another folder of the same name.
@@ -379,6 +386,12 @@ def _look(style: str, bits: int, lit: _Lit, **treatment: Any) -> Look:
         network=model.sha256,
         **treatment,
     )
+
+
+def _stroked(look: Look, strokes: int | str, size: tuple[int, int]) -> Look:
+    """A look with strokes for frames of that size. Raises OptionError, ModelError."""
+    trained = load_model(look.style, look.bits).trained_side if strokes == AUTO else None
+    return replace(look, strokes=choose_strokes(strokes, size, trained))
 
 
 def _size_to_ask(size: tuple[int, int] | None, framing: Framing) -> tuple[int, int] | None:

@@ -28,7 +28,8 @@ from pleinair.backends import open_painter
 from pleinair.emulator.fabric import Simulator
 from pleinair.errors import ImageError, ModelError
 from pleinair.models import load_model
-from pleinair.painting.painter import NetworkPainter, Painter
+from pleinair.painting.painter import Painter
+from pleinair.painting.strokes import with_strokes
 from pleinair.rolls.originals import load_original, original_path
 from pleinair.rolls.records import Captured, Sealed
 from pleinair.rolls.roll import Roll
@@ -313,7 +314,7 @@ def caption(record: Captured) -> str:
     return taken if isinstance(taken, str) else record.name or f"{record.seq:06d}"
 
 
-def open_look(look: Look, backend: str, threads: int, simulator: Simulator | None = None) -> NetworkPainter:
+def open_look(look: Look, backend: str, threads: int, simulator: Simulator | None = None) -> Painter:
     """The painter that a look names; for ``simulator`` see :func:`pleinair.backends.open_painter`.
 
     Raises ModelError when the look's network is not the one that the roll began with.
@@ -325,4 +326,4 @@ def open_look(look: Look, backend: str, threads: int, simulator: Simulator | Non
             "paint the roll anew with pleinair repaint",
             option="style",
         )
-    return open_painter(model, backend, threads, simulator=simulator)
+    return with_strokes(open_painter(model, backend, threads, simulator=simulator), look.strokes)

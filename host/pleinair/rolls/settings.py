@@ -17,6 +17,7 @@ from pleinair.errors import OptionError, RollError
 from pleinair.films.lighting import Lighting
 from pleinair.films.rate import Rate, rate_to_json, read_rate
 from pleinair.films.treatment import Treatment
+from pleinair.painting.strokes import MOST
 from pleinair.rolls.ledger import Ledger
 from pleinair.rolls.originals import SUFFIXES
 from pleinair.rolls.segments import LENGTH
@@ -43,6 +44,8 @@ class Look:
     tone: float = 0.0
     #: SHA-256 of the network, so that a roll is not continued with another one.
     network: str = ""
+    #: How many times as large strokes are (:mod:`pleinair.painting.strokes`).
+    strokes: int = 1
     #: What the style is called on a roll that has a painting in another style of that name; "" is the style's own name.
     alias: str = ""
 
@@ -53,8 +56,8 @@ class Look:
 
     @property
     def name(self) -> str:
-        """What the painting is called: ``starry-night-8bit``."""
-        return f"{self.called}-{self.bits}bit"
+        """What the painting is called: ``starry-night-8bit``, or ``starry-night-8bit-strokes3``."""
+        return f"{self.called}-{self.bits}bit" + (f"-strokes{self.strokes}" if self.strokes > 1 else "")
 
     def file(self, name: str = "") -> str:
         """A file of the painting, or its folder, as a path within the roll; the journal names pieces so."""
@@ -71,10 +74,12 @@ class Look:
         )
 
     def to_json(self) -> dict[str, object]:
-        """As plain values; what stands in ``alias`` only where there is one."""
+        """As plain values; ``alias`` and ``strokes`` only where they are not the usual."""
         values = {**dataclasses.asdict(self), "fps": rate_to_json(self.fps)}
         if not self.alias:
             del values["alias"]
+        if self.strokes == 1:
+            del values["strokes"]
         return values
 
     @classmethod
@@ -163,7 +168,7 @@ class Settings:
             *((value, 1, 1 << 16) for value in (*self.size, *(self.ask or ()), *(self.crop or ())[:2], self.preview)),
             *((value, 0, 1 << 16) for value in (self.crop or ())[2:]),
             *((value, 0, 1e15) for value in (self.keep_free, self.threads, look.steady, look.deflicker)),
-            *((look.light_every, 1, 1e6), (look.tone, 0, 1)),
+            *((look.light_every, 1, 1e6), (look.tone, 0, 1), (look.strokes, 1, MOST)),
         ]
         for value, least, most in bounds:
             if value is not None and (isinstance(value, bool) or not least <= value <= most):

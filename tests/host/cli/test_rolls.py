@@ -79,6 +79,25 @@ def test_a_roll_and_its_film(place, capsys):
     assert status["size"] == [64, 48] and sum(status["lateness"]) == 0 and status["paintings"] == ["plain-8bit"]
 
 
+def test_strokes_on_a_roll_are_those_of_a_direct_film(place, capsys):
+    options = ["run", "--style", "integers", "--backend", "reference", "--camera", "frames:frames", "--strokes", "2"]
+    options += ["--steady", "2", "--spool", "png", "--keep-free", "0", "--frames", "4"]
+    assert main([*options, "--roll", "roll", "--out", "roll.mp4"]) == 0
+    settings = read_settings(place / "roll", read_ledger(place / "roll"))
+    assert settings.look.strokes == 2 and settings.look.name == "integers-8bit-strokes2"
+    direct = [o for o in options if o not in ("--spool", "png", "--keep-free", "0")]
+    assert main([*direct, "--out", "direct.mp4"]) == 0
+    for shown, own in zip(read_video(place / "roll.mp4"), read_video(place / "direct.mp4"), strict=True):
+        np.testing.assert_allclose(shown.astype(int), own, atol=12)  # encoded by other numbers of threads
+    # Another painting of the same style, with other strokes; by default those of the roll.
+    again = ["repaint", "roll", "--style", "integers", "--backend", "reference"]
+    assert main([*again, "--strokes", "1"]) == 0 and (place / "roll/paintings/integers-8bit").is_dir()
+    assert main(again) == 0
+    assert sorted(os.listdir(place / "roll/paintings")) == ["integers-8bit", "integers-8bit-strokes2"]
+    assert main([*again, "--strokes", "4"]) == 2
+    assert "--strokes 4: frames of 64x48 would be painted at 12 pixels a side" in capsys.readouterr().err
+
+
 def test_when_the_first_frame_is_due_is_told(place, capsys, monkeypatch):
     now = time.time()
     soon, later = (time.strftime("%H:%M", time.localtime(now + s)) for s in (7200, 10_800))
