@@ -283,6 +283,51 @@ def check(bit: Path, fasm: Path | None, tools: Path, part: str, as_json: bool) -
         raise click.exceptions.Exit(1)
 
 
+@bitstream.command()
+@click.argument("bit", metavar="FILE.bit", type=PATH)
+@click.option("--out", type=PATH, required=True, help="Verilog file to write.")
+@click.option(
+    "--tools",
+    type=PATH,
+    envvar="PLEINAIR_OPEN_TOOLS",
+    required=True,
+    help="Folder with prjxray's tables (zynq7) and nextpnr's chip database; by default PLEINAIR_OPEN_TOOLS.",
+)
+@click.option("--part", default="xc7z020clg400-1", show_default=True, help="The chip.")
+def netlist(bit: Path, out: Path, tools: Path, part: str) -> None:
+    """Read a bitstream back to a netlist.
+
+    What is written is Verilog of Xilinx's primitives for simulation with Yosys's cells_sim.v, and our own cells. It is
+    made from the file's bits alone, beginning at the processing system's inputs.
+    """
+    from pleinair.durable import write_file
+    from pleinair.errors import OutputError
+    from pleinair_hw.bitstream.database import Database, find_family
+    from pleinair_hw.bitstream.netlist import CELLS
+    from pleinair_hw.bitstream.netlist import netlist as make
+    from pleinair_hw.bitstream.read import check as run_check
+    from pleinair_hw.bitstream.read import features, read
+    from pleinair_hw.bitstream.wires import Wires, find_wires
+
+    with spinner("read the chip's tables") as update:
+        database = Database(find_family(tools, part), part)
+        wires = Wires(find_wires(tools, database.device), database)
+        update("read the bitstream")
+        report = run_check(database, bit)
+        for fault in report.faults:
+            say(fault)
+        if not report.right:
+            raise click.exceptions.Exit(1)
+        update("follow its wires")
+        made = make(database, wires, features(database, read(database, bit).frames))
+    try:
+        write_file(out, (made.verilog + CELLS.read_text()).encode())
+    except OSError as error:
+        raise OutputError(f"{out}: {error.strerror}") from error
+    cells = ", ".join(f"{count:,} {kind}" for kind, count in made.cells.most_common())
+    say(f"{out}: {cells}; {made.wires:,} wires joined by {made.pips:,} pips, {made.undriven:,} pins open.")
+
+
 def register(app: click.Group) -> None:
     """Add the subcommands to the command line."""
     for command in (build, boards, simulate, bitstream):

@@ -77,7 +77,8 @@ class TileType:
 
     ``names[number]`` is how the feature is called, with its index: ``SLICEL_X0.ALUT.INIT[3]``. ``buses[number]`` is
     its bus, ``ones[number]`` and ``zeros[number]`` are the bits that it sets and those that it clears, as positions
-    from the origin of the tile's block. ``pseudo`` holds names of connections that are always there and need no bit.
+    from the origin of the tile's block. ``pseudo`` holds connections that need no bit, by name, with
+    prjxray's word for each: ``always``, ``default`` where no other drives the wire, ``hint`` where a site may do it.
     """
 
     def __init__(self, name: str) -> None:
@@ -87,7 +88,7 @@ class TileType:
         self.ones: list[tuple[int, ...]] = []
         self.zeros: list[tuple[int, ...]] = []
         self.numbers: dict[str, dict[int | None, int]] = {}
-        self.pseudo: frozenset[str] = frozenset()
+        self.pseudo: dict[str, str] = {}
 
     def add(self, feature: str, bus: str, ones: tuple[int, ...], zeros: tuple[int, ...]) -> None:
         """Enter a feature of which no other bears the name."""
@@ -100,6 +101,11 @@ class TileType:
         self.buses.append(bus)
         self.ones.append(ones)
         self.zeros.append(zeros)
+
+    @cached_property
+    def silent(self) -> frozenset[str]:
+        """The features that set no bit: they are how a tile is while no other feature is there."""
+        return frozenset(name for name, ones in zip(self.names, self.ones, strict=True) if not ones)
 
     def find(self, stem: str, index: int | None) -> int | None:
         """The number of a feature, or None. One without an index is the same as one with index 0."""
@@ -236,13 +242,12 @@ class Database:
                     kind.add(feature, bus, tuple(ones), tuple(zeros))
                 except ValueError as cause:
                     raise BitstreamError(f"{path}: line {number}: damaged, {cause}") from cause
-        pseudo, path = [], self.folder / f"ppips_{low}.db"
+        path = self.folder / f"ppips_{low}.db"
         for number, fields in _lines(path):
             try:
-                pseudo.append(_strip_type(fields[0], name))
+                kind.pseudo[_strip_type(fields[0], name)] = fields[1] if len(fields) > 1 else "always"
             except ValueError as cause:
                 raise BitstreamError(f"{path}: line {number}: damaged, {cause}") from cause
-        kind.pseudo = frozenset(pseudo)
         return kind
 
 

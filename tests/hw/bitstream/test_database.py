@@ -41,7 +41,7 @@ def test_features_have_the_bits_of_the_tables(tmp_path: Path):
     number = gate.find("MUX.A", None)
     assert number is not None and (gate.ones[number], gate.zeros[number]) == ((3232,), (3233,))
     assert gate.find("T.INIT", 4) is None and gate.find("T.INIT", None) == gate.find("T.INIT", 0)
-    assert gate.pseudo == {"OUT.WIRE", "OUT.SPARE"}
+    assert gate.pseudo == {"OUT.WIRE": "always", "OUT.SPARE": "hint"}
 
 
 def test_a_type_without_a_table_has_no_features(tmp_path: Path):
