@@ -662,7 +662,7 @@ class _Dsp(_Site):
 
 
 class _BlockRam(_Site):
-    """Half of a block RAM, 18 Kib, as a RAMB18E1: also where the whole serves as one of 36 Kib, bit by bit in turn."""
+    """Half of a block RAM, 18 Kib: also where the whole is one of 36 Kib, whose bits lie in its halves in turn."""
 
     def __init__(self, builder: _Builder, tile: str, site: str) -> None:
         super().__init__(builder, tile, site)
@@ -682,48 +682,69 @@ class _BlockRam(_Site):
 
     def _make(self) -> None:
         has = self.features.__contains__
-        parameters: dict[str, str] = {}
-        for name in ("READ_WIDTH_A", "READ_WIDTH_B", "WRITE_WIDTH_A", "WRITE_WIDTH_B"):
-            widths = [int(f.rpartition("_")[2]) for f in self.features if re.fullmatch(rf"{name}_\d+", f)]
-            parameters[name] = str(widths[0] if len(widths) == 1 else 0)
-        read, written = has("SDP_READ_WIDTH_36"), has("SDP_WRITE_WIDTH_36")
-        if read:
-            parameters |= {"READ_WIDTH_A": "36", "READ_WIDTH_B": "0"}
-        if written:
-            parameters |= {"WRITE_WIDTH_A": "0", "WRITE_WIDTH_B": "36"}
-        parameters["RAM_MODE"] = '"SDP"' if read or written else '"TDP"'
-        for port in "AB":
-            modes = [m for m in ("READ_FIRST", "NO_CHANGE") if has(f"WRITE_MODE_{port}_{m}")]
-            parameters[f"WRITE_MODE_{port}"] = f'"{modes[0] if modes else "WRITE_FIRST"}"'
-            parameters[f"DO{port}_REG"] = "1" if has(f"DO{port}_REG") else "0"
-            for word in ("INIT", "SRVAL"):
-                value = ~self.value(f"Z{word}_{port}", 18) & 0x3FFFF
-                parameters[f"{word}_{port}"] = f"18'h{value:05x}"
-        for stem, count in (("INIT", 64), ("INITP", 8)):
-            for number in range(count):
-                parameters[f"{stem}_{number:02X}"] = f"256'h{self.value(f'{stem}_{number:02X}', 256):x}"
+        refused = [name for name in self._tile_features() if name.startswith(("RAMB36.BRAM36", "RAMB36.EN_ECC"))]
+        if has("FIFO_MODE") or refused:
+            raise self.refuse(f"is used in a way that cannot be read back ({', '.join(refused) or 'FIFO_MODE'})")
+        widths = {way: {port: self._width(way, port) for port in "AB"} for way in ("READ", "WRITE")}
+        if has("SDP_READ_WIDTH_36"):
+            widths["READ"]["A"] = 36
+        if has("SDP_WRITE_WIDTH_36"):
+            widths["WRITE"]["B"] = 36
+        parameters = {f"{way}_{port}": str(width) for way, ports in widths.items() for port, width in ports.items()}
         ports: dict[str, str] = {}
-        for name in (
-            *("CLKARDCLK", "CLKBWRCLK", "ENARDEN", "ENBWREN", "RSTRAMARSTRAM", "RSTRAMB", "RSTREGARSTREG", "RSTREGB"),
-        ):
-            parameters[f"IS_{name}_INVERTED"] = ZERO if has(f"ZINV_{name}") else ONE
-            ports[name] = self.pin(name)
-        ports |= {name: self.pin(name) for name in ("REGCEAREGCE", "REGCEB")}
-        for name, width in {
-            "ADDRARDADDR": 14,
-            "ADDRBWRADDR": 14,
-            "DIADI": 16,
-            "DIBDI": 16,
-            "DIPADIP": 2,
-            "DIPBDIP": 2,
-            "WEA": 2,
-            "WEBWE": 4,
-        }.items():
-            ports[name] = _vector(self.bus(name, width))
-        for name, width in {"DOADO": 16, "DOBDO": 16, "DOPADOP": 2, "DOPBDOP": 2}.items():
-            self.builder.lines.append(f"wire [{width - 1}:0] {self.id}_{name}_;")
-            ports[name] = f"{self.id}_{name}_"
-        self.builder.cell("RAMB18E1", f"{self.id}_ram", parameters, ports)
+        for port, address, clock in (("A", "ADDRARDADDR", "CLKARDCLK"), ("B", "ADDRBWRADDR", "CLKBWRCLK")):
+            low = port.lower()
+            modes = [has(f"WRITE_MODE_{port}_{mode}") for mode in ("READ_FIRST", "NO_CHANGE")]
+            parameters[f"MODE_{port}"] = str(modes[0] + 2 * modes[1])
+            parameters[f"REG_{port}"] = "1" if has(f"DO{port}_REG") else "0"
+            for word, feature in (("FIRST", "ZINIT"), ("RESET", "ZSRVAL")):
+                value = ~self.value(f"{feature}_{port}", 18) & 0x3FFFF
+                parameters[f"{word}_{port}"] = f"18'h{value:05x}"
+            ports[f"addr_{low}"] = _vector(self.bus(address, 14))
+            ports[f"di_{low}"] = _vector(self.bus(f"DI{port}DI", 16))
+            ports[f"dip_{low}"] = _vector(self.bus(f"DIP{port}DIP", 2))
+            ports[f"clk_{low}"] = self._plain(clock)
+            ports[f"en_{low}"] = self._plain("ENARDEN" if port == "A" else "ENBWREN")
+            ports[f"rst_{low}"] = self._plain("RSTRAMARSTRAM" if port == "A" else "RSTRAMB")
+            ports[f"rstreg_{low}"] = self._plain("RSTREGARSTREG" if port == "A" else "RSTREGB")
+            ports[f"regce_{low}"] = self.pin("REGCEAREGCE" if port == "A" else "REGCEB")
+        ports["we_a"] = _vector(self._enables("WEA", widths["WRITE"]["A"], 2))
+        ports["we_b"] = _vector(self._enables("WEBWE", widths["WRITE"]["B"], 4))
+        for output, width in (("DOADO", 16), ("DOBDO", 16), ("DOPADOP", 2), ("DOPBDOP", 2)):
+            self.builder.lines.append(f"wire [{width - 1}:0] {self.id}_{output}_;")
+        for port, output in (("do_a", "DOADO"), ("do_b", "DOBDO"), ("dop_a", "DOPADOP"), ("dop_b", "DOPBDOP")):
+            ports[port] = f"{self.id}_{output}_"
+        for stem, count in (("INIT", 64), ("INITP", 8)):
+            value = sum(self.value(f"{stem}_{number:02X}", 256) << 256 * number for number in range(count))
+            parameters[stem] = f"{256 * count}'h{value:x}"
+        self.builder.cell("pleinair_ram18", f"{self.id}_ram", parameters, ports)
+
+    def _tile_features(self) -> Collection[str]:
+        return self.builder.features.get(self.tile, ())
+
+    def _width(self, way: str, port: str) -> int:
+        """The width of a port; 1 has no bit."""
+        stem = f"{way}_WIDTH_{port}_"
+        found = [int(name[len(stem) :]) for name in self.features if name.startswith(stem)]
+        if len(found) > 1:
+            raise self.refuse(f"has two widths, {stem}{found[0]} and {stem}{found[1]}")
+        return found[0] if found else 1
+
+    def _plain(self, pin: str) -> str:
+        """What a pin reads behind its inverter."""
+        signal = self.pin(pin)
+        if f"ZINV_{pin}" in self.features:
+            return signal
+        return {ZERO: ONE, ONE: ZERO}.get(signal, f"~{signal}")
+
+    def _enables(self, name: str, width: int, bytes_: int) -> list[str]:
+        """The enables of a port's bytes. A site has one for each half byte; both must be the same."""
+        used = max(1, width // 9) if width > 9 else 1
+        pins = self.bus(name, 2 * used)
+        for number in range(used):
+            if pins[2 * number] != pins[2 * number + 1]:
+                raise self.refuse(f"writes halves of bytes ({name}{2 * number} and {name}{2 * number + 1} differ)")
+        return [*pins[0::2], *[ZERO] * (bytes_ - used)]
 
 
 class _Processor(_Site):
