@@ -57,15 +57,22 @@ class Netlist:
     undriven: int
 
 
-def netlist(database: Database, wires: Wires, codes: np.ndarray, ports: Collection[str] | None = None) -> Netlist:
+def netlist(
+    database: Database,
+    wires: Wires,
+    codes: np.ndarray,
+    ports: Collection[str] | None = None,
+    top: str = "pleinair_bits",
+) -> Netlist:
     """The netlist that these features (:func:`pleinair_hw.bitstream.read.features`) make.
 
-    ``ports`` are the ports of the processing system that it may be joined to, by default all that something drives.
+    ``top`` names its module; its processing system is called ``ps7``. ``ports`` are the ports of the processing system
+    that are joined, all of them; by default those are joined of which a bit does not simply read 1.
 
     Raises:
         BitstreamError: two wires drive one, or a site is used in a way that is not known here; the message names it.
     """
-    return _Builder(database, wires, codes).build(ports)
+    return _Builder(database, wires, codes).build(ports, top)
 
 
 class _Builder:
@@ -206,7 +213,7 @@ class _Builder:
         """Let one signal be another."""
         self.lines.append(f"assign {target} = {source};")
 
-    def build(self, ports: Collection[str] | None) -> Netlist:
+    def build(self, ports: Collection[str] | None, top: str) -> Netlist:
         """Everything that the processing system's inputs depend on."""
         processors = [tile.name for tile in self.database.tiles.values() if "PS7" in tile.sites.values()]
         tops = [(tile, _Processor(self, tile, ports)) for tile in processors if "PS7_X0Y0.FCLKCLK0" in self._pins(tile)]
@@ -222,7 +229,7 @@ class _Builder:
         for site in list(self._sites.values()):
             site.finish()
         declared = "".join(f"wire {name};\n" for name in sorted(self.names))
-        verilog = f"module pleinair_bits();\n{declared}" + "\n".join(self.lines) + "\nendmodule\n"
+        verilog = f"module {top}();\n{declared}" + "\n".join(self.lines) + "\nendmodule\n"
         return Netlist(verilog, self.cells, len(self._driven), len(self.pips), self.undriven)
 
     def _pins(self, tile: str) -> Collection[str]:
@@ -768,11 +775,9 @@ class _Processor(_Site):
             port, bit = _port(pin)
             if drives or (self._allowed is not None and port not in self._allowed):
                 continue
-            signal = self.builder.signal(self.tile, f"{self.site}.{pin}")
-            if signal is not None:
-                self._inputs.setdefault(port, {})[bit] = signal
-        # An input whose bits all read 1 need not be driven at all.
-        self._inputs = {port: bits for port, bits in self._inputs.items() if set(bits.values()) != {ONE}}
+            self._inputs.setdefault(port, {})[bit] = self.builder.signal(self.tile, f"{self.site}.{pin}") or ONE
+        if self._allowed is None:
+            self._inputs = {port: bits for port, bits in self._inputs.items() if set(bits.values()) != {ONE}}
 
     def drive(self, pin: str, name: str) -> None:
         port, bit = _port(pin)

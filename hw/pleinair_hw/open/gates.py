@@ -1,11 +1,13 @@
 """Netlists simulated: frames through a whole chip's gates, with a processor and memory around them.
 
-The design after synthesis (``design.v``) or after place and route (``routed.json``) takes the place of the RTL in
-:mod:`pleinair_hw.shell.board`, with Yosys' models of the primitives: registers, bursts and lights are the driver's.
+The design after synthesis (``design.v``), after place and route (``routed.json``), or as it was read back from the
+bits alone (``design.bit``) takes the place of the RTL in :mod:`pleinair_hw.shell.board`, with Yosys' models of the
+primitives: registers, bursts and lights are the driver's.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,16 +15,24 @@ import numpy as np
 
 from pleinair.fpga.light_map import LightMap
 from pleinair.network.light import Light
-from pleinair_hw.open import netlist
-from pleinair_hw.open.flow import FOLDER
+from pleinair_hw.bitstream.database import Database
+from pleinair_hw.bitstream.netlist import CELLS
+from pleinair_hw.bitstream.netlist import netlist as read_netlist
+from pleinair_hw.bitstream.read import features, read
+from pleinair_hw.bitstream.wires import Wires
+from pleinair_hw.open import netlist, tools
+from pleinair_hw.open.flow import BIT, FOLDER
 from pleinair_hw.open.place import ROUTED
 from pleinair_hw.open.steps import OpenToolError, writing_to
 from pleinair_hw.open.synthesis import VERILOG, find_yosys
+from pleinair_hw.plan.boards import find_board
+from pleinair_hw.shell import board as board_module
 from pleinair_hw.shell.board import Run, compile_board, paint
 from pleinair_hw.shell.write import Shell
 
 _PACKED = Path(__file__).resolve().with_name("packed.v")
-STAGES = ("synthesised", "routed")
+STAGES = ("synthesised", "routed", "bits")
+_BENCH = Path(board_module.__file__).with_name("bench.sv")
 
 
 def paint_with_gates(
@@ -50,6 +60,8 @@ def paint_with_gates(
 
     Raises:
         OpenToolError: the folder holds no such netlist, or Yosys' library is missing.
+        ToolchainError: the chip's tables are missing, which "bits" needs.
+        BitstreamError: the bits make no netlist.
         OutputError: the disk is full.
         SimulationError: the netlist does not compile, breaks a rule of AXI, or does not end.
     """
@@ -64,8 +76,30 @@ def paint_with_gates(
         verilog = build / FOLDER / "routed.v"
         with writing_to(verilog.parent):
             netlist.write_verilog(build / FOLDER / ROUTED, verilog, shell.top)
+    if stage == "bits":
+        verilog = build / FOLDER / "bits.v"
+        text = netlist_of_bits(build / FOLDER / BIT, shell.top)
+        with writing_to(verilog.parent):
+            verilog.write_text(text)
     if not verilog.is_file():
         raise OpenToolError(f"{build}: has no netlist {VERILOG}; build it with --toolchain open")
-    sources = [yosys.library / "cells_sim.v", _PACKED, verilog]
+    sources = [yosys.library / "cells_sim.v", CELLS if stage == "bits" else _PACKED, verilog]
     board = compile_board(shell, netlist=sources, optimise=optimise)
     return paint(board, frames, lights=lights, light_map=light_map, stalls=stalls, seed=seed, max_cycles=max_cycles)
+
+
+def netlist_of_bits(bitfile: Path, top: str, board: str = "pynq-z2") -> str:
+    """The netlist that lies in a .bit, as Verilog with ``top`` as its module: from its bits alone.
+
+    Raises:
+        ToolchainError: the chip's tables are missing.
+        BitstreamError: it is no bitstream of the board's chip, or its bits make no netlist.
+    """
+    chosen = find_board(board)
+    found = tools.require(tools.search(chosen))
+    database = Database(found.database, chosen.part)
+    processor = re.search(r"^module PS7 \(.*?^\);", _BENCH.read_text(), re.MULTILINE | re.DOTALL)
+    assert processor is not None
+    ports = set(re.findall(r"\b[A-Z0-9]{6,}\b", processor[0]))
+    codes = features(database, read(database, bitfile).frames)
+    return read_netlist(database, Wires(found.chip_database, database), codes, ports, top).verilog
