@@ -180,6 +180,7 @@ def paint(
     *,
     lights: Sequence[Light] = (),
     light_map: LightMap | None = None,
+    before: Program | None = None,
     stalls: int = 0,
     seed: int = 0,
     max_cycles: int = 100_000_000,
@@ -187,7 +188,7 @@ def paint(
     """Paint frames, uint8 [n, H, W, 3], as the driver does; the paintings, and what was run.
 
     Without ``lights`` all frames go in one start. With a light for each frame, each has a start of its own, and its
-    light is written while the frame before is painted.
+    light is written while the frame before is painted. ``before`` is what the processor does first.
 
     Raises SimulationError, also where a station does not take a light in time.
     """
@@ -195,7 +196,7 @@ def paint(
     room = -(-count * size // 4096) * 4096
     memory = np.full(2 * room, 0xA5, np.uint8)
     memory[: count * size] = frames.reshape(-1)
-    program = Program()
+    program = Program() if before is None else Program([*before.lines], [*before.faults])
     first, last = (board.address(name) for name in ("idma0", "odma0"))
     states = []
     port = board.address(board.shell.windows[2].instance, board.shell.windows[2].port) if light_map is not None else 0

@@ -62,10 +62,20 @@ class Form:
         sources = [RTL / f"{name}.sv" for name in SOURCES]
         return build("shell", sources, [], [], parameters=parameters, optimise=optimise, unique=True, harness=HARNESS)
 
-    def run(self, simulator: Simulator, seed: int, bursts: int, stalls: int, errors: int, resets: int) -> dict:
+    def run(
+        self,
+        simulator: Simulator,
+        seed: int,
+        bursts: int,
+        stalls: int,
+        errors: int,
+        resets: int,
+        deadline: float = children.DEADLINE,
+    ) -> dict:
         words = (self.in_bytes, self.in_frame, self.out_bytes, self.out_frame, self.data_bits, self.address_bits)
         words += (self.map_bits, len(self.ports), *self.ports)
-        done = children.run([str(x) for x in (simulator.executable, seed, bursts, stalls, errors, resets, *words)])
+        command = [str(x) for x in (simulator.executable, seed, bursts, stalls, errors, resets, *words)]
+        done = children.run(command, deadline=deadline)
         assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(done.stdout)
 
@@ -100,7 +110,9 @@ def test_the_engines_are_as_fast_as_an_accelerator_can_be(tmp_path):
 @pytest.mark.parametrize("name", FORMS)
 def test_a_million_bursts(name):
     form = FORMS[name]
-    told = form.run(form.build(3), seed=17, bursts=1_000_000 // len(FORMS) + 1, stalls=90, errors=40, resets=100)
+    told = form.run(
+        form.build(3), seed=17, bursts=1_000_000 // len(FORMS) + 1, stalls=90, errors=40, resets=100, deadline=3600
+    )
     assert told["impossible"] > 100 and told["errors"] > 1000 and told["resets"] > 100
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pleinair.fpga.handoff import ACCELERATOR
 from pleinair.network import reference
+from pleinair.network.integer import Convolution, Residual
 from pleinair.network.light import in_light
 from pleinair.painting import meter
 from pleinair.painting.tiles import Window
@@ -19,7 +21,7 @@ from pleinair_hw.shell.write import write_shell
 from pleinair_hw.simulate.verilator import SimulationError
 from pleinair_hw.stitch.manifest import Manifest
 from tests.hw.streams import needs_verilator
-from tests.networks import adaptive_network
+from tests.networks import adaptive_network, random_network
 
 pytestmark = [
     needs_verilator,
@@ -105,6 +107,46 @@ def test_an_error_on_the_bus_is_told_and_ends_the_engine(design):
     told = [program.read(first + register) for register in (boards.ERROR, boards.ERROR_LOW)]
     run = board.run(program, np.zeros(8192, np.uint8), max_cycles=100_000)
     assert [run.value(reply) for reply in told] == [3, 0x8000_0000]
+
+
+@pytest.mark.rtl
+def test_weights_written_through_the_processors_port(tmp_path):
+    """An accelerator of one network, given another's weights, paints the other's pixels."""
+    from pleinair_hw.finn.compiler import compile_plan
+    from pleinair_hw.plan.boards import find_board
+    from pleinair_hw.plan.plan import BuildOptions
+    from pleinair_hw.plan.search import plan_for_rate
+    from pleinair_hw.stitch.write import write_rtl
+    from pleinair_hw.vivado import make_driver
+
+    def turned(layer):
+        if isinstance(layer, Residual):
+            return replace(layer, body=tuple(map(turned, layer.body)))
+        if isinstance(layer, Convolution):
+            return replace(layer, weight=np.ascontiguousarray(layer.weight[:, :, ::-1, ::-1]))
+        return layer
+
+    first = random_network(3, width=4, blocks=1, bits=8, kernel=3)
+    second = replace(first, layers=tuple(map(turned, first.layers)))
+    models = []
+    for number, network in enumerate((first, second)):
+        plan = plan_for_rate(network, 16, 16, find_board("zcu104"), 500, options=BuildOptions(writeable=True))
+        models.append(compile_plan(plan, tmp_path / f"finn{number}"))
+        manifest = write_rtl(models[number], tmp_path / f"rtl{number}")
+        make_driver(models[number], manifest, 100, tmp_path / f"driver{number}")
+    board = compile_board(write_shell(tmp_path / "rtl0", tmp_path / "shell", "zynqmp"), optimise=0)
+    frames = np.random.default_rng(1).integers(0, 256, (1, 16, 16, 3), dtype=np.uint8)
+    program = Program()
+    for file in sorted((tmp_path / "driver1" / "runtime_weights").iterdir()):
+        port = board.address(ACCELERATOR, f"s_axilite_{file.name.split('_')[1]}")
+        for number, word in enumerate(file.read_text().split()):
+            program.write(port + 4 * number, int(word, 16))
+    assert len(program.lines) > 1000
+    washed, _ = paint(board, np.concatenate([frames, frames]), before=program, max_cycles=2_000_000)
+    assert np.array_equal(washed[1], reference.run(second, frames[0]))
+    painted, _ = paint(board, frames, max_cycles=2_000_000)
+    assert np.array_equal(painted[0], reference.run(first, frames[0]))
+    assert not np.array_equal(painted[0], washed[1])
 
 
 def test_what_does_not_end_is_told(design):
