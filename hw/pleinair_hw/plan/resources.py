@@ -619,6 +619,6 @@ def space_to_depth(words: int, bits: int, style: str = "auto") -> Resources:
 def dma(in_bits: int, out_bits: int) -> Resources:
     """Allowance for the shell: the input's and the output's DMA and the AXI interconnect.
 
-    FINN's IODMA is C++ for Vitis HLS and cannot be synthesised here.
+    Our own shell takes about half of it (docs/accelerator.md); Vivado's interconnects cannot be synthesised here.
     """
     return Resources(lut=3000, lutram=300, ff=4000, bram18=8 + -(-(in_bits + out_bits) // 128))
