@@ -237,12 +237,21 @@ def differing(network: IntegerNetwork, run: Runner, image: np.ndarray) -> int:
     return int((run(image) != reference.run(network, image)).sum())
 
 
+#: Multiply-accumulates for which the reference is asked at most, once for each of two networks: a few seconds.
+_CHECKED = 1.5e9
+
+
 class Yardstick:
     """What a network and the worst of its shape must paint, computed once and compared with any number of engines."""
 
     def __init__(self, network: IntegerNetwork) -> None:
-        reach = round_up(network.halo, network.stride)
+        stride = network.stride
+        reach = round_up(network.halo, stride)
         side = 2 * reach + 16
+        affordable = int((_CHECKED / network.macs_per_pixel()) ** 0.5)
+        if side > affordable:  # a heavy network: a smaller picture, and a window that sees its borders
+            side = max(round_up(16, stride), affordable // stride * stride)
+            reach = side // 4 // stride * stride
         self._image = check_image(side)
         # A window is computed otherwise than a whole picture.
         self._windows = (Window(0, 0, side, side), Window(reach, reach, side - reach, side - reach))

@@ -27,8 +27,8 @@ MAX_CONVOLUTIONS = 128
 MAX_CHANNELS = 1024
 MAX_KERNEL = 15
 #: Of what a network may cost: engines fail at larger strides, a megapixel takes a gigabyte at so many values a
-#: pixel, and each tile is computed with a halo around it.
-MAX_STRIDE, MAX_HALO, MAX_VALUES = 16, 256, 256
+#: pixel, each tile is computed with a halo around it, and so many products take a minute and more for a megapixel.
+MAX_STRIDE, MAX_HALO, MAX_VALUES, MAX_WORK = 16, 256, 256, 8_000_000
 
 
 class ChainLayer(ABC):
@@ -336,6 +336,10 @@ def _check_cost(chain: Chain[Any, Any]) -> None:
         raise ContractError(f"network of stride {chain.stride}, allowed are up to {MAX_STRIDE}")
     if chain.halo > MAX_HALO:
         raise ContractError(f"network of halo {chain.halo}, allowed are up to {MAX_HALO}")
+    if (work := chain.macs_per_pixel()) > MAX_WORK:
+        raise ContractError(
+            f"network of {work / 1e6:.1f} million products a pixel, allowed are up to {MAX_WORK / 1e6:g}"
+        )
     channels, down, up = 3, 1, 1
     for layer in chain.layers:
         channels = layer.check(channels)

@@ -21,6 +21,7 @@ from pleinair.engines.exact import (
     ENGINES,
     WIDE_ENGINES,
     EngineRunner,
+    Yardstick,
     check_image,
     differing,
     exact_runner,
@@ -334,3 +335,32 @@ def test_a_whole_frame_is_the_references(engine):
     frame = np.random.default_rng(5).integers(0, 256, (480, 640, 3), dtype=np.uint8)
     wanted = open_painter(model, "reference").paint(frame)
     np.testing.assert_array_equal(open_painter(model, f"cpu:{engine}", 2).paint(frame), wanted)
+
+
+def test_a_heavy_network_is_checked_in_seconds(monkeypatch):
+    """What the reference is asked for is bounded, and an engine that is wrong is found out all the same."""
+    heavy = validate(
+        IntegerNetwork(
+            8,
+            (_copying("a", 3, 250), *(_copying(f"b{i}", 250, 250) for i in range(4)), _copying("z", 250, 3)),
+        )
+    )
+    asked, real = [], reference.run
+    monkeypatch.setattr(reference, "run", lambda n, image: asked.append(image.shape) or real(n, image))
+    yardstick = Yardstick(heavy)
+    (height, width, _), again = asked
+    assert again == (height, width, 3) and 16 <= height == width < 2 * heavy.halo + 16
+    assert height * width * heavy.macs_per_pixel() <= 1.5e9
+
+    class Off(OrtEngine):
+        def compile(self, program):
+            right = super().compile(program)
+            return lambda pixels: right(pixels) ^ 1
+
+    assert yardstick.wrong(OrtEngine(1, VARIANTS[0])) == 0 < yardstick.wrong(Off(1, VARIANTS[0]))
+
+
+def _copying(name: str, inputs: int, outputs: int) -> Convolution:
+    weight, zero = np.zeros((outputs, inputs, 3, 3), np.int8), np.zeros(outputs, np.int64)
+    weight[range(3), range(3), 1, 1] = 64
+    return Convolution(name, weight, zero, zero + 6, 1, 8, 8, False)

@@ -164,6 +164,7 @@ def _plain(name: str, inputs: int, outputs: int, kernel: int = 1, stride: int = 
         ([*(_plain(f"d{i}", 3, 3, 3, 2) for i in range(5)), *[Upsample()] * 5, _plain("end", 3, 3)], "stride 32"),
         ([*(_plain(f"w{i}", 3, 3, 15) for i in range(40)), _plain("end", 3, 3)], "halo 280"),
         ([_plain("wide", 3, 300), _plain("end", 300, 3)], "300 values a pixel"),
+        ([_plain("a", 3, 250), _plain("heavy", 250, 250, 13), _plain("end", 250, 3)], "10.6 million products a pixel"),
     ],
 )
 def test_networks_that_would_cost_too_much_are_refused_at_once(layers, said):

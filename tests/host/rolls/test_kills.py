@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pleinair.rolls.capture import _LEAST_NEED
 from pleinair.rolls.finish import finish
 from pleinair.rolls.originals import load_original, original_path
 from pleinair.rolls.roll import Roll
@@ -176,48 +177,49 @@ def kill_on_a_slow_disk(place: Path, models: Path, kills: int) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path) -> Iterator[Path]:
-    """A disk of 24 MB."""
+    """A disk of 48 MB."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "pleinair-test", disk], capture_output=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "pleinair-test", disk], capture_output=True)
     if done.returncode:
         pytest.skip("no disk can be mounted here")
     yield disk
     subprocess.run(["umount", "--lazy", disk], check=True)
 
 
+def leave(disk: Path, filler: Path, free: int) -> None:
+    """Let a file grow until so many bytes of the disk are free."""
+    with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        found = os.statvfs(disk)
+        file.write(bytes(max(0, found.f_bavail * found.f_frsize - free)))
+
+
 def kill_on_a_full_disk(disk: Path, models: Path, kills: int) -> None:
-    """Kill -9 while the disk fills up, at whatever byte; then there is room again."""
+    """Kill -9 while a disk fills up, to the last byte, under who films and paints; then there is room again."""
     chance = random.Random(SEED)
     roll, frames, filler = disk / "roll", write_coded(disk.parent / "frames", 30 + 25 * kills), disk / "filler"
     begin(roll, frames, models)
-    killed, full = 0, 0
+    killed, ended = 0, 0
     while killed < kills:
         before = captured(roll)
-        with filler.open("wb") as file:
-            room = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
-            file.write(bytes(max(0, room - chance.choice([0, 20_000, 60_000, 60_000, 100_000, 200_000]))))
+        # Below _LEAST_NEED a run counts its disk as full and ends for itself.
+        leave(disk, filler, _LEAST_NEED + chance.choice([-4096, 30_000, 200_000, 1_000_000]))
         process = pleinair("resume", roll, models=models)
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while process.poll() is None and captured(roll) <= before and time.monotonic() < end:
-            time.sleep(0.02)
+            time.sleep(0.01)
+        leave(disk, filler, chance.choice([0, 0, 4096, 8192, 20_000]))
         time.sleep(chance.uniform(0.0, 0.9))
-        # A run that ends for itself says that the disk is full.
         over = process.poll() is not None
         process.send_signal(signal.SIGKILL)
         _, err = process.communicate(timeout=60)
         filler.unlink()
-        killed, full = killed + (not over), full + over
+        killed, ended = killed + (not over), ended + over
+        # A run that ends for itself says why.
         assert "Traceback" not in err and (not over or process.returncode == 2), f"seed {SEED}, kill {killed}: {err}"
         assert 0 <= captured(roll) - len(frames_of(roll)) <= 1, f"seed {SEED}, kill {killed}"
-        if over:  # with room again it goes on
-            process, before = pleinair("resume", roll, models=models), captured(roll)
-            wait_for_frames(roll, before)
-            process.send_signal(signal.SIGKILL)
-            process.communicate(timeout=60)
-            killed += 1
-    count = check_all(roll, frames, models, short=full > 0)
-    print(f"seed {SEED}: {killed} kills, {count} frames, {full} runs ended by a full disk", file=sys.stderr)
+    count = check_all(roll, frames, models, short=ended > 0)
+    print(f"seed {SEED}: {killed} kills, {ended} runs ended by the full disk, {count} frames", file=sys.stderr)
 
 
 def test_kill_9_on_a_slow_disk(tmp_path, models):
