@@ -340,7 +340,7 @@ def _route(request: Request, source: Source, made: Build, model: Any, report: Re
 
     folder, plan, board = made.folder, made.plan, made.plan.board
     say("write RTL for synthesis")
-    write_rtl(model, folder / SYNTHESIS, "synthesis")
+    write_rtl(model, folder / SYNTHESIS, "routing")
     found = tools.search(board)
     if found.missing:
         return replace(made, missing=tuple(found.missing))

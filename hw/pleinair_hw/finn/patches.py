@@ -1,11 +1,12 @@
 """Corrections of FINN's RTL library, made to the installed package's text when a build needs them.
 
-The library (``finn-rtllib`` of finn-plus 1.6.1) is used as it is but for five files:
+The library (``finn-rtllib`` of finn-plus 1.6.1) is used as it is but for six files:
 
 - ``CORRECTNESS``: a defect of the circuit itself. Every use of the library, a vendor's tools included, needs it:
   :func:`patched_rtllib` makes a corrected copy of the library for FINN to generate from.
 - ``SIMULATION`` and ``SYNTHESIS``: constructs that Verilator, or Yosys with slang, refuse although they are, or come
   close to, legal SystemVerilog. What the circuit does is left alone.
+- ``ROUTING``: SYNTHESIS for a bitstream, where queues lie in memory that Yosys would build from flip-flops.
 
 A patch is a function from a file's text to its corrected text. It raises :class:`PatchError` when it finds nothing
 to correct, and is only ever given the text it was written for: each file's SHA-256 is checked first.
@@ -23,7 +24,7 @@ from typing import Literal
 
 from pleinair.errors import PleinairError
 
-Purpose = Literal["simulation", "sizing", "synthesis", "vivado"]
+Purpose = Literal["simulation", "sizing", "synthesis", "routing", "vivado"]
 Patch = Callable[[str], str]
 
 LIBRARY = "finn-rtllib"
@@ -31,6 +32,7 @@ VERSION = "1.6.1"
 
 #: SHA-256 of the files that are patched, as finn-plus VERSION installs them; paths are relative to the library.
 ORIGINAL = {
+    "memstream/hdl/memstream.sv": "dca7be8a6315d0fd0f0af10970af320c0d01f8739404a75ffd66c431c6dc441f",
     "dwc/hdl/vpc.sv": "b0b2b20405d897212723e77067d7507778d8be0ecbe29836259e3b95daef626b",
     "fifo/hdl/fifo.sv": "88ad786a5885c7994c7e2d26e1ef2ffdf688310e941feaa0651332da49ec58c4",
     "mvu/add_multi.sv": "245c88f80677355afd487f9cb69d71b85c4873eceae5bb828b1dcac43ca71f94",
@@ -123,6 +125,57 @@ def drop_default_nettype(text: str) -> str:
     return changed
 
 
+def _ring(what: str, text: str, *, name: str, kind: str, entries: str, declared: str, shifted: str, read: str) -> str:
+    """A queue that shifts and is read at its pointer becomes a ring: what is pushed stays where it is.
+
+    The latest word lies at ``OHead``, the one before at ``OHead - 1``: entry i of the shift register at ``OHead - i``.
+    """
+    ring = (
+        f"localparam int unsigned  OBITS = $clog2({entries});\n"
+        '\t\t(* ram_style = "distributed" *)\n'
+        f"\t\t{kind}  {name}[2**OBITS];\n"
+        "\t\tlogic [OBITS-1:0]  OHead = '1;"
+    )
+    text = _substitute(r"\(\* SHREG_EXTRACT = \"(?:yes|YES)\" \*\)\n\s*" + re.escape(declared), ring, text, what)
+    condition = shifted.partition(")")[0] + ")"
+    word = re.search(r"\{ (\w+),", shifted)
+    assert word is not None
+    push = f"{condition} begin\n\t\t\t\t{name}[OBITS'(OHead + 1)] <= {word[1]};\n\t\t\t\tOHead <= OHead + 1;\n\t\t\tend"
+    text = _substitute(re.escape(shifted), push, text, what)
+    return _substitute(re.escape(read), f"{name}[OBITS'(OHead - OPtr)]", text, what)
+
+
+def queue_weights_in_memory(text: str) -> str:
+    """The weights' queue lies in distributed memory: its shift register with a variable tap is an SRL to Vivado alone.
+
+    Yosys makes flip-flops and multiplexers of it, of seven words of all the weights that a unit takes at once.
+    """
+    return _ring(
+        "queue_weights_in_memory",
+        text,
+        name="OSrl",
+        kind="data_t",
+        entries="FULL_CREDIT-1",
+        declared="data_t  OSrl[FULL_CREDIT-1];",
+        shifted="if(Rs3)  OSrl <= { Dat3, OSrl[0:FULL_CREDIT-3] };",
+        read="OSrl[OPtr]",
+    )
+
+
+def queue_results_in_memory(text: str) -> str:
+    """The results' queue of the matrix-vector unit, as :func:`queue_weights_in_memory`."""
+    return _ring(
+        "queue_results_in_memory",
+        text,
+        name="OBuf",
+        kind="output_t",
+        entries="MAX_IN_FLIGHT+1",
+        declared="output_t  OBuf[0:MAX_IN_FLIGHT];",
+        shifted="if(ovld)  OBuf <= { odat, OBuf[0:MAX_IN_FLIGHT-1] };",
+        read="OBuf[OPtr[$left(OPtr)-1:0]]",
+    )
+
+
 CORRECTNESS: Mapping[str, tuple[Patch, ...]] = {"mvu/mvu_vvu_axi.sv": (lengthen_output_queue,)}
 SIMULATION: Mapping[str, tuple[Patch, ...]] = {
     "fifo/hdl/fifo.sv": (pack_address_widths,),
@@ -136,10 +189,16 @@ SYNTHESIS: Mapping[str, tuple[Patch, ...]] = {
     "mvu/add_multi.sv": (hoist_leaf_loads,),
     "mvu/mvu.sv": (drop_startup_watchdog,),
 }
+ROUTING: Mapping[str, tuple[Patch, ...]] = {
+    **SYNTHESIS,
+    "memstream/hdl/memstream.sv": (queue_weights_in_memory,),
+    "mvu/mvu_vvu_axi.sv": (queue_results_in_memory,),
+}
 PURPOSES: Mapping[str, Mapping[str, tuple[Patch, ...]]] = {
     "simulation": SIMULATION,
     "sizing": SIZING,
     "synthesis": SYNTHESIS,
+    "routing": ROUTING,
     "vivado": {},
 }
 

@@ -211,7 +211,7 @@ def make_bitstream(
     """Make a .bit, or take from the cache whichever steps of it were made before.
 
     Args:
-        rtl: a folder that ``write_rtl(..., "synthesis")`` wrote.
+        rtl: a folder that ``write_rtl(..., "routing")`` wrote.
         build: the build's folder; ``BUILD/open`` is made in it anew.
         board: one of OPEN_BOARDS.
         tools: from ``pleinair_hw.open.tools.require``.

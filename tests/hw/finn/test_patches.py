@@ -24,6 +24,8 @@ EVERY = [
     patches.share_core,
     patches.drop_arithmetic,
     patches.drop_default_nettype,
+    patches.queue_weights_in_memory,
+    patches.queue_results_in_memory,
 ]
 
 

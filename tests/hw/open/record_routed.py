@@ -66,7 +66,7 @@ def row(configuration: tuple[int, ...]) -> dict[str, Any]:
     found = tools.require(tools.search(BOARD))
     with tempfile.TemporaryDirectory(prefix="pleinair-routed-") as name:
         folder = Path(name)
-        write_rtl(compile_plan(plan, folder / "finn"), folder / "synthesis", "synthesis")
+        write_rtl(compile_plan(plan, folder / "finn"), folder / "synthesis", "routing")
         made = make_bitstream(folder / "synthesis", folder, BOARD, found, 100.0, progress=print)
     return {
         "configuration": list(configuration),

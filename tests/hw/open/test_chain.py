@@ -52,7 +52,7 @@ def chain(tmp_path_factory) -> Chain:
     folder = tmp_path_factory.mktemp("chain")
     network = small_network(1, bits=4)
     plan = plan_for_cycles(network, SIDE, SIDE, BOARD, 3000)
-    write_rtl(compile_plan(plan, folder / "finn"), folder / "synthesis", "synthesis")
+    write_rtl(compile_plan(plan, folder / "finn"), folder / "synthesis", "routing")
     return Chain(network, folder, make(folder))
 
 
