@@ -201,7 +201,7 @@ def take(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def first_error(text: str, pattern: str = r"^(?:ERROR|FATAL|Error)\b:?\s*|: error: ") -> str:
+def first_error(text: str, pattern: str = r"^(?:ERROR|FATAL|Error)\b:?\s*|: (?:error|ERROR): ") -> str:
     """The first line of a log that is an error, without the word; else the last line that says anything."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for line in lines:

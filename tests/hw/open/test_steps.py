@@ -169,6 +169,7 @@ def test_a_tool_dies_with_a_run_that_is_killed(tmp_path):
     [
         ("Info: a\nERROR: b\nERROR: c\n", "b"),
         ("x.sv:3:4: error: unknown module\n", "x.sv:3:4: error: unknown module"),
+        ("a_b.sv:1: ERROR: unknown module 'c'\n\nERROR: elaboration failed\n", "a_b.sv:1: ERROR: unknown module 'c'"),
         ("a\nlast\n\n", "last"),
         ("", ""),
     ],
