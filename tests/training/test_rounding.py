@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ import torch
 from pleinair.network import reference
 from pleinair.network.integer import dump, parse, validate
 from pleinair.network.light import in_light
-from pleinair.painting.meter import measure
+from pleinair.painting.meter import measure, paint
 from pleinair.painting.tiles import Window
 from pleinair_training.rounding import round_network
 from pleinair_training.transform_net import TransformNet
@@ -44,6 +47,35 @@ def test_rounding_keeps_the_painting(parent, bits, most):
         wanted = floated(parent, padded)
         assert wanted.std() > 10
         assert np.sqrt(np.mean((painted - wanted) ** 2.0)) < most
+
+
+@torch.no_grad()
+def uneven(parent: TransformNet) -> TransformNet:
+    """The same paintings from channels of very different ranges, some of them always 0."""
+    network = deepcopy(parent)
+    shape = network.architecture
+    generator = torch.Generator().manual_seed(5)
+    readers = [(first.name, second.name) for first, second in shape.residual]
+    for writer, reader in [*readers, *((a.name, b.name) for a, b in pairwise(shape.tail))]:
+        norm = network.layer(writer).norm
+        assert norm is not None
+        factor = torch.exp2(torch.randint(-5, 6, (len(norm.weight),), generator=generator).float())
+        norm.weight.mul_(factor)
+        norm.bias.mul_(factor)
+        network.layer(reader).convolution.weight.div_(factor.view(1, -1, 1, 1))
+    dead = network.layer(readers[0][0]).norm
+    assert dead is not None
+    dead.bias[:2] = -1000 * dead.weight[:2].abs()
+    return network
+
+
+def test_channels_of_very_different_ranges_lose_no_more(parent):
+    network = uneven(parent)
+    integers = round_network(network, 8, pictures([6, 9, 12, 18]), margin=MARGIN)
+    for padded in pictures([7, 13]):
+        height, width = (length - 2 * MARGIN for length in padded.shape[:2])
+        painted = paint(integers, padded, Window(MARGIN, MARGIN, MARGIN + height, MARGIN + width))
+        assert np.sqrt(np.mean((painted - floated(network, padded)) ** 2.0)) < 4
 
 
 @pytest.mark.parametrize("bits", [4, 8, 16])
