@@ -33,3 +33,20 @@ def test_a_command_that_fails_is_told_and_harms_nothing(command, said):
     notifier.tell("camera", "hung")
     notifier.close()
     assert len(failed) == 1 and said in failed[0]
+
+
+def test_what_no_command_can_be_told_ends_nothing(tmp_path):
+    """A NUL, a lone surrogate and a line break in a message or a variable: escaped or told, and later ones come."""
+    script = tmp_path / "tell.sh"
+    script.write_text(f'#!/bin/sh\nprintf "%s\\n" "$1" >> {tmp_path}/told\n')
+    script.chmod(0o755)
+    failed = []
+    notifier = Notifier(str(script), Path("/rolls/roof"), failed.append, quiet=0.0)
+    for message in ("a\0b", "a\ud800b", "a\nb"):
+        notifier.tell("camera", message)
+    notifier.tell("film", "made", {"PLEINAIR_FILM": "a\0b"})
+    notifier.tell("film", "made", {"PLEINAIR_FILM": "a\ud800b"})
+    notifier.tell("disk", "full")
+    notifier.close()
+    assert (tmp_path / "told").read_text().splitlines() == ["a\\x00b", "a\\ud800b", "a b", "full"]
+    assert len(failed) == 2 and all(str(script) in line for line in failed)
