@@ -401,7 +401,7 @@ class Accelerator:
         if at is None or not error:
             return
         address = engine.read(at + 4) | engine.read(at + 8) << 32
-        what = _BUS_ERRORS.get(error, f"was answered with {error}")
+        what = _BUS_ERRORS.get(error, f"answered with {error}")
         raise AcceleratorError(f"the accelerator met an error on the bus while {does}: memory at {address:#x} {what}")
 
     def run(self, tile: np.ndarray) -> np.ndarray:
