@@ -150,7 +150,7 @@ def test_an_error_that_memory_answers_is_told_at_once(board):
     address = accelerator._slots[0].input_address
     with pytest.raises(
         AcceleratorError,
-        match=rf"met an error on the bus while reading the tile: memory at {address:#x} answered with an error \(SLVERR\)",
+        match=rf"on the bus while reading the tile: memory at {address:#x} answered with an error \(SLVERR\)",
     ):
         accelerator.run(tile_of(b))
     accelerator.load()

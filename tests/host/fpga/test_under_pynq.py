@@ -18,7 +18,8 @@ from tests import children
 from tests.house import ROOT
 from tests.networks import adaptive_network
 
-FILES = ("test_driver.py", "test_painter.py", "test_film.py", "test_light.py", "test_imports.py", "test_remote.py")
+FILES = ("test_driver.py", "test_handoff.py", "test_painter.py", "test_film.py", "test_light.py", "test_imports.py")
+FILES += ("test_remote.py",)
 ENVIRONMENTS = {".venv-pynq31": ("3.1.2", (3, 10)), ".venv-pynq40": ("4.0.0", (3, 11))}
 
 
