@@ -39,8 +39,8 @@ _KINDS = {
     "ramb18": r"RAMB18E1_RAMB18E1",
     "ramb36": r"RAMB36E1_RAMB36E1",
 }
-#: Cells without a delay of their own, constants above all: that they have no figures means nothing.
-_WITHOUT_DELAY = re.compile(r"(PSEUDO_)?(VCC|GND)$")
+#: Cells on no path between registers, constants and the clock's buffer: that they have no figures means nothing.
+_WITHOUT_DELAY = re.compile(r"(PSEUDO_)?(VCC|GND)$|BUFG")
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def place(
     folder, was_there = cached("route", key, (FASM, ROUTED, FIGURES), work)
     content = json.loads((folder / FIGURES).read_text())
     content["slowest"] = tuple(Hop(**hop) for hop in content["slowest"])
-    content["untimed"] = tuple(content["untimed"])
+    content["untimed"] = tuple(kind for kind in content["untimed"] if not _WITHOUT_DELAY.match(kind))
     return Routed(folder, Figures(**content), was_there)
 
 
