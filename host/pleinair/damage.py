@@ -28,6 +28,8 @@ _AFTER_SCAN = {0xC4, 0xCC, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF0
 _MOST_SCANS, _MOST_WORK = 100, 20 * MAX_PIXELS
 #: So many equal bytes are no code, but what a lost sector reads as.
 _ZEROS, _ONES = bytes(64), b"\xff" * 16
+#: Equal bytes in a lossless WebP that no picture makes.
+_RUN = 256
 #: Bytes of a WebP's end without which no good one is decoded; an encoder may leave two or three unused.
 _LEFT_OUT = 8
 #: Bytes that disks lose at once, and such a stretch's border on which is looked.
@@ -117,8 +119,11 @@ def webp_fault(data: bytes) -> str:
     width, height = _webp_size(data)
     if width * height > MAX_PIXELS:
         return too_large(width, height)
-    lossy = data.find(b"VP8 ", 12)
-    return _blank_fault(data[lossy:], flat=False) if lossy >= 0 else ""
+    # Long runs are common in the arithmetic codes of a flat picture, and unknown in what is lossless.
+    lossless = data.find(b"VP8L", 12)
+    if lossless >= 0 and any((at := data.find(blank, lossless)) >= 0 for blank in (bytes(_RUN), b"\xff" * _RUN)):
+        return f"damaged in the middle: {_RUN} equal bytes from {at} on"
+    return ""
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
@@ -362,7 +367,7 @@ def packet_fault(codec: str, packet: bytes, sized: bool) -> str:
             return "damaged: a part reaches beyond it"
         # Three zeros are never written within a unit (ITU-T H.264, 7.4.1), and a lost sector is full of them.
         unit = packet[position + 4 : end].rstrip(b"\0")
-        if unit and _SLICES[codec](unit[0]) and (b"\0\0\0" in unit or _ONES in unit):
-            return "damaged: equal bytes within it"
+        if unit and _SLICES[codec](unit[0]) and b"\0\0\0" in unit:
+            return "damaged: zeros within it"
         position = end
     return ""

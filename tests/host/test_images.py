@@ -383,8 +383,10 @@ def test_drawings_with_hard_lines_are_whole():
 
 
 def test_transparent_and_flat_webp_are_whole():
-    for image in (np.full((64, 64, 4), 128, np.uint8), np.zeros((300, 300, 3), np.uint8), picture()):
-        for quality in (1, 50, 101):
+    night = np.zeros((3000, 3000, 3), np.uint8)
+    night[900, 1000:1010] = 200
+    for image in (np.full((64, 64, 4), 128, np.uint8), np.zeros((300, 300, 3), np.uint8), picture(), night):
+        for quality in (1, 90, 101):
             data = cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
             assert decode_image(data, "x").shape == (*image.shape[:2], 3)
 

@@ -41,6 +41,20 @@ def test_bad_photos_are_skipped_and_listed(workshop, tmp_path):
     assert "truncated" in photos.skipped["cut.jpg"]
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "bmp"])
+def test_photos_with_a_lost_sector_do_not_train(workshop, tmp_path, suffix):
+    shutil.copytree(workshop / "photos", tmp_path / "photos")
+    good = len(Photos(tmp_path / "photos", 64, 1, 0).files)
+    picture = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8) // 8 + 90
+    write_image(tmp_path / "photos" / f"whole.{suffix}", picture)
+    data = bytearray((tmp_path / "photos" / f"whole.{suffix}").read_bytes())
+    data[8192:8704] = bytes(512)
+    (tmp_path / "photos" / f"lost.{suffix}").write_bytes(data)
+    photos = Photos(tmp_path / "photos", 64, 1, 0)
+    assert len(photos.files) == good + 1 and list(photos.skipped) == [f"lost.{suffix}"]
+    assert "damaged" in photos.skipped[f"lost.{suffix}"]
+
+
 def test_too_few_photos(tmp_path, workshop):
     with pytest.raises(TrainingError, match="no such folder"):
         Photos(tmp_path / "none", 64, 1, 0)

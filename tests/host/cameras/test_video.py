@@ -274,3 +274,23 @@ def test_damage_in_videos_is_found_and_good_ones_stay(tmp_path, codec, kinds):
     assert refused <= count * 0.005
     assert found >= count * 0.9
     assert wrong <= given * 0.02
+
+
+@pytest.mark.parametrize("preset", ["ultrafast", "superfast"])
+def test_flat_videos_are_whole(tmp_path, preset):
+    """Their codes hold long runs of equal bits."""
+    import av
+
+    ramp = np.repeat(np.arange(540, dtype=np.uint8)[:, None, None] // 5, 3, 2).repeat(960, 1)
+    for name, image in (("ramp", ramp), ("black", ramp * 0), ("white", ramp * 0 + 255)):
+        with av.open(str(tmp_path / f"{name}.mp4"), "w") as container:
+            stream = container.add_stream("libx264", rate=10)
+            stream.height, stream.width, stream.pix_fmt = *image.shape[:2], "yuv420p"
+            stream.options = {"preset": preset}
+            for number in range(4):
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                frame.pts, frame.time_base = number, Fraction(1, 10)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        bad, frames = told(tmp_path / f"{name}.mp4")
+        assert not bad and len(frames) == 4
