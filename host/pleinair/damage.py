@@ -299,28 +299,32 @@ def _bare_fault(data: bytes, start: int, size: int, stride: int) -> str:
 
 def _lost_sector(data: bytes, start: int, size: int, stride: int, sector: int) -> int | None:
     """Where in the file a sector stands out of the rows above and below it, and its surroundings do not."""
-    pixels = np.frombuffer(data, np.uint8, size, start).astype(np.int16)
-    # Sums of how far each byte is from the one a row below it.
-    sums = np.concatenate([[0], np.cumsum(np.abs(pixels[stride:] - pixels[:-stride]), dtype=np.int64)])
+    pixels = np.frombuffer(data, np.uint8, size, start)
+    # A grid of whole sectors that have a row above and one below.
+    first = stride + -(start + stride) % sector
+    count = (size - stride - first) // sector
+    if count < 3:
+        return None
 
-    def below(first: np.ndarray, count: int) -> np.ndarray:
-        return np.asarray((sums[first + count] - sums[first]) / count)
+    def rows(offset: int) -> np.ndarray:
+        return pixels[first + offset : first + offset + count * sector].reshape(count, sector)
 
-    def above(first: np.ndarray, count: int) -> np.ndarray:
-        return below(first - stride, count)
+    def far(part: slice, offset: int) -> np.ndarray:
+        return np.asarray(np.abs(rows(0)[:, part].astype(np.int16) - rows(offset)[:, part]).mean(1))
 
-    begin = np.arange(-start % sector, size, sector)
-    begin = begin[(begin >= stride + _BORDER) & (begin + sector + _BORDER + stride <= size)]
-    end, row = begin + sector, min(sector, stride)
-    first = np.minimum(above(begin, _BORDER), above(begin, row))
-    last = np.minimum(below(end - _BORDER, _BORDER), below(end - row, row))
-    around = np.maximum(above(begin - _BORDER, _BORDER), below(end, _BORDER))
-    within = np.minimum(first, last)
-    for number in np.flatnonzero((within > _STANDS_OUT) & (within > _TIMES * around)):
-        content = pixels[begin[number] : end[number]]
+    # The first and last bytes of each sector, against the rows above and below.
+    head, tail = slice(_BORDER), slice(-_BORDER, None)
+    within = np.minimum(far(head, -stride), far(tail, stride))[1:-1]
+    # What is before a sector and behind it has no such edge.
+    around = np.maximum(far(tail, -stride)[:-2], far(head, stride)[2:])
+    for number in 1 + np.flatnonzero((within > _STANDS_OUT) & (within > _TIMES * around)):
+        content, row = rows(0)[number].astype(np.int16), min(sector, stride)
+        above, below = content[:row] - rows(-stride)[number, :row], content[-row:] - rows(stride)[number, -row:]
+        if min(np.abs(above).mean(), np.abs(below).mean()) < _STANDS_OUT:
+            continue
         # Zeros, ones, or bytes that are no neighbours in any order of channels; a thin line of a drawing is neither.
         if np.ptp(content) == 0 or min(np.abs(content[lag:] - content[:-lag]).mean() for lag in range(1, 5)) > _ROUGH:
-            return start + int(begin[number])
+            return start + first + int(number) * sector
     return None
 
 
