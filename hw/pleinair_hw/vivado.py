@@ -93,6 +93,7 @@ def fetch_board_files(board: Board) -> Path:
     settings = import_module("finn.util.settings").get_settings()
     folder = Path(settings.finn_deps)
     if board.name not in _BOARD_FILES:
+        (folder / "board_files").mkdir(parents=True, exist_ok=True)
         return folder / "board_files"
     name, directory = _BOARD_FILES[board.name]
     files, clone = folder / "board_files" / directory, folder / "board_files_downloads" / name

@@ -91,18 +91,17 @@ FORMS = {
 @pytest.mark.parametrize("name", FORMS)
 def test_transfers_registers_and_rules(name):
     form = FORMS[name]
-    told = form.run(form.build(1), seed=len(name), bursts=4000, stalls=80, errors=100, resets=300)
+    told = form.run(form.build(0), seed=len(name), bursts=4000, stalls=80, errors=100, resets=300)
     assert told["bursts"] >= 4000
     for what in ("errors", "resets", "empty", "words_in", "words_out"):
         assert told[what] > 0, what
 
 
-def test_the_engines_are_as_fast_as_an_accelerator_can_be(tmp_path):
-    """Without waits a word of memory leaves each gearbox at least as fast as 8 pixels in 11 cycles."""
+def test_the_engines_are_as_fast_as_an_accelerator_can_be():
+    """Without waits, less than two cycles a pixel, the processor's looking for the end included."""
     form = Form(3, 30720, 3, 30720, 64, 32)
-    told = form.run(form.build(1), seed=3, bursts=6000, stalls=0, errors=0, resets=0)
+    told = form.run(form.build(0), seed=3, bursts=6000, stalls=0, errors=0, resets=0)
     assert told["errors"] == told["resets"] == 0
-    # Registers and looking for the end included, and the transfers' start.
     assert told["cycles"] < 2.0 * max(told["words_in"], told["words_out"])
 
 
@@ -116,6 +115,7 @@ def test_a_million_bursts(name):
     assert told["impossible"] > 100 and told["errors"] > 1000 and told["resets"] > 100
 
 
+@pytest.mark.rtl
 def test_the_model_notices_what_breaks(tmp_path):
     """One fault in each part of the RTL, each of which the model must tell."""
     faults = {
