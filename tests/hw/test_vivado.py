@@ -16,18 +16,22 @@ import pytest
 from pleinair.errors import ModelError, OptionError, OutputError
 from pleinair.fpga.deployment import DeploymentError, read_deployment
 from pleinair.fpga.handoff import light_port, weight_ports
+from pleinair.fpga.overlay import check_model
 from pleinair.models import load_model
 from pleinair.network.integer import dump
+from pleinair_hw import build as building
 from pleinair_hw import vivado as deployment
 from pleinair_hw.finn import environment
 from pleinair_hw.finn.environment import ToolchainError, Vivado
 from pleinair_hw.plan.boards import BOARDS
+from pleinair_hw.plan.frontend import Source
 from pleinair_hw.stitch.manifest import Manifest
 from pleinair_hw.stitch.write import write_rtl
 from pleinair_hw.vivado import Bitstream, VivadoError
 from tests import children
 from tests.house import ROOT
 from tests.hw.finn.test_environment import needs_finn, own_environment, program  # noqa: F401
+from tests.models import write_model
 from tests.networks import adaptive_network, random_network
 
 STYLE = ROOT / "models" / "starry-night-small"
@@ -350,6 +354,28 @@ def test_an_adaptive_network_has_its_light_behind_the_shell(tmp_path, fetched):
     assert light is not None
     assert light_port(made.handoff) == (0x4002_0000, 0x10000)
     assert json.loads((made.driver / "settings.json").read_text())["light"] == light.to_json()
+
+
+@needs_finn
+@needs_tcl
+def test_a_build_of_an_adaptive_style_goes_on_to_a_deployment(tmp_path, fetched, monkeypatch):
+    network = adaptive_network(1, width=2)
+    model = write_model(tmp_path / "small", network, network.halo)
+    source = Source(network, "small", network.halo, 2, model)
+    monkeypatch.setattr(building, "read_source", lambda *_: source)
+    vivado = install_vivado(tmp_path / "Xilinx")
+    monkeypatch.setattr(environment, "find_vivado", lambda: vivado)
+    made = building.build(
+        building.Request(model=str(model), board="pynq-z2", size=(8, 8), out=tmp_path / "build", bits=8, fps=100)
+    )
+    assert made.deployment == tmp_path / "build" / "deploy"
+    found = read_deployment(made.deployment)
+    rtl = Manifest.read(tmp_path / "build" / "rtl")
+    assert found.light is not None and found.light == rtl.light_map
+    assert (found.board, found.clock_mhz, found.error_register) == ("pynq-z2", 100, 0x40)
+    assert light_port(found.bitfile.with_suffix(".hwh"))[1] >= found.light.bytes
+    assert found.settings["io_shape_dict"]["ishape_normal"] == [[1, found.height, found.width, 3]]
+    check_model(found, load_model(str(model), 8))
 
 
 @needs_finn
