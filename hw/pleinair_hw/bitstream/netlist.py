@@ -379,11 +379,9 @@ class _Slice(_Site):
 
     def _logic(self, row: str, table: int, inputs: int, name: str) -> None:
         """A table as logic: of the inputs those that it depends on, constants worked in."""
-        kept: list[str] = []
-        number = 0
+        signals: list[str] = []
         for at in range(inputs):
-            size = inputs - at + number
-            low, high = split_table(table, number, size)
+            low, high = split_table(table, len(signals), inputs - at + len(signals))
             if low == high:
                 table = low
                 continue
@@ -391,8 +389,14 @@ class _Slice(_Site):
             if signal in (ZERO, ONE):
                 table = high if signal == ONE else low
                 continue
-            kept.append(signal)
-            number += 1
+            signals.append(signal)
+        kept: list[str] = []
+        for at, signal in enumerate(signals):  # once more: constants may have left an input without effect
+            low, high = split_table(table, len(kept), len(signals) - at + len(kept))
+            if low == high:
+                table = low
+            else:
+                kept.append(signal)
         if not kept:
             self.builder.join(name, ONE if table & 1 else ZERO)
             return
