@@ -1,8 +1,8 @@
 """Netlists simulated in Python: a second simulator for what :mod:`pleinair_hw.bitstream.netlist` writes.
 
-Each cell becomes a line of one Python function that computes a cycle, so nothing has to be compiled; a small accelerator
-runs some hundred cycles a second. Every value is 0 or 1. The cells are modelled here anew, after AMD's user guides
-(UG474 for slices, UG479 for DSPs); one clock for all of them.
+Each cell becomes a line of one Python function that computes a cycle, so nothing has to be compiled; a small
+accelerator runs some hundred cycles a second. Every value is 0 or 1. The cells are modelled here anew, after AMD's user
+guides (UG474 for slices, UG479 for DSPs); one clock for all of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,21 @@ _CELL = re.compile(r"^(\w+) (?:#\((.*)\) )?\\(\S+)  \((.*)\);$", re.MULTILINE)
 _PAIR = re.compile(r"\.(\w+)\((\{[^}]*\}|[^()]*)\)")
 _DSP_INPUTS = ("A", "B", "C", "D", "ACIN", "BCIN", "PCIN", "OPMODE", "ALUMODE", "INMODE", "CARRYIN", "CARRYINSEL")
 _DSP_CONTROL = (
-    *("CEA1", "CEA2", "CEAD", "CEALUMODE", "CEB1", "CEB2", "CEC", "CECARRYIN", "CECTRL", "CED", "CEINMODE", "CEM", "CEP"),
+    *(
+        "CEA1",
+        "CEA2",
+        "CEAD",
+        "CEALUMODE",
+        "CEB1",
+        "CEB2",
+        "CEC",
+        "CECARRYIN",
+        "CECTRL",
+        "CED",
+        "CEINMODE",
+        "CEM",
+        "CEP",
+    ),
     *("RSTA", "RSTALLCARRYIN", "RSTALUMODE", "RSTB", "RSTC", "RSTCTRL", "RSTD", "RSTINMODE", "RSTM", "RSTP"),
 )
 
@@ -295,8 +309,10 @@ class Gates:
         wanted: list[str] = []
         for _, ports in self._registers:
             wanted += [ports["D"], ports["CE"], ports.get("R") or ports["S"]]
-        for kind, _, _, ports in self._tables:
-            wanted += [bit for port in ("wa", "di", "di1", "di2", "we") if port in ports for bit in self._bus(ports[port])]
+        for _, _, _, ports in self._tables:
+            wanted += [
+                bit for port in ("wa", "di", "di1", "di2", "we") if port in ports for bit in self._bus(ports[port])
+            ]
         for _, ports in self._blocks:
             wanted += [bit for port in (*_DSP_INPUTS, *_DSP_CONTROL) for bit in self._bus(ports[port])]
         own = {base for base, _ in driven.items()}
