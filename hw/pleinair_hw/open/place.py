@@ -15,6 +15,7 @@ from typing import Any
 from pleinair.durable import file_sha256
 from pleinair_hw.finn.environment import ToolchainError
 from pleinair_hw.open.steps import (
+    DIED,
     Limits,
     OpenToolError,
     ToolFailure,
@@ -187,6 +188,11 @@ def explain(failure: ToolFailure, tools: OpenTools, part: str, seed: int) -> Exc
         )
     if re.search(r"chipdb|himb\S+chel database|[Ss]peed grade|[Pp]ackage '|database device uarch", error):
         return ToolchainError(f"{tools.chip_database}: nextpnr refuses it ({error}); {GET_CHIP}")
+    if error.startswith(DIED):
+        return OpenToolError(
+            f"nextpnr {tools.version}: {error}; is {tools.chip_database} whole, and made for this nextpnr? "
+            f"Its log is {log}"
+        )
     if re.search(r"unable to load uarch|Invalid device|Unsupported architecture|unrecogni[sz]ed option", error):
         return ToolchainError(f"{tools.placer}: knows no {chip_of(part)} ({error}); needs {GET_PLACER}")
     if re.search(r"no BELs remaining|[Ff]ailed to place|legal placement|placement location|utilisation limit", error):

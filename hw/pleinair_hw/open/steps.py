@@ -36,6 +36,8 @@ CACHE_BYTES = 10 << 30
 _LEAST_FREE = 1 << 20
 #: Bytes of a log that are searched for a tool's first error.
 _MOST_LOG = 64 << 20
+#: How the error of a tool begins that ended without a word.
+DIED = "it died"
 #: How often a running tool is looked at, seconds.
 _PERIOD = 0.2
 
@@ -313,4 +315,6 @@ def run_tool(
             f"{tool} needs more than {limits.memory / 2**30:.1f} GiB of memory; plan fewer frames a second or a "
             f"smaller frame; its log is {log}"
         )
+    if child.returncode < 0:
+        raise ToolFailure(tool, f"{DIED} of {signal.Signals(-child.returncode).name}", log, text)
     raise ToolFailure(tool, first_error(text) or f"exit status {child.returncode}", log, text)

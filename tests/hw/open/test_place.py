@@ -90,6 +90,12 @@ def test_its_errors_are_one_sentence_with_what_to_try(tmp_path, cache, error, ki
     assert error in (tmp_path / "route.log").read_text()
 
 
+def test_a_placer_that_crashes_makes_one_look_at_the_chip_database(tmp_path, cache):
+    with pytest.raises(OpenToolError, match=r"it died of SIGSEGV; is .*chipdb-xc7z020\.bin whole, and made for this"):
+        run(tmp_path, {"crash": True})
+    assert list(cache.iterdir()) == []
+
+
 def test_a_placer_that_takes_too_long_is_stopped(tmp_path, cache):
     with pytest.raises(OpenToolError, match="nextpnr was stopped after 2 s"):
         run(tmp_path, {**files(90), "sleep": 60}, limits=Limits(2, 0))

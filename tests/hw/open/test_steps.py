@@ -116,6 +116,12 @@ def test_a_tools_first_error_is_told(tmp_path):
     assert raised.value.error == "the first." and raised.value.log == tmp_path / "x.log"
 
 
+def test_a_tool_that_crashes_is_told(tmp_path):
+    code = "import os, signal; print('Info: fine', flush=True); os.kill(os.getpid(), signal.SIGSEGV)"
+    with pytest.raises(ToolFailure, match="it died of SIGSEGV"):
+        run_tool("tool", [sys.executable, "-c", code], tmp_path, tmp_path / "x.log", FREE)
+
+
 def test_a_program_that_does_not_start_is_told(tmp_path):
     with pytest.raises(ToolFailure, match="nowhere does not start: No such file"):
         run_tool("tool", [str(tmp_path / "nowhere")], tmp_path, tmp_path / "x.log", FREE)
