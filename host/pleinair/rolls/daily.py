@@ -1,7 +1,7 @@
 """Films of days: each is made when its day is over, of the roll's own painting, beside filming.
 
 A day is over when a later one has a frame, when the clock says so, or when all is captured. Then the piece that holds
-the day's last frame is closed, and the film is cut from the day's pieces in a process of its own, at the lowest
+the day's last frame is closed, and the film is cut from the day's pieces in a process of its own, at a low
 priority. It waits while the machine is hot, and while the disk has no room for it; capture makes room for it as
 ``--keep`` allows. Frames are never left out for it. Beside the film lie the day's pictures
 (:mod:`pleinair.rolls.glance`).
@@ -57,7 +57,7 @@ def film_of(folder: Path, day: str) -> Path:
 def _make(connection: Any, folder: Path, look: Look, day: str, tags: dict[str, str]) -> None:
     """The child process: makes the film of a day, and ends."""
     as_child()
-    os.nice(19)
+    os.nice(10)
     try:
         film = film_of(folder, day)
         durable.make_folder(film.parent)

@@ -131,7 +131,8 @@ class Timelapse:
                 self.roll.lose(event.seq)
             self._report("painting", event.message)
         elif event.kind in ("failed", "died", "hung"):
-            self._painted_open = 0
+            # What was painted and is in no closed piece is painted again.
+            self._painted_open, self._reached = 0, self._sealed_to()
             self._failures += 1
             self._report("painting", event.message)
         elif event.kind == "left out":
@@ -174,7 +175,8 @@ class Timelapse:
                 # The number before the state: a frame that comes in between is asked for next time.
                 over = not capturing and self.capture.state in ("complete", "full")
                 rest = round(2 * self.heat.rest()) / 2 if self.heat is not None else 0.0
-                closing = None if self.daily is None else self.daily.closing(over, self._sealed_to())
+                closed_to = self._closed_to()
+                closing = None if self.daily is None else self.daily.closing(over, closed_to)
                 close = closing is not None and not over
                 self.darkroom.work = replace(
                     self.darkroom.work,
@@ -184,7 +186,7 @@ class Timelapse:
                     close=close,
                     rest=rest,
                 )
-                filming = self.daily is not None and self.daily.beat(over=over, sealed_to=self._sealed_to(), rest=rest)
+                filming = self.daily is not None and self.daily.beat(over=over, sealed_to=closed_to, rest=rest)
                 if now - told >= _STATE:
                     self._write_status()
                     told = now
@@ -248,6 +250,11 @@ class Timelapse:
     def _sealed_to(self) -> int:
         pieces = self.roll.ledger.pieces(self.roll.settings.look.file())
         return max((piece.last for piece in pieces), default=-1)
+
+    def _closed_to(self) -> int:
+        """Up to which frame all paintings are in closed pieces; frames at the end may have none, being suspect."""
+        sealed_to = self._sealed_to()
+        return sealed_to if self._painted_open else max(sealed_to, self._reached)
 
     def status(self) -> Status:
         """How the roll stands."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import datetime
+import functools
 import hashlib
+import shutil
+import tempfile
 import threading
 from pathlib import Path
 
@@ -28,14 +32,24 @@ BEGUN = datetime.datetime(2026, 11, 24, 22)
 EVERY = 600.0
 
 
-def dated_roll(folder: Path, frames: int = 42, *, begun: datetime.datetime = BEGUN, plan=None, **settings) -> Reel:
-    """A roll of a frame every ten minutes from 22:00 on, painted: frame 12 is the first one of the next day."""
-    roll = new_roll(folder, **{"every": EVERY, "frames": frames} | settings)
+@functools.cache
+def _made(frames: int, begun: datetime.datetime, plan, settings: tuple) -> tuple[Path, Look]:
+    """A roll that is made once and copied for each test: every frame of it is synced to the disk."""
+    folder = Path(tempfile.mkdtemp(prefix="pleinair-")) / "roll"
+    atexit.register(shutil.rmtree, folder.parent, ignore_errors=True)
+    roll = new_roll(folder, **{"every": EVERY, "frames": frames} | dict(settings))
     shooter = Still(plan)
     Capture(roll, shooter, Schedule(EVERY, clock=HeldClock(begun))).run(threading.Event())
     paint_all(roll, roll.settings.look, painter=open_plain)
     roll.close()
-    return Reel(folder, roll.settings.look)
+    return folder, roll.settings.look
+
+
+def dated_roll(folder: Path, frames: int = 42, *, begun: datetime.datetime = BEGUN, plan=None, **settings) -> Reel:
+    """A roll of a frame every ten minutes from 22:00 on, painted: frame 12 is the first one of the next day."""
+    made, look = _made(frames, begun, plan, tuple(settings.items()))
+    shutil.copytree(made, folder)
+    return Reel(folder, look)
 
 
 def cut(reel: Reel | list[Reel], out: Path, tags=None, **options):

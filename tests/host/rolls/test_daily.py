@@ -20,7 +20,7 @@ from pleinair.rolls.roll import Roll
 from pleinair.rolls.schedule import Schedule
 from pleinair.rolls.status import read_status
 from tests.clocks import HeldClock
-from tests.rolls import HEIGHT, Still, events, film_codes, film_roll, new_roll
+from tests.rolls import HEIGHT, Still, coded_frame, events, film_codes, film_roll, new_roll
 
 BEGUN = datetime.datetime(2026, 11, 24, 22)
 HOUR = 3600.0
@@ -53,6 +53,18 @@ def test_each_day_has_its_film(tmp_path):
     assert read_status(tmp_path / "roll").films == ("2026-11-24", "2026-11-25", "2026-11-26")
 
 
+def test_suspect_frames_at_the_end_of_a_day_hold_nothing_up(tmp_path):
+    # Each tick asks twice for a black frame: frames 10 and 11 are the last two of the day, with no piece of their own.
+    black = {10, 11, 12, 13}
+    filmed(tmp_path / "roll", 30, shooter=Still(lambda number: coded_frame(number) * (number not in black)))
+    suspect = [line["seq"] for line in events(tmp_path / "roll", "frame") if "suspect" in line]
+    assert suspect == [10, 11]
+    assert [(line["day"], line["frames"]) for line in events(tmp_path / "roll", "film")] == [
+        ("2026-11-24", 10),
+        ("2026-11-25", 18),
+    ]
+
+
 class Sleepy(HeldClock):
     """A clock that stops when a frame would be due at ``until``, and waits there as a real one does."""
 
@@ -74,10 +86,10 @@ def test_a_film_is_made_when_the_day_is_over_although_its_piece_is_not_full(tmp_
     clock = Sleepy(BEGUN, datetime.datetime(2026, 11, 25, 0, 1))
 
     def watch() -> None:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 150
         while time.monotonic() < until and not (tmp_path / "roll" / "films" / "2026-11-24.mp4").exists():
             time.sleep(0.05)
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while time.monotonic() < until and not events(tmp_path / "roll", "film"):
             time.sleep(0.05)
         seen.append(bool(events(tmp_path / "roll", "film")))
@@ -130,7 +142,7 @@ def test_a_hot_machine_makes_no_film(tmp_path, monkeypatch):
     cool, early = threading.Event(), list[bool]()
 
     def wait() -> None:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 150
         while time.monotonic() < until and not events_of(tmp_path, "end"):
             time.sleep(0.05)
         time.sleep(1.0)
