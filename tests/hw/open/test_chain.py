@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -15,13 +14,19 @@ import pytest
 
 from pleinair.network import reference
 from pleinair.network.integer import IntegerNetwork
+from pleinair_hw.bitstream.assemble import assemble
+from pleinair_hw.bitstream.database import Database
+from pleinair_hw.bitstream.read import check
 from pleinair_hw.open import tools
 from pleinair_hw.open.flow import Made, make_bitstream
 from pleinair_hw.open.gates import STAGES, paint_with_gates
-from pleinair_hw.open.steps import cache_folder
+from pleinair_hw.open.place import place
+from pleinair_hw.open.steps import Limits
+from pleinair_hw.open.synthesis import synthesise
 from pleinair_hw.plan.boards import BOARDS
 from pleinair_hw.plan.search import plan_for_cycles
 from pleinair_hw.stitch.write import write_rtl
+from tests.hw.open.test_synthesis import DESIGN
 from tests.hw.simulate.test_simulation import small_network
 
 pytestmark = [
@@ -78,12 +83,25 @@ def test_its_netlists_paint_the_references_pixels(chain, stage, stalls):
     assert run.cycles > 0
 
 
-def test_a_second_run_gives_the_same_file(chain, monkeypatch, tmp_path):
-    """Bits and checks are made again, and with the whole cache gone so is the rest."""
+def test_a_second_run_takes_all_from_the_cache(chain):
     bits = chain.made.bitfile.read_bytes()
-    for path in cache_folder().glob("bits-*"):
-        shutil.rmtree(path)
-    assert make(chain.folder).bitfile.read_bytes() == bits
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     again = make(chain.folder)
-    assert again.reused == () and again.bitfile.read_bytes() == bits
+    assert again.reused == ("synthesis", "seed 1", "bits") and again.bitfile.read_bytes() == bits
+
+
+def test_from_nothing_twice_gives_the_same_file(tmp_path, monkeypatch):
+    """A small design, so that place and route take seconds."""
+    (tmp_path / "chip.sv").write_text(DESIGN)
+    (tmp_path / "table.hex").write_text("\n".join(f"{i:02x}" for i in range(256)))
+    found, limits, files = tools.require(tools.search(BOARD)), Limits(3600, 8 << 30), []
+    for run in ("one", "two"):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / run))
+        netlist = synthesise([tmp_path / "chip.sv"], [tmp_path / "table.hex"], "chip", tmp_path / "x.log", limits)
+        routed = place(netlist, found, BOARD.part, 100.0, 1, tmp_path / "x.log", limits)
+        assert not netlist.was_there and not routed.was_there
+        assert routed.figures.untimed == ()
+        database = Database(found.database, BOARD.part)
+        assemble(database, routed.fasm, tmp_path / f"{run}.bit")
+        assert check(database, tmp_path / f"{run}.bit", routed.fasm).right
+        files.append((tmp_path / f"{run}.bit").read_bytes())
+    assert files[0] == files[1]
