@@ -222,7 +222,7 @@ def test_a_timestamp_is_a_flag_that_takes_0_and_1_as_well(place, monkeypatch, ar
         (["paint", "photo.png", "nowhere/a.png"], "the folder nowhere does not exist"),
         (["paint", "photo.png", "photo.png"], "is the photo itself"),
         (["paint", "photo.png", "./out/../photo.png"], "is the photo itself"),
-        (["paint", "photo.png"], "'OUT'"),
+        (["paint", "photo.png"], "give IMAGE and OUT"),
         (["paint", "photo.png", "out/a.png", "--style", "nobody"], "--style 'nobody': unknown; there are integers"),
         (["paint", "photo.png", "out/a.png", "--style", "frames"], "the folder has no card.json"),
         (["paint", "photo.png", "out/a.png", "--style", "x" * 5000], "unknown"),
@@ -306,7 +306,7 @@ def test_a_small_photo_is_named(refused):
 
 def test_odd_names_stay_on_one_line(refused):
     Path("a\nb\x1b[31m.png").write_bytes(b"")
-    assert r"a b\x1b[31m.png: the file is empty" in refused("paint", "a\nb\x1b[31m.png", "out/a.png")
+    assert r"a\nb\x1b[31m.png: the file is empty" in refused("paint", "a\nb\x1b[31m.png", "out/a.png")
 
 
 # fmt: off
