@@ -75,6 +75,19 @@ def netlist(
     return _Builder(database, wires, codes).build(ports, top)
 
 
+def site_cells(
+    database: Database, wires: Wires, codes: np.ndarray, outputs: Sequence[tuple[str, str, str]]
+) -> list[str]:
+    """The cells behind outputs of sites, each ``(tile, site, pin)``, as Verilog; nothing around them.
+
+    Raises BitstreamError as :func:`netlist` does.
+    """
+    builder = _Builder(database, wires, codes)
+    for tile, site, pin in outputs:
+        builder.drive(tile, site, pin, f"{tile}_{site}_{pin}")
+    return [line for line in builder.lines if not line.startswith(("assign ", "wire "))]
+
+
 class _Builder:
     """Walks backwards through the chip; ``_pending`` are outputs of sites that something needs."""
 
@@ -225,12 +238,16 @@ class _Builder:
             processor.find_inputs()
         while self._pending:
             tile, pin, name = self._pending.pop()
-            self._site(tile, pin.partition(".")[0]).drive(pin.partition(".")[2], name)
+            self.drive(tile, pin.partition(".")[0], pin.partition(".")[2], name)
         for site in list(self._sites.values()):
             site.finish()
         declared = "".join(f"wire {name};\n" for name in sorted(self.names))
         verilog = f"module {top}();\n{declared}" + "\n".join(self.lines) + "\nendmodule\n"
         return Netlist(verilog, self.cells, len(self._driven), len(self.pips), self.undriven)
+
+    def drive(self, tile: str, site: str, pin: str, name: str) -> None:
+        """Write what drives an output pin, whose wire has this name."""
+        self._site(tile, site).drive(pin, name)
 
     def _pins(self, tile: str) -> Collection[str]:
         return self.wires.type_at(self.wires.place(tile)).pins

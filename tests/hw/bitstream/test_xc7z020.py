@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import lzma
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ import pytest
 from pleinair_hw.bitstream import layout
 from pleinair_hw.bitstream.assemble import Assembly, assemble, place_text
 from pleinair_hw.bitstream.database import Database
+from pleinair_hw.bitstream.netlist import site_cells
 from pleinair_hw.bitstream.read import MOST_FAULTS, check, features, name_of
+from pleinair_hw.bitstream.wires import Wires
 from tests.house import SHARED
 
 PART = "xc7z020clg400-1"
@@ -113,3 +116,40 @@ def test_every_segment_bit_there_and_back(chip: Database):
                 assert set(kind.ones[kind.names.index(feature)]) <= set(kind.ones[other])
             checked += len(numbers)
     assert checked > 45_000
+
+
+def test_a_block_rams_bits_come_back_as_its_content_and_modes(chip: Database, tmp_path: Path):
+    """Both halves of one, each in modes of its own; nothing is joined to them, so their pins read 1."""
+    tile = next(tile.name for tile in chip.tiles.values() if tile.type == "BRAM_L")
+    rows = {0: 0x1234_5678_9ABC_DEF0 << 192 | 0xF, 63: 1 << 255}
+    flags = [
+        "IN_USE",
+        "READ_WIDTH_A_18",
+        "WRITE_WIDTH_B_9",
+        "DOB_REG",
+        "WRITE_MODE_A_NO_CHANGE",
+        "WRITE_MODE_B_READ_FIRST",
+    ]
+    flags += ["ZINV_CLKARDCLK", "ZINV_ENARDEN", "ZINV_ENBWREN", "ZINV_RSTRAMB", "ZSRVAL_A[17:0] = 18'h3fff0"]
+    flags += ["ZINIT_B[17:0] = 18'h00000", "INITP_07[255:0] = 256'h3"]
+    flags += [f"INIT_{number:02X}[255:0] = 256'h{value:x}" for number, value in rows.items()]
+    text = "".join(f"{tile}.RAMB18_Y0.{flag}\n" for flag in flags)
+    text += f"{tile}.RAMB18_Y1.IN_USE\n{tile}.RAMB18_Y1.SDP_READ_WIDTH_36\n{tile}.RAMB18_Y1.SDP_WRITE_WIDTH_36\n"
+    (tmp_path / "wires.bin").write_bytes(lzma.decompress((FOLDER / "chipdb-xc7z020.bin.xz").read_bytes()))
+    wires = Wires(tmp_path / "wires.bin", chip)
+    found = features(chip, place_text(chip, text).frames)
+    cells = site_cells(chip, wires, found, [(tile, "RAMB18_X0Y0", "DOADO3"), (tile, "RAMB18_X0Y1", "DOBDO15")])
+    lower, upper = (dict(re.findall(r"\.(\w+)\(([^()]*)\)", cell)) for cell in cells)
+    wanted = {"READ_A": "18", "READ_B": "1", "WRITE_A": "1", "WRITE_B": "9", "MODE_A": "2", "MODE_B": "1", "REG_A": "0"}
+    wanted |= {"REG_B": "1", "RESET_A": "18'h0000f", "FIRST_B": "18'h3ffff", "RESET_B": "18'h3ffff"}
+    wanted |= {
+        "INITP": f"2048'h{3 << 7 * 256:x}",
+        "en_a": "1'b1",
+        "rst_a": "1'b0",
+        "rst_b": "1'b1",
+        "we_a": "{1'b0, 1'b1}",
+    }
+    wanted["INIT"] = f"16384'h{sum(value << 256 * number for number, value in rows.items()):x}"
+    assert {key: lower[key] for key in wanted} == wanted
+    wanted = {"READ_A": "36", "WRITE_B": "36", "we_b": "{1'b1, 1'b1, 1'b1, 1'b1}", "en_a": "1'b0", "MODE_A": "0"}
+    assert {key: upper[key] for key in wanted} == wanted
