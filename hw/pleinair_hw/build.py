@@ -147,7 +147,7 @@ def read_folding(path: Path, plan: Plan) -> tuple[Folding, dict[str, Form], dict
     forms: dict[str, Form] = {}
     depths: dict[str, int] = {}
     if "stages" in content:
-        known = {"direct", "taps", "phases"}
+        known = {"direct", "taps", "phases", "centred"}
         for name, form in content.get("forms", {}).items():
             if form not in known:
                 raise _unfit(path, f"form {form!r} of {name}; allowed are {', '.join(sorted(known))}")

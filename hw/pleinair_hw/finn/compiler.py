@@ -113,7 +113,7 @@ class _Compiler:
                     "runtime_writeable_weights": int(plan.options.writeable),
                     "pumpedCompute": int(plan.options.pumped and stage.simd > 1),
                 }
-            elif kind == "ConvolutionInputGenerator":
+            elif kind in ("ConvolutionInputGenerator", "WindowCentre"):
                 attributes["parallel_window"] = int(stage.parallel_window)
             if style:
                 attributes["ram_style"] = style

@@ -39,6 +39,12 @@ def space_to_depth(x: np.ndarray, block: int) -> np.ndarray:
     return np.moveaxis(blocks, -4, -3).reshape(*outer, height // block, width // block, block * block * channels)
 
 
+def window_centre(x: np.ndarray, pixels: int) -> np.ndarray:
+    """The middle one of ``pixels`` pixels, an odd number, of each window: [..., C * pixels] to [..., C]."""
+    channels = x.shape[-1] // pixels
+    return x[..., pixels // 2 * channels :][..., :channels]
+
+
 def add_clamp(a: np.ndarray, b: np.ndarray, bits: int, signed: bool = False) -> np.ndarray:
     """``a + b`` clamped to ``bits`` bits; int64 of equal shapes."""
     low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)

@@ -26,6 +26,7 @@ from pleinair_hw.plan.dataflow import (
     Tensor,
     UpsampleNearest,
     Window,
+    WindowCentre,
 )
 
 DOMAIN = "finn.custom_op.fpgadataflow"
@@ -88,9 +89,9 @@ class _Writer:
     def inputs(self, o: Operator) -> list[str]:
         names = []
         for source in o.inputs:
-            # The fork's first stream goes to the residual block's body, the second past it to the sum.
+            # The fork's first stream goes to the residual block's body, the second past it.
             fork = source != PIXELS and isinstance(self.dataflow.operator(source), Fork)
-            names.append(tensor_name(source, int(fork and isinstance(o, AddClamp))))
+            names.append(tensor_name(source, int(fork and isinstance(o, AddClamp | WindowCentre))))
         return names
 
     def operator(self, o: Operator) -> None:
@@ -112,6 +113,8 @@ class _Writer:
             self.own("PixelShuffle", o, Border=int(o.border))
         elif isinstance(o, SpaceToDepth):
             self.own("SpaceToDepth", o, Block=o.block)
+        elif isinstance(o, WindowCentre):
+            self.own("WindowCentre", o, Pixels=o.pixels)
         elif isinstance(o, UpsampleNearest):
             self.upsample(o)
         elif isinstance(o, Fork):

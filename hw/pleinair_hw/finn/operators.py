@@ -3,9 +3,9 @@
 Importing this module registers them in FINN's own domains (in a foreign one, estimates and HDL generation skip nodes
 without a word), so import it before any model that holds them is loaded; FINN must have been prepared first
 (:func:`pleinair_hw.finn.environment.prepare`). ``RequantShift``, ``RequantLight``, ``AddClamp``, ``TapSum``,
-``PixelShuffle`` and ``SpaceToDepth`` are new; ``DuplicateStreams`` and ``UpsampleNearestNeighbour`` are FINN's, which
-has them in HLS only. All run in Python on integers (``pleinair_hw.finn.golden``) and generate a Verilog wrapper around
-a block of ``hw/rtl``.
+``PixelShuffle``, ``SpaceToDepth`` and ``WindowCentre`` are new; ``DuplicateStreams`` and ``UpsampleNearestNeighbour``
+are FINN's, which has them in HLS only. All run in Python on integers (``pleinair_hw.finn.golden``) and generate a
+Verilog wrapper around a block of ``hw/rtl``.
 """
 
 from __future__ import annotations
@@ -370,6 +370,51 @@ class SpaceToDepth(_Operator):
         return int(self.estimate(fpgapart).uram)
 
 
+class WindowCentre(_Operator):
+    """The middle pixel of each window of ``Pixels`` pixels; see hw/pleinair_hw/rtl/window_centre.sv.
+
+    ``parallel_window``: a word of the input holds a whole window, else a part of one of its pixels.
+    """
+
+    def get_nodeattr_types(self) -> dict[str, Any]:
+        """Pixels of a window, and how they come."""
+        attributes = super().get_nodeattr_types()
+        attributes.update({"Pixels": ("i", True, 0), "parallel_window": ("i", False, 0, {0, 1})})
+        return attributes
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of a window."""
+        return int(self.get_nodeattr("Pixels"))
+
+    @property
+    def whole(self) -> bool:
+        """Whether a word holds a whole window."""
+        return bool(self.get_nodeattr("parallel_window"))
+
+    def get_normal_input_shape(self, ind: int = 0) -> tuple[int, ...]:
+        """[1, H, W, C * pixels]."""
+        return (*self.vectors, self.channels * self.pixels)
+
+    def get_normal_output_shape(self, ind: int = 0) -> tuple[int, ...]:
+        """[1, H, W, C]."""
+        return (*self.vectors, self.channels)
+
+    def get_folded_input_shape(self, ind: int = 0) -> tuple[int, ...]:
+        """A word holds PE channels of a pixel, or of all of a window's."""
+        values = self.channels * self.pixels
+        lanes = self.lanes * (self.pixels if self.whole else 1)
+        return (*self.vectors, values // lanes, lanes)
+
+    def execute_node(self, context: dict[str, np.ndarray], graph: Any) -> None:
+        """Golden model."""
+        self.put(context, golden.window_centre(self.integers(context), self.pixels))
+
+    def estimate(self, fpgapart: str) -> Resources:
+        """A counter and the queue."""
+        return resources.window_centre(self.get_outstream_width())
+
+
 class _Rtl(RTLBackend):  # type: ignore[misc]
     """A Verilog wrapper with FINN's port names around one of our blocks.
 
@@ -599,6 +644,25 @@ class SpaceToDepth_rtl(SpaceToDepth, _Rtl):
         }
 
 
+class WindowCentre_rtl(WindowCentre, _Rtl):
+    """window_centre.sv."""
+
+    BLOCK = "window_centre"
+
+    def parameters(self, model: Any) -> dict[str, str | int]:
+        """Widths, and which words of a window go on."""
+        width, words = self.get_outstream_width(), self.channels // self.lanes
+        middle = self.pixels // 2
+        return {
+            "IW": self.get_instream_width(),
+            "W": width,
+            "OFFSET": middle * width if self.whole else 0,
+            "WORDS": 1 if self.whole else self.pixels * words,
+            "FIRST": 0 if self.whole else middle * words,
+            "COUNT": words,
+        }
+
+
 class DuplicateStreams_rtl(DuplicateStreams, _Rtl):  # type: ignore[misc]
     """stream_fork.sv."""
 
@@ -684,7 +748,7 @@ def _exact_words(self: Any, context: dict[str, np.ndarray], graph: Any) -> None:
 
 def register() -> None:
     """Put the operators into FINN's domains; again and again does no harm."""
-    for operator in (RequantShift, RequantLight, AddClamp, TapSum, PixelShuffle, SpaceToDepth):
+    for operator in (RequantShift, RequantLight, AddClamp, TapSum, PixelShuffle, SpaceToDepth, WindowCentre):
         finn_operators.custom_op[operator.__name__] = operator
         add_op_to_domain(DOMAIN, operator)
     for operator in (
@@ -694,6 +758,7 @@ def register() -> None:
         TapSum_rtl,
         PixelShuffle_rtl,
         SpaceToDepth_rtl,
+        WindowCentre_rtl,
         DuplicateStreams_rtl,
         UpsampleNearestNeighbour_rtl,
     ):

@@ -1,6 +1,6 @@
 """The integer network as a chain of streaming operators: what the accelerator is made of, before it is made.
 
-Every convolution becomes a sliding window, a matrix product and a requantisation, in one of three forms that give the
+Every convolution becomes a sliding window, a matrix product and a requantisation, in one of four forms that give the
 same integers and differ in what they cost:
 
 - ``direct``: a k x k window of all input channels, as anywhere else.
@@ -13,6 +13,10 @@ same integers and differ in what they cost:
   convolution at low resolution with four times the outputs (4/9 of the products), and :class:`PixelShuffle` puts the
   phases into place. Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel
   Convolutional Neural Network", CVPR 2016, has the rearrangement; here the weights follow from the network's.
+
+The first convolution of a residual block may be ``centred``: direct, and what goes past the block's body is the middle
+pixel of each of its windows (:class:`WindowCentre`) and not the stream before them. The FIFO past the body need then
+not hold the rows that this window holds anyway, half of what it holds else.
 
 Space to depth and depth to space are streaming operators of their own. Their channels come in another order than the
 network's, a row of a block's pixels after the other (:class:`SpaceToDepth`), and the weights of the convolution
@@ -40,7 +44,7 @@ from pleinair.network.integer import DepthToSpace as DepthToSpaceLayer
 from pleinair.network.integer import SpaceToDepth as SpaceToDepthLayer
 from pleinair_hw.finn import golden
 
-Form = Literal["direct", "taps", "phases"]
+Form = Literal["direct", "taps", "phases", "centred"]
 PIXELS = "pixels"
 
 
@@ -178,7 +182,17 @@ class UpsampleNearest(Operator):
 
 @dataclass(frozen=True)
 class Fork(Operator):
-    """The stream twice: to a residual block's body (first) and past it (second)."""
+    """The stream twice: to a residual block's body (first) and past it (second).
+
+    Where the body's first convolution is centred it stands behind that one's window, else before it.
+    """
+
+
+@dataclass(frozen=True)
+class WindowCentre(Operator):
+    """The middle pixel of each window of ``pixels`` pixels, an odd number."""
+
+    pixels: int
 
 
 @dataclass(frozen=True)
@@ -246,13 +260,18 @@ def narrow_bits(weight: np.ndarray) -> int:
     return int(np.abs(weight).max(initial=1)).bit_length() + 1
 
 
-def possible_forms(convolution: Convolution, upsampled: bool) -> tuple[Form, ...]:
-    """The forms a convolution may take; ``upsampled`` says that an upsampling stands before it."""
+def possible_forms(convolution: Convolution, upsampled: bool, *, heads_block: bool = False) -> tuple[Form, ...]:
+    """The forms a convolution may take.
+
+    ``upsampled`` says that an upsampling stands before it, ``heads_block`` that it is the first of a residual block.
+    """
     forms: list[Form] = ["direct"]
     if convolution.stride == 1 and convolution.kernel >= 3 and not upsampled:
         forms.append("taps")
     if upsampled and convolution.kernel == 3 and convolution.stride == 1:
         forms.append("phases")
+    if heads_block and convolution.kernel > 1:
+        forms.append("centred")
     return tuple(forms)
 
 
@@ -339,10 +358,16 @@ class _Builder:
 
     def convolution(self, c: Convolution) -> None:
         reach, form, high = c.kernel // 2, self.forms.get(c.name, "direct"), (1 << self.tensor.bits) - 1
-        if form == "direct":
+        if form in ("direct", "centred"):
             # With stride 2 on an even side nothing looks at the padding on the right and below.
             far = reach if c.stride == 1 else max(0, c.kernel - c.stride - reach)
+            trunk = self.tensor
             self.window(c.name, (c.kernel, c.kernel), c.stride, (reach, reach, far, far))
+            if form == "centred":
+                self.add(Fork(f"{c.name}.fork", (self.at,), self.tensor))
+                fork, windows = self.at, self.tensor
+                self.add(WindowCentre(f"{c.name}.centre", (fork,), trunk, c.kernel**2))
+                self.at, self.tensor = fork, windows
             self.product(c.name, _matrix(c.weight), c.weight_bits)
             self.requantise(c, high)
         elif form == "taps":
@@ -372,14 +397,15 @@ class _Builder:
         self.add(UpsampleNearest(f"{name}.upsample", (self.at,), out))
 
     def residual(self, layer: Residual) -> None:
-        name = layer.body[0].name
-        trunk = self.tensor
-        self.add(Fork(f"{name}.fork", (self.at,), trunk))
-        fork = self.at
+        first, trunk = layer.body[0], self.tensor
+        centred = self.forms.get(first.name) == "centred"
+        if not centred:
+            self.add(Fork(f"{first.name}.fork", (self.at,), trunk))
         for c in layer.body:
             self.convolution(c)
         out = Tensor(trunk.height, trunk.width, trunk.channels, self.bits)
-        self.add(AddClamp(f"{layer.body[-1].name}.add", (fork, self.at), out))
+        past = f"{first.name}.{'centre' if centred else 'fork'}"
+        self.add(AddClamp(f"{layer.body[-1].name}.add", (past, self.at), out))
 
 
 def build_dataflow(
@@ -413,7 +439,9 @@ def build_dataflow(
         body = (layer,) if isinstance(layer, Convolution) else layer.body
         for c in body:
             form = forms.get(c.name, "direct")
-            allowed = possible_forms(c, pending is not None and c is layer)
+            allowed = possible_forms(
+                c, pending is not None and c is layer, heads_block=isinstance(layer, Residual) and c is first
+            )
             if form not in allowed:
                 raise ValueError(f"layer {c.name} cannot take the form {form}: allowed are {', '.join(allowed)}")
         if pending is not None and forms.get(first.name, "direct") != "phases":
@@ -466,6 +494,8 @@ def execute(
             result = golden.pixel_shuffle(x, border=o.border)
         elif isinstance(o, UpsampleNearest):
             result = golden.upsample(x)
+        elif isinstance(o, WindowCentre):
+            result = golden.window_centre(x, o.pixels)
         elif isinstance(o, AddClamp):
             result = golden.add_clamp(x, values[o.inputs[1]], o.output.bits)
         else:

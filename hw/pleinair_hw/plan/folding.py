@@ -9,17 +9,19 @@ own knowledge (``pleinair_hw.plan.nodes``). Runs anywhere: no FINN, no Vivado.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from pleinair.errors import OptionError
 from pleinair_hw.plan.boards import Board
-from pleinair_hw.plan.dataflow import AddClamp, Dataflow, MatrixProduct, Operator, SpaceToDepth, Window
+from pleinair_hw.plan.dataflow import AddClamp, Dataflow, Fork, MatrixProduct, Operator, SpaceToDepth, Window
 from pleinair_hw.plan.nodes import (
     MVAU,
     Buffer,
     ConvolutionInputGenerator,
     FMPadding,
     Node,
+    WindowCentre,
     conversion,
     divisors,
     node_of,
@@ -93,6 +95,10 @@ class _Folder:
         else:
             node = node_of(self.dataflow, o)
             lanes = self.lanes(node)
+            if node.follows:
+                lanes = self.out_lanes[o.inputs[0]]
+            if isinstance(node, WindowCentre) and lanes > node.channels:
+                node, lanes = replace(node, whole=True), node.channels
             for number in range(len(o.inputs)):
                 self.convert(o, number, node.reads(lanes), self.dataflow.input_of(o, number).bits, node.name)
             self.node(node, lanes)
@@ -112,7 +118,8 @@ class _Folder:
                 cycles=node.cycles(lanes),
                 logic=node.logic(lanes),
                 memory=None if buffer is None else self.memory(buffer),
-                parallel_window=isinstance(node, ConvolutionInputGenerator) and node.parallel,
+                parallel_window=(isinstance(node, ConvolutionInputGenerator) and node.parallel)
+                or (isinstance(node, WindowCentre) and node.whole),
                 out_width=node.gives(lanes) * node.output.bits,
             )
         )
@@ -240,10 +247,10 @@ def _skip_words(dataflow: Dataflow, add: AddClamp, lanes: int) -> int:
     """Words that wait on the way past a residual block's body.
 
     A window can give its first output once it has seen ``reach`` rows and pixels ahead, so every convolution of the
-    body holds back that many pixels; some more stand in its pipeline.
+    body behind the fork holds back that many pixels; some more stand in its pipeline.
     """
-    pixels, at = 0, dataflow.operator(add.inputs[1])
-    while at.name != add.inputs[0]:
+    pixels, at = 4, dataflow.operator(add.inputs[1])
+    while not isinstance(at, Fork):
         if isinstance(at, Window):
             reach = at.kernel[0] // 2
             pixels += reach * (at.source.width + 1) + 4
@@ -314,7 +321,8 @@ def _fifos(folder: _Folder) -> None:
     depths |= _behind_blocks(dataflow, order, folder.target)
     for o in dataflow.operators:
         if isinstance(o, AddClamp):
-            depths[f"{o.inputs[0]}.skip"] = _skip_words(dataflow, o, makers[o.inputs[0]].pe)
+            past = dataflow.operator(o.inputs[0])
+            depths[past.name + ".skip" * isinstance(past, Fork)] = _skip_words(dataflow, o, makers[past.name].pe)
     for stream, words in depths.items():
         folder.stages.append(fifo_stage(f"{stream}.fifo", makers[stream.removesuffix(".skip")], words, folder.board))
 

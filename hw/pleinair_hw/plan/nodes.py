@@ -68,6 +68,11 @@ class Node:
         return self.output.channels
 
     @property
+    def follows(self) -> bool:
+        """Whether it has its source's lanes, whatever they are."""
+        return False
+
+    @property
     def values(self) -> int:
         """Values of a frame that pass through its lanes."""
         return max(self.source.pixels * self.channels, self.output.elements)
@@ -250,8 +255,39 @@ class DuplicateStreams(Node):
 
     buffered_rows = 2  # the FIFO past the body
 
+    @property
+    def follows(self) -> bool:
+        return self.operator.inputs[0].endswith(".window")
+
     def logic(self, lanes: int) -> Resources:
         return resources.fork(lanes * self.source.bits, 2)
+
+
+@dataclass(frozen=True)
+class WindowCentre(Node):
+    """Our window_centre.sv. ``whole``: a word of its input holds all channels of a window, or a part of one pixel's."""
+
+    whole: bool = False
+
+    @property
+    def follows(self) -> bool:
+        return True
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of a window."""
+        assert isinstance(self.operator, dataflow.WindowCentre)
+        return self.operator.pixels
+
+    def cycles(self, lanes: int) -> int:
+        """It takes every word."""
+        return self.source.elements // self.reads(lanes)
+
+    def reads(self, lanes: int) -> int:
+        return lanes * (self.pixels if self.whole else 1)
+
+    def logic(self, lanes: int) -> Resources:
+        return resources.window_centre(lanes * self.source.bits)
 
 
 class AddClamp(Node):
@@ -369,6 +405,7 @@ _NODES: dict[type[Operator], type[Node]] = {
     dataflow.SpaceToDepth: SpaceToDepth,
     dataflow.UpsampleNearest: UpsampleNearestNeighbour,
     dataflow.Fork: DuplicateStreams,
+    dataflow.WindowCentre: WindowCentre,
     dataflow.AddClamp: AddClamp,
 }
 

@@ -12,8 +12,8 @@ have their sum, and ``lutram`` of its SLICEM tables. ``bram18`` are block RAMs o
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from itertools import pairwise
 
 from pleinair_hw.plan.boards import Board
@@ -29,6 +29,9 @@ NAMES = {
     "uram": "UltraRAM",
 }
 
+#: Results that a formula keeps: a search asks for the same stages again and again.
+_KEPT = 1 << 15
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -42,7 +45,14 @@ class Resources:
     uram: int = 0
 
     def __add__(self, other: Resources) -> Resources:
-        return Resources(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        return Resources(
+            self.lut + other.lut,
+            self.lutram + other.lutram,
+            self.ff + other.ff,
+            self.dsp + other.dsp,
+            self.bram18 + other.bram18,
+            self.uram + other.uram,
+        )
 
     @property
     def total_lut(self) -> int:
@@ -163,6 +173,7 @@ def resolve_style(depth: int, bits: int, style: str) -> str:
     return "distributed" if depth <= 64 or depth * bits <= 4608 else "block"
 
 
+@lru_cache(maxsize=_KEPT)
 def memory(depth: int, bits: int, style: str) -> Resources:
     """A buffer of ``depth`` words of ``bits`` bits with one writing and one reading port, without its addresses."""
     style = resolve_style(depth, bits, style)
@@ -240,6 +251,7 @@ def _adder_tree(leaves: int, bits: int, spill: bool = False) -> tuple[int, int]:
     return adders, registers
 
 
+@lru_cache(maxsize=_KEPT)
 def mvu(
     mw: int,
     mh: int,
@@ -308,6 +320,7 @@ def mvu_core(
     return Resources(lut=_up(lut), ff=ff, dsp=mvu_dsp(pe, simd, weight_bits, activation_bits, dsp_block, narrow))
 
 
+@lru_cache(maxsize=_KEPT)
 def replay(length: int, repeats: int, bits: int) -> Resources:
     """The matrix-vector unit's replay of its input (replay_buffer.sv): ``length`` words, ``repeats`` times."""
     if repeats == 1:
@@ -320,6 +333,7 @@ def replay(length: int, repeats: int, bits: int) -> Resources:
     return control + memory(1 << address, bits, "auto") + Resources(ff=bits)
 
 
+@lru_cache(maxsize=_KEPT)
 def weights(
     mw: int,
     mh: int,
@@ -422,6 +436,7 @@ def pad(channels: int, simd: int, height: int, width: int, bits: int) -> Resourc
     return Resources(lut=word + counters // 2 + 13, ff=2 * word + counters + 3)
 
 
+@lru_cache(maxsize=_KEPT)
 def width_converter(in_bits: int, out_bits: int) -> Resources:
     """A change of word width (StreamingDataWidthConverter_rtl, vpc.sv); equal widths are wires, but for a handshake."""
     unit = math.gcd(in_bits, out_bits)
@@ -580,6 +595,11 @@ def add(pe: int, bits: int) -> Resources:
 def fork(bits: int, outputs: int = 2) -> Resources:
     """stream_fork.sv: a word of ``bits`` bits to several sinks."""
     return Resources(lut=bits + outputs + 6, ff=2 * bits + outputs + 2)
+
+
+def window_centre(bits: int) -> Resources:
+    """window_centre.sv: ``bits`` of an output word."""
+    return Resources(lut=12, ff=bits + 10) + _output_queue(bits)
 
 
 def upsample(words: int, bits: int, style: str = "auto") -> Resources:

@@ -410,6 +410,9 @@ three other ways follow. *2 tiles*: an accelerator for half of the frame's width
 long, paints each frame in two tiles that overlap by the halo (`pleinair build --size 320x480`; the host cuts frames by
 itself). *Pumped*: matrix products at twice the clock (`pleinair build --pump`). And both.
 """
+_AIMS_END = """
+What binds the Pynq-Z2 at 8 bits, step by step, is counted in [accelerator.md](accelerator.md#what-a-light-costs).
+"""
 _ROWS_INTRODUCTION = """
 ## Every board, network and size
 
@@ -431,7 +434,7 @@ def markdown(rows: Sequence[Row], holds_for: Mapping[tuple[str, int], Sequence[s
     for b in dict.fromkeys(row.board for row in rows):
         counts = (b.dsp, b.bram36, b.uram, b.lut, b.ff, b.clock_mhz)
         page.append(f"| {b.name} | {b.title} | {b.part} | " + " | ".join(f"{n:,}" for n in counts) + " |")
-    page += [_AIMS_INTRODUCTION, *_aims(rows), _ROWS_INTRODUCTION]
+    page += [_AIMS_INTRODUCTION, *_aims(rows), _AIMS_END.rstrip(), _ROWS_INTRODUCTION]
     heads = ["board", "frame", "frames/s", "DSP", "BRAM", "URAM", "LUT", "lanes busy", "what binds"]
     for (style, bits), others in holds_for.items():
         own = [row for row in rows if (row.style, row.bits) == (style, bits)]

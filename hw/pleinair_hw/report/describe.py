@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 
-from pleinair_hw.plan.dataflow import AddClamp, Tensor, Window
+from pleinair_hw.plan.dataflow import PIXELS, AddClamp, Fork, Tensor, Window, WindowCentre
 from pleinair_hw.plan.plan import BUDGET, Plan, Stage
 from pleinair_hw.plan.resources import Resources
 from pleinair_hw.report.data import (
@@ -172,7 +172,8 @@ def _reads(plan: Plan) -> dict[str, list[str]]:
             if f"{o.name}.pad" in names:
                 connect(f"{o.name}.pad", source)
                 source = f"{o.name}.pad"
-            connect(o.name, source, number, isinstance(o, AddClamp) and number == 0)
+            forks = name != PIXELS and isinstance(plan.dataflow.operator(name), Fork)
+            connect(o.name, source, number, forks and isinstance(o, AddClamp | WindowCentre))
     for stage in plan.stages:  # a FIFO behind the last stage
         if stage.name not in reads:
             reads[stage.name] = [stage.name.removesuffix(".fifo")] if stage.kind == "StreamingFIFO" else []

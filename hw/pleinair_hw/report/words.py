@@ -21,6 +21,7 @@ _KINDS = {
     "PixelShuffle": "shuffle",
     "UpsampleNearestNeighbour": "upsample",
     "DuplicateStreams": "fork",
+    "WindowCentre": "centre",
     "AddClamp": "add",
     "StreamingDataWidthConverter": "width",
     "StreamingFIFO": "FIFO",

@@ -82,6 +82,17 @@ def test_adaptive_networks_after_every_step(bits, form, tmp_path):
     assert len(stations) == sum(c.norm is not None for c in network.convolutions())
 
 
+@pytest.mark.parametrize(("cycles", "whole"), [(9000, False), (120, True)])
+def test_centred_blocks_after_every_step(cycles, whole, tmp_path):
+    """Windows that come in words, and whole ones."""
+    network = adaptive_network(5, width=2, blocks=2)
+    frame = np.random.default_rng(5).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+    plan = plan_for_cycles(network, 16, 24, BOARDS["zcu104"], cycles, forms=all_forms(network)[3])
+    centres = [s for s in plan.stages if s.kind == "WindowCentre"]
+    assert [s.parallel_window for s in centres] == [whole, whole]
+    check(network, frame, plan, tmp_path)
+
+
 @pytest.mark.parametrize(("style", "bits"), [("starry-night-small", 8), ("starry-night-board", 4)])
 def test_shipped_networks_after_every_step(style, bits, tmp_path):
     network = load_model(style, bits).network

@@ -14,6 +14,7 @@ from pleinair.painting.meter import measure
 from pleinair.painting.tiles import Window
 from pleinair.scenery import day as synthetic
 from pleinair_hw.plan.dataflow import (
+    AddClamp,
     MatrixProduct,
     TapSum,
     build_dataflow,
@@ -28,11 +29,13 @@ from tests.networks import adaptive_network, random_convolution, random_network
 def all_forms(network: IntegerNetwork) -> list[dict[str, str]]:
     """Form choices that between them put every convolution into every form that it may take."""
     allowed: dict[str, tuple[str, ...]] = {}
-    for number, layer in enumerate(network.layers):
-        upsampled = number > 0 and isinstance(network.layers[number - 1], Upsample)
-        for c in (layer,) if isinstance(layer, Convolution) else getattr(layer, "body", ()):
-            allowed[c.name] = possible_forms(c, upsampled and c is layer)
-    return [{n: f for n, fs in allowed.items() for f in fs if f == form} for form in ("direct", "taps", "phases")]
+    for at, layer in enumerate(network.layers):
+        upsampled = at > 0 and isinstance(network.layers[at - 1], Upsample)
+        for number, c in enumerate((layer,) if isinstance(layer, Convolution) else getattr(layer, "body", ())):
+            heads = c is not layer and number == 0
+            allowed[c.name] = possible_forms(c, upsampled and c is layer, heads_block=heads)
+    every = ("direct", "taps", "phases", "centred")
+    return [{n: f for n, fs in allowed.items() for f in fs if f == form} for form in every]
 
 
 @pytest.mark.parametrize("bits", [4, 8, 16])
@@ -108,6 +111,20 @@ def synthetic_frames(count: int, height: int = 64, width: int = 96):
     day = synthetic.SyntheticDay(width, height)
     for number in range(count):
         yield day.frame(3600.0 * (8 + 4 * number))
+
+
+def test_only_the_first_convolution_of_a_block_can_be_centred():
+    network = random_network(3, width=4, blocks=2)
+    heads = {layer.body[0].name for layer in network.layers if isinstance(layer, Residual)}
+    assert set(all_forms(network)[3]) == heads and len(heads) == 2
+    flow = build_dataflow(network, 16, 24, all_forms(network)[3])
+    for name in heads:
+        fork, centre = flow.operator(f"{name}.fork"), flow.operator(f"{name}.centre")
+        assert fork.inputs == (f"{name}.window",) and fork.output.channels == 9 * centre.output.channels
+        assert [o.name for o in flow.consumers(fork.name)] == [centre.name, f"{name}.product"]
+        assert [type(o) for o in flow.consumers(centre.name)] == [AddClamp]
+    with pytest.raises(ValueError, match="cannot take the form centred: allowed are direct, taps"):
+        build_dataflow(network, 16, 24, {"block1.conv2": "centred"})
 
 
 @pytest.mark.parametrize("kernel", [1, 5])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from pleinair_hw.plan.nodes import (
     MVAU,
     ConvolutionInputGenerator,
     FMPadding,
+    WindowCentre,
     conversion,
     convert_cycles,
     divisors,
@@ -45,6 +47,20 @@ def test_every_operator_has_its_node(flow):
     found = {o.name: node_of(flow, o) for o in flow.operators if o.name.rsplit(".", 1)[1] not in ("window", "product")}
     assert {name.rsplit(".", 1)[1] for name in found} == set(kinds)
     assert all(node.kind == kinds[name.rsplit(".", 1)[1]] and node.name == name for name, node in found.items())
+
+
+def test_the_middle_of_windows_by_hand():
+    """Eight channels of 4 x 4 windows of 3 x 3 pixels, in words of two or of 72 values."""
+    flow = build_dataflow(random_network(1, width=4, blocks=1), 16, 16, {"block1.conv1": "centred"})
+    node, fork = (node_of(flow, flow.operator(f"block1.conv1.{name}")) for name in ("centre", "fork"))
+    assert isinstance(node, WindowCentre) and node.kind == "WindowCentre" and fork.follows and node.follows
+    pixels, channels = node.output.pixels, node.output.channels
+    assert (node.reads(2), node.gives(2), node.cycles(2)) == (2, 2, pixels * 9 * channels // 2)
+    whole = replace(node, whole=True)
+    assert (whole.reads(channels), whole.gives(channels), whole.cycles(channels)) == (9 * channels, channels, pixels)
+    assert fork.cycles(2) == node.cycles(2)
+    direct = build_dataflow(random_network(1, width=4, blocks=1), 16, 16)
+    assert not node_of(direct, direct.operator("block1.conv1.fork")).follows
 
 
 def test_words_and_cycles_by_hand(flow):

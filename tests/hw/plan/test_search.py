@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pleinair.errors import OptionError
@@ -12,6 +14,7 @@ from pleinair_hw.plan.plan import BuildOptions
 from pleinair_hw.plan.search import (
     DoesNotFitError,
     binding,
+    centred,
     choose_forms,
     fastest_plan,
     plan_for_cycles,
@@ -37,6 +40,27 @@ def test_640x480_at_8_bits_reaches_its_rate_with_busy_lanes(style, board, fps):
     assert plan.fps >= fps
     assert plan.lanes_busy >= 0.85
     assert not plan.over
+
+
+def test_blocks_are_centred_where_memories_bind_and_the_rest_is_as_fast(network):
+    """The FIFO past a block holds one row in place of two, and the plan is emptier; where it fits nothing changes."""
+    roomy = plan_for_cycles(network, 96, 128, BOARDS["kv260"], 300_000)
+    assert not roomy.over and "centred" not in roomy.forms.values()
+    poor = replace(BOARDS["pynq-z2"], bram36=14, lut=60_000, lutram=6_000)
+    forms = choose_forms(network, 96, 512, poor, 1_200_000) | {"block1.conv1": "direct", "block2.conv1": "direct"}
+    wide = plan_for_cycles(network, 96, 512, poor, 1_200_000, forms=forms)
+    plan = plan_for_cycles(network, 96, 512, poor, 1_200_000)
+    assert {name for name, form in plan.forms.items() if form == "centred"} == {"block1.conv1", "block2.conv1"}
+    assert centred(network, forms) == {**forms, "block1.conv1": "centred", "block2.conv1": "centred"}
+    assert plan.fullest < wide.fullest and "bram" in wide.over and plan.cycles <= 1_200_000
+    past = [s for s in plan.stages if s.name == "block1.conv1.centre.fifo"]
+    before = [s for s in wide.stages if s.name == "block1.conv1.fork.skip.fifo"]
+    row = past[0].depth * past[0].pe / plan.dataflow.operator("block1.conv1.centre").output.channels
+    assert len(past) == len(before) == 1 and 1 < row / 128 < 1.25
+    assert past[0].depth * past[0].pe < 0.6 * before[0].depth * before[0].pe
+    for name in ("block1.conv1.fork", "block1.conv1.centre"):
+        window, stage = plan.stage("block1.conv1.window"), plan.stage(name)
+        assert stage.out_width == window.out_width and stage.cycles <= window.cycles
 
 
 def test_twice_the_clock_halves_the_dsps_and_reaches_20_on_the_small_board_at_4_bits():

@@ -10,7 +10,7 @@ import pytest
 
 from pleinair_hw.plan.boards import BOARDS
 from pleinair_hw.plan.plan import BUDGET, shell
-from pleinair_hw.plan.search import fastest_plan
+from pleinair_hw.plan.search import fastest_plan, plan_for_cycles
 from tests.hw.report.reports import PLANS, bare, plan, report_of
 from tests.networks import random_network
 
@@ -89,6 +89,17 @@ def test_fifos_on_other_streams_are_joined() -> None:
         assert reads[f"{name}.fifo"] == [name]
         assert [n for n, sources in reads.items() if name in sources] == [f"{name}.fifo"]
         assert bits[f"{name}.fifo"] == bits[name]
+
+
+def test_what_goes_past_a_centred_block_is_read_from_its_windows() -> None:
+    network = random_network(1, width=4, blocks=1)
+    made = plan_for_cycles(network, 32, 48, BOARDS["zcu104"], 40_000, forms={"block1.conv1": "centred"})
+    reads = {s.name: list(s.reads) for s in report_of(made).stages}
+    assert reads["block1.conv1.fork"] == ["block1.conv1.window"]
+    assert reads["block1.conv1.centre"] == ["block1.conv1.fork"]
+    assert reads["block1.conv1.centre.fifo"] == ["block1.conv1.centre"]
+    assert reads["block1.conv2.add"][0] in ("block1.conv1.centre.fifo", "block1.conv2.add.width")
+    assert "centred" in {c.form for c in report_of(made).convolutions}
 
 
 def test_what_a_plan_takes_beside_its_stages_is_the_shells() -> None:

@@ -252,6 +252,37 @@ def space_to_depth_cases(rng: Rng) -> Iterator[Case]:
         yield space_to_depth_case(rng, int(rng.choice([2, 4])), (height, width), pe, cf, int(rng.integers(1, 17)))
 
 
+def centre_case(rng: Rng, pixels: int, windows: int, pe: int, cf: int, bits: int, *, whole: bool) -> Case:
+    """Random windows; each comes in one word of all its pixels, or in words of a part of one pixel each."""
+    x = rng.integers(0, 1 << bits, (FRAMES * windows, pixels * pe * cf), dtype=np.int64)
+    words = 1 if whole else pixels * cf
+    middle = pixels // 2
+    places = {"OFFSET": middle * pe * bits, "FIRST": 0} if whole else {"OFFSET": 0, "FIRST": middle * cf}
+    lanes = pixels * pe if whole else pe
+    return Case(
+        "window_centre",
+        {"IW": lanes * bits, "W": pe * bits, "WORDS": words, "COUNT": 1 if whole else cf, **places},
+        [Stream("in0_V", x.reshape(-1, lanes), bits)],
+        [Stream("out0_V", golden.window_centre(x, pixels).reshape(-1, pe), bits)],
+        FRAMES,
+        windows * words,
+    )
+
+
+def centre_cases(rng: Rng) -> Iterator[Case]:
+    """Windows of 3 x 3 pixels in words, in one, of one pixel, of 25."""
+    yield centre_case(rng, 9, 12, 2, 4, 8, whole=False)
+    yield centre_case(rng, 9, 60, 4, 1, 8, whole=True)
+    yield centre_case(rng, 9, 12, 1, 1, 4, whole=False)
+    yield centre_case(rng, 1, 60, 3, 2, 16, whole=False)
+    yield centre_case(rng, 25, 8, 1, 3, 8, whole=False)
+    while True:
+        pe, cf, bits = (int(n) for n in rng.integers(1, (5, 6, 17)))
+        whole = bool(rng.random() < 0.3)
+        pixels = int(rng.choice([1, 9, 25]))
+        yield centre_case(rng, pixels, int(rng.integers(5, 20)), pe, 1 if whole else cf, bits, whole=whole)
+
+
 BLOCKS: list[tuple[Callable[[Rng], Iterator[Case]], int]] = [
     (requant_cases, 60),
     (add_cases, 30),
@@ -261,6 +292,7 @@ BLOCKS: list[tuple[Callable[[Rng], Iterator[Case]], int]] = [
     (pixel_shuffle_cases, 36),
     (depth_to_space_cases, 25),
     (space_to_depth_cases, 30),
+    (centre_cases, 25),
 ]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from pleinair.errors import ImageError
+from pleinair.network import reference
 from pleinair.network.integer import IntegerNetwork, Layer, Residual, Upsample, validate
 from pleinair.network.reference import convolve, requantise, run_layer
 from pleinair_hw.simulate import simulation
@@ -90,6 +91,28 @@ def build(
 def built(tmp_path_factory) -> Built:
     """A network of 8 bits at 8x8 with sized FIFOs."""
     return build(tmp_path_factory.mktemp("built"), small_network(1), (8, 8), 1200, 1, sizing=True)
+
+
+@pytest.mark.parametrize(("bits", "size", "cycles", "whole"), [(8, (12, 20), 2400, False), (4, (6, 8), 24, True)])
+def test_centred_blocks_are_exact_under_stalls_and_lose_no_cycle(bits, size, cycles, whole, tmp_path):
+    """Blocks whose FIFOs hold one row; the windows come in words, and whole."""
+    from pleinair_hw.finn.compiler import compile_plan
+    from pleinair_hw.plan.boards import find_board
+    from pleinair_hw.plan.search import plan_for_cycles
+
+    blocks = 1 if whole else 2
+    network = small_network(bits, width=4 // (1 + whole), blocks=blocks, bits=bits)
+    forms = {f"block{k}.conv1": "centred" for k in range(blocks)}
+    frames = np.random.default_rng(bits).integers(0, 256, (4, *size, 3), dtype=np.uint8)
+    expected = np.stack([reference.run(network, frame) for frame in frames])
+    plan = plan_for_cycles(network, *size, find_board("zcu104"), cycles, forms=forms)
+    assert [s.parallel_window for s in plan.stages if s.kind == "WindowCentre"] == [whole] * blocks
+    write_rtl(compile_plan(plan, tmp_path / "finn"), tmp_path / "rtl")
+    result = simulate(tmp_path / "rtl", frames, optimise=QUICK)
+    assert np.array_equal(result.frames, expected)
+    assert whole or result.interval <= 1.08 * plan.cycles
+    stalled = simulate(tmp_path / "rtl", frames, stall_in=30, stall_out=60, seed=bits, optimise=QUICK)
+    assert np.array_equal(stalled.frames, expected)
 
 
 # --- FINN's own nodes ------------------------------------------------------------------------------------------------
