@@ -10,7 +10,10 @@ from pleinair.cli.main import main
 from pleinair.errors import OptionError
 from pleinair_hw.bitstream.assemble import assemble
 from pleinair_hw.plan.boards import BOARDS
+from tests.hw.bitstream.fabric import PART as FABRIC
+from tests.hw.bitstream.fabric import fabric
 from tests.hw.bitstream.test_assemble import SMALL
+from tests.hw.bitstream.test_netlist import TOGGLE
 from tests.hw.bitstream.toy import PART, toy
 from tests.models import write_model
 from tests.networks import random_network
@@ -96,3 +99,24 @@ def test_a_bitstream_is_checked_with_and_without_its_features(tmp_path, capsys):
     assert found["lost"] == 1 and found["faults"][0].endswith("(GATE_X0Y0), of GATE_X0Y0.INVERT")
     assert main([*arguments[:4], str(tmp_path / "absent"), "--part", PART]) == 2
     assert "no tables of part toy9tqg12-1" in capsys.readouterr().err
+
+
+def test_a_bitstream_is_read_back_to_a_netlist(tmp_path, capsys):
+    database, _ = fabric(tmp_path / "tools" / "family")
+    fasm, bit, out = tmp_path / "toggle.fasm", tmp_path / "toggle.bit", tmp_path / "bits.v"
+    fasm.write_text(TOGGLE)
+    assemble(database, fasm, bit)
+    arguments = ["bitstream", "netlist", str(bit), "--out", str(out), "--tools", str(tmp_path / "tools")]
+    assert main([*arguments, "--part", FABRIC]) == 0
+    assert "1 LUT2, 1 FDRE, 1 PS7; " in capsys.readouterr().out
+    text = out.read_text()
+    assert text.startswith("module pleinair_bits();") and "module pleinair_ram18" in text
+    data = bytearray(bit.read_bytes())
+    data[len(data) // 2] ^= 4
+    bit.write_bytes(data)
+    out.unlink()
+    assert main([*arguments, "--part", FABRIC]) == 1
+    assert "is wrong" in capsys.readouterr().out and not out.exists()
+    next((tmp_path / "tools").rglob("chipdb-fab1.bin")).unlink()
+    assert main([*arguments, "--part", FABRIC]) == 2
+    assert "no chipdb-fab1.bin in it; it comes with nextpnr" in capsys.readouterr().err
