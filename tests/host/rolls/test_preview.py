@@ -200,7 +200,7 @@ def besiege(place: Path, clients: int, frames: int) -> tuple[int, int]:
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, few[1]), few[1]))
 
-    process = pleinair("resume", roll, "--preview", str(port), models=models, preexec_fn=limited)
+    process = pleinair("resume", roll, "--preview", str(port), models=models, deadline=1800, preexec_fn=limited)
     asked = b"GET /journal.json HTTP/1.1\r\nX: "
     had, sent, open_ones = 0, 0, list[socket.socket | None]([None] * clients)
     try:
