@@ -55,7 +55,7 @@ def find_exif(data: bytes) -> bytes | None:
             position = end + 4
         return None
     position = 2
-    while data.startswith(b"\xff\xd8") and data[position : position + 1] == b"\xff":
+    while data.startswith(b"\xff\xd8") and data[position : position + 1] == b"\xff" and position + 4 <= len(data):
         end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
         if data[position + 1] == 0xE1 and data[position + 4 : position + 10] == _MARK and end <= len(data):
             return data[position + 10 : end]

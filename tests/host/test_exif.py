@@ -202,3 +202,9 @@ def test_a_film_says_when_and_where_it_was_taken(tmp_path, suffix):
         with av.open(path) as container:
             said = {key.lower(): value for key, value in container.metadata.items()}
         assert said["creation_time"].startswith("2026-05-03T12:20:07") and said["location"] == "+52.5201+052.5201/"
+
+
+@pytest.mark.parametrize("end", range(2, 24))
+def test_a_jpeg_that_ends_anywhere_has_no_part(end):
+    data = b"\xff\xd8\xff\xfe\x00\x04ab\xff\xe1\x00\x40Exif\x00\x00MM\x00*"
+    assert find_exif(data[:end]) is None

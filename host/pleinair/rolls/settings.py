@@ -90,7 +90,19 @@ class Look:
             values["fps"] = read_rate(values["fps"])
         except OptionError as error:
             raise ValueError(str(error)) from error
-        return cls(**values)
+        look = cls(**values)
+        look._check()
+        return look
+
+    def _check(self) -> None:
+        """Raises ValueError for a value that no painting of ours has; its name is a folder's."""
+        texts = (self.style, self.light, self.network, self.alias)
+        if not all(isinstance(text, str) and "\0" not in text for text in texts):
+            raise ValueError("a text is none")
+        if self.called in ("", ".", "..") or "/" in self.called:
+            raise ValueError(f"{self.called!r} is no name of a painting")
+        if not all(isinstance(number, int) for number in (self.bits, self.steady, self.deflicker, self.strokes)):
+            raise ValueError("a number is none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +159,10 @@ class Settings:
         values = dict(values)
         look = Look.from_json(values.pop("look"))
         for name in ("size", "crop", "ask"):
-            values[name] = None if values[name] is None else tuple(map(int, values[name]))
+            try:
+                values[name] = None if values[name] is None else tuple(map(int, values[name]))
+            except OverflowError as error:  # an infinity
+                raise ValueError(f"{name} is none") from error
         settings = cls(look=look, **values)
         settings._check()
         if (

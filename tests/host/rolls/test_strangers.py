@@ -100,6 +100,8 @@ def test_a_command_runs_for_who_gave_it_alone(place, monkeypatch):
         {"piece": 10**18},
         {"size": [0, 0]},
         {"size": [10**9, 10]},
+        {"size": [float("inf"), 10]},
+        {"crop": [float("nan"), 10, 0, 0]},
         {"frames": -1},
         {"seconds": float("inf")},
         {"notify": 7},
@@ -127,6 +129,32 @@ def test_odd_lines_of_a_journal_with_right_checksums_are_damaged(tmp_path, value
         file.write(format_line(line))
         file.write(b'{"event":' + b"[" * 30_000 + b',"crc":"%08x"}\n' % zlib.crc32(b'{"event":' + b"[" * 30_000 + b"}"))
     assert read_status(tmp_path / "roll").frames == 3
+    assert joined(tmp_path / "roll") == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"style": 7},
+        {"alias": "../../elsewhere"},
+        {"alias": ".."},
+        {"style": "a\0b"},
+        {"bits": "8"},
+        {"style": ""},
+        [],
+        3,
+    ],
+)
+def test_a_painting_of_odd_values_is_none_and_leads_nowhere(tmp_path, values):
+    film_roll(new_roll(tmp_path / "roll", frames=3), Still())
+    folder = tmp_path / "roll" / "paintings" / "other-8bit"
+    folder.mkdir()
+    odd = {"style": "other", "bits": 8, "fps": 24} | values if isinstance(values, dict) else values
+    (folder / "painting.json").write_text(json.dumps(odd))
+    with (tmp_path / "roll" / "journal.jsonl").open("ab") as file:
+        file.write(format_line({"event": "painting", "name": "third-8bit", "look": odd}))
+    with Roll.open(tmp_path / "roll") as roll:
+        assert list(roll.paintings()) == ["plain-8bit"]
     assert joined(tmp_path / "roll") == [0, 1, 2]
 
 
