@@ -212,7 +212,7 @@ def kill_on_a_full_disk(disk: Path, models: Path, kills: int) -> None:
         time.sleep(chance.uniform(0.0, 0.9))
         over = process.poll() is not None
         process.send_signal(signal.SIGKILL)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=300)
         filler.unlink()
         killed, ended = killed + (not over), ended + over
         # A run that ends for itself says why.
