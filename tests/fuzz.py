@@ -427,6 +427,7 @@ def fuzz(first: int, count: int) -> dict[str, Any]:
                 stderr=subprocess.STDOUT if "-v" in sys.argv else subprocess.DEVNULL,
                 text=True,
                 check=False,
+                timeout=7200,
             )
             *lines, last = done.stdout.splitlines() or [""]
             result["failures"] += [line for line in lines if line.startswith("file ")]

@@ -112,7 +112,7 @@ def test_options_that_cannot_be_are_one_line(tmp_path, capsys):
         ("{", "not JSON"),
         (
             '{"stages": {}, "forms": {"enter": "sideways"}}',
-            "form 'sideways' of enter; allowed are direct, phases, taps",
+            "form 'sideways' of enter; allowed are centred, direct, phases, taps",
         ),
         ('{"stages": {}, "fifos": {"enter": -1}}', "FIFO depth -1 of enter; allowed are 0 to 4194304"),
         ('{"stages": {"enter": 4}}', "enter must hold attributes"),

@@ -192,7 +192,6 @@ def train(
         if content is None:
             content = evening.starter_photos(run / "photos")
         follow = _Follower(run, bars) if first else None
-        bars.tell(f"pictures of how it goes, a first one after 20 steps: {run / evening.PAGE}")
         checkpoint = train_stages(
             run,
             bits=bits,
@@ -234,9 +233,15 @@ class _Follower:
     def __init__(self, run: Path, bars: Bars) -> None:
         self._run, self._bars = run, bars
         self._told, self._pictures, self._words = "", 0, ""
+        self._begun = False
 
     def __call__(self, step: Progress) -> None:
         """See ``report`` of :func:`pleinair_training.stages.train_stages`."""
+        if not self._begun:
+            from pleinair_training.evening import PAGE
+
+            self._begun = True
+            self._bars.tell(f"pictures of how it goes, a first one after 20 steps: {self._run / PAGE}")
         losses = f"content {step.content:,.0f} style {step.style:,.0f} {step.seconds_per_step:.2f} s a step"
         self._bars.show(step.stage, step.step, step.steps, losses)
         left = duration((step.steps - step.step) * step.seconds_per_step)

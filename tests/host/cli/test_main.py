@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 
@@ -49,8 +50,8 @@ def help_of(monkeypatch, capsys):
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
 def test_help_fits_80_columns_and_says_what_everything_is(help_of, words):
     text = help_of(*words)
-    # Three dots: a sentence that Click has cut off.
-    assert max(map(len, text.splitlines())) <= 80 and "..." not in text.replace("]...", "]")
+    # Three dots: a sentence that Click has cut off, where they do not follow an argument that is repeated.
+    assert max(map(len, text.splitlines())) <= 80 and not re.search(r"(?<![A-Z\]])\.\.\.", text)
     for parameter in ALL[words].params:
         if isinstance(parameter, click.Option):
             assert parameter.help and parameter.help.rstrip().endswith("."), parameter.name
@@ -63,7 +64,7 @@ def test_help_names_what_is_allowed(help_of):
     run, build = help_of("run"), help_of("build")
     for allowed in ("[cpu|reference|fpga]", "[4|8|16|32]", "[originals|painted|none]", "[jpg|png]", "[0|90|180|270]"):
         assert allowed in run
-    assert f"[auto|{'|'.join(ENGINES)}]" in run and "WIDTHxHEIGHT" in run and "TIME" in run and "1<=x<=240" in run
+    assert f"[auto|{'|'.join(ENGINES)}]" in run and "WIDTHxHEIGHT" in run and "TIME" in run and "0<=x<=" in run
     assert f"[{'|'.join(BOARDS)}]" in build and "[estimate|simulate]" in build and "NUMBER|max" in build
     assert "[float32|bfloat16]" in help_of("train") and "[cpu|cuda]" in help_of("train")
 

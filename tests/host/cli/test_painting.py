@@ -415,7 +415,7 @@ import hashlib
 import pleinair.backends, pleinair.rolls.developer
 def compile(*_, **__):
     print("opening", flush=True)
-    hashlib.pbkdf2_hmac("sha256", b"", b"", 1 << 31)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", (1 << 31) - 1)
 pleinair.backends.open_painter = pleinair.rolls.developer.open_look = compile
 from pleinair.cli.main import entry
 entry()

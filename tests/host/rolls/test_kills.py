@@ -180,11 +180,13 @@ def small_disk(tmp_path) -> Iterator[Path]:
     """A disk of 48 MB."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "pleinair-test", disk], capture_output=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=48m", "pleinair-test", disk], capture_output=True, timeout=60
+    )
     if done.returncode:
         pytest.skip("no disk can be mounted here")
     yield disk
-    subprocess.run(["umount", "--lazy", disk], check=True)
+    subprocess.run(["umount", "--lazy", disk], check=True, timeout=60)
 
 
 def leave(disk: Path, filler: Path, free: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from pleinair.errors import OutputError
 from pleinair_hw.open import steps
 from pleinair_hw.open.steps import Limits, OpenToolError, ToolFailure, cached, first_error, run_tool, take
+from tests import children
 from tests.children import python
 
 FREE = Limits(60, 0)
@@ -78,8 +78,8 @@ def test_results_longest_unused_make_room(cache, monkeypatch):
 
 
 def test_what_a_killed_run_left_is_removed(cache):
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
+    gone = children.start([sys.executable, "-c", ""])
+    gone.communicate()
     left, mine = cache / f"step-x.part-{gone.pid}", cache / f"other-x.part-{os.getppid()}"
     left.mkdir(parents=True)
     mine.mkdir()
@@ -157,7 +157,7 @@ def test_a_tool_dies_with_a_run_that_is_killed(tmp_path):
         f"run_tool('tool', [sys.executable, '-c', tool], Path({str(tmp_path)!r}), Path({str(log)!r}), Limits(600, 0))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    child = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    child = children.start([sys.executable, "-c", code], env=environment, stdout=None, stderr=None)
     deadline = time.monotonic() + 60
     while not (log.exists() and log.read_text().endswith("\n")):
         assert child.poll() is None and time.monotonic() < deadline
