@@ -47,8 +47,10 @@ timelapse: $(VENV)/.painting
 boards:
 	@tests/board/environments.sh || echo 'make boards: not all environments could be made; tests that need them are skipped' >&2
 
+# Two files of tests at a time; the tests of a file share what they have made.
+JOBS ?= 2
 test: $(VENV)/.complete boards
-	$(WITHIN) 3h $(VENV)/bin/python -m pytest -m "not slow and not rtl and not routed"
+	$(WITHIN) 3h $(VENV)/bin/python -m pytest -m "not slow and not rtl and not routed" -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.complete
 	$(WITHIN) 8h $(VENV)/bin/python -m pytest -m slow
