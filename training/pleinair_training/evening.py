@@ -15,7 +15,7 @@ import numpy as np
 
 from pleinair.cameras.synthetic import SyntheticCamera
 from pleinair.errors import OutputError, PleinairError
-from pleinair.images import read_image, write_bytes, write_image
+from pleinair.images import encode_image, read_image, write_bytes, write_image
 from pleinair.page import element, image, page, paragraph
 from pleinair_training.loss_network import cache_folder, fetch_published, reduce_network
 
@@ -86,4 +86,4 @@ def _jpeg(picture: np.ndarray) -> bytes:
     scale = _SIDE / max(picture.shape[:2])
     if scale < 1:
         picture = np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
-    return bytes(cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
+    return encode_image(".jpg", picture)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,11 +113,7 @@ def cut_film(
     fps = cut.fps or reels[0].look.fps
     choice = cut.choice
     if cut.seconds is not None:
-        if choice.nth is not None or choice.apart is not None:
-            raise OptionError("give --length or --every, not both")
-        choice = Choice(
-            choice.days, choice.since, choice.until, count=max(1, round(cut.seconds * fps)), blend=choice.blend
-        )
+        choice = replace(choice, count=max(1, round(cut.seconds * fps)))
     rows = choose([shot.time for _, shot in scenes], choice)
     edit = _Edit(scenes, rows, cut, fps, reels[0].look.fps)
     try:
@@ -167,8 +163,7 @@ class _Edit:
         except (av.error.FFmpegError, OSError) as error:
             raise OutputError(f"{film}: {error.strerror}", option="out") from error
         copied = sum(s.end - s.first for s in stretches if s.piece is not None)
-        ends = [self._scenes[self._rows[at][0]] for at in (0, -1)]
-        first, last = (line.caption(shot) for line, shot in ends)
+        first, last = self._ends()
         return Made(frames, copied, self._fps, self._size, first, last)
 
     def _untouched(self) -> bool:
@@ -244,12 +239,16 @@ class _Edit:
             encoder.end()
         return Segment(0, 0, part)
 
+    def _ends(self) -> tuple[str, str]:
+        """The times of the film's first and last frame, as people read them."""
+        first, last = (self._scenes[self._rows[at][0]] for at in (0, -1))
+        return first[0].caption(first[1]), last[0].caption(last[1])
+
     def _card(self) -> np.ndarray:
-        ends = [self._scenes[self._rows[at][0]] for at in (0, -1)]
-        first, last = (line.caption(shot) for line, shot in ends)
-        if ends[0][0].dated:
-            first, last = first[:10], last[:10]
-        line = "" if not ends[0][0].dated else first if first == last else f"{first} to {last}"
+        line = ""
+        if self._scenes[self._rows[0][0]][0].dated:
+            first, last = (caption[:10] for caption in self._ends())
+            line = first if first == last else f"{first} to {last}"
         width, height = self._size
         return title_card(width, height, self._cut.title, line)
 

@@ -24,14 +24,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from pleinair import durable
 from pleinair.backends import open_painter
 from pleinair.documents import Record, read_bytes
 from pleinair.errors import ModelError, OptionError, OutputError
-from pleinair.images import decode_image
+from pleinair.images import decode_image, encode_image
 from pleinair.models import (
     CARD,
     FILES,
@@ -111,10 +110,6 @@ def paint(folder: Path, bits: int, picture: np.ndarray) -> np.ndarray:
         return painter.paint(picture)
 
 
-def _png(picture: np.ndarray) -> bytes:
-    return bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
-
-
 def export_style(style: str, out: Path, say: Progress = lambda _: None) -> int:
     """Write a style to one file; how many bytes it has.
 
@@ -125,10 +120,10 @@ def export_style(style: str, out: Path, say: Progress = lambda _: None) -> int:
     members = gather(folder)
     picture = golden_picture()
     members[MANIFEST] = (json.dumps({"format": FORMAT, "version": 1, "name": name}) + "\n").encode()
-    members[GOLDEN] = _png(picture)
+    members[GOLDEN] = encode_image(".png", picture)
     for bits in _integer_bits(read_card(folder), name):
         say(f"paint at {bits} bits")
-        members[PAINTING.format(bits=bits)] = _png(paint(folder, bits, picture))
+        members[PAINTING.format(bits=bits)] = encode_image(".png", paint(folder, bits, picture))
     data = archive.pack(members)
     try:
         durable.write_file(out, data, shared=True)
