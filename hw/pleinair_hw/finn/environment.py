@@ -127,8 +127,8 @@ def _redirect_log(file: Path) -> None:
     warnings.filterwarnings("ignore", module=rf"({_NOISY_PACKAGES})(\.|$)")
 
 
-def _cache() -> Path:
-    """Where downloads are kept for every build, after the XDG base directory specification."""
+def user_cache() -> Path:
+    """Where downloads and results are kept for every build, after the XDG base directory specification."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pleinair"
 
 
@@ -163,7 +163,7 @@ def prepare(build_folder: Path, *, workers: int | None = None) -> None:
     os.environ["FINN_SETTINGS"] = str(folder / "finn-settings.yaml")
     os.environ["FINN_RTLLIB"] = str(rtllib)
     os.environ["FINN_CUSTOM_HLS"] = str(patches.installed_rtllib().with_name("custom_hls"))
-    os.environ.setdefault("FINN_DEPS", str(_cache() / "finn-deps"))
+    os.environ.setdefault("FINN_DEPS", str(user_cache() / "finn-deps"))
     os.environ["NUM_DEFAULT_WORKERS"] = str(jobs)
     _redirect_log(folder / "finn.log")
     _bypass_simulator()

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from pleinair.durable import file_sha256
 from pleinair.errors import OutputError, PleinairError
+from pleinair_hw.finn.environment import user_cache
 
 Progress = Callable[[str], None]
 
@@ -79,7 +80,7 @@ class ToolFailure(Exception):
 
 def cache_folder() -> Path:
     """Where results of steps are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pleinair" / "open"
+    return user_cache() / "open"
 
 
 def digest_of(*parts: str | bytes) -> str:

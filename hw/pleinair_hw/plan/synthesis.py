@@ -26,6 +26,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pleinair.errors import OptionError, PleinairError
+from pleinair_hw.finn.environment import user_cache
 from pleinair_hw.finn.patches import patched_sources
 
 FAMILIES = ("xc7", "xcup")
@@ -134,7 +135,7 @@ def count_cells(types: Mapping[str, int]) -> Cells:
 
 
 def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pleinair" / "synthesis"
+    return user_cache() / "synthesis"
 
 
 def _run(folder: Path, timeout_s: float) -> None:

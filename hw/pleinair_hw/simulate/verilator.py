@@ -35,7 +35,7 @@ from pathlib import Path
 import numpy as np
 
 from pleinair.errors import PleinairError
-from pleinair_hw.finn.environment import verilator_root
+from pleinair_hw.finn.environment import user_cache, verilator_root
 from pleinair_hw.simulate.script import Reply, Script
 
 #: The program around a compiled module.
@@ -249,8 +249,7 @@ class Simulator:
 
 def cache_folder() -> Path:
     """Where compiled modules are kept: ``pleinair/verilator`` in the user's cache folder."""
-    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(root) / "pleinair" / "verilator"
+    return user_cache() / "verilator"
 
 
 def build(
