@@ -17,7 +17,7 @@ from pleinair.cameras.synthetic import SyntheticCamera
 from pleinair.errors import OutputError, PleinairError
 from pleinair.images import encode_image, read_image, write_bytes, write_image
 from pleinair.page import element, image, page, paragraph
-from pleinair_training.loss_network import cache_folder, fetch_published, reduce_network
+from pleinair_training.loss_network import fetch_published, reduce_network, reduced_path
 
 #: Valleys, and the hours at which each is drawn, in seconds: dawn, noon, afternoon, dusk.
 _VALLEYS, _HOURS = 15, (6.5 * 3600, 12.0 * 3600, 16.0 * 3600, 20.0 * 3600)
@@ -48,7 +48,7 @@ def reduced_loss_network() -> str:
 
     Where that is missing it is made from torchvision's, which is fetched first (0.5 GB). Raises TrainingError.
     """
-    path = cache_folder() / "vgg16-half.npz"
+    path = reduced_path("vgg16")
     if not path.is_file():
         reduce_network("vgg16", fetch_published("vgg16"), path)
     return f"vgg16:{path}"

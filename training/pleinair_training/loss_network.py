@@ -103,6 +103,11 @@ def fetch_published(kind: str) -> Path:
     return path
 
 
+def reduced_path(kind: Kind) -> Path:
+    """Where training without ``--loss-network`` looks for what :func:`reduce_network` wrote."""
+    return cache_folder() / f"{kind}-half.npz"
+
+
 def reduce_network(kind: Kind, source: Path, out: Path) -> int:
     """Write the layers that training uses by default, as float16, to a NumPy archive; how many bytes it has.
 

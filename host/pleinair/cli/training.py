@@ -233,14 +233,12 @@ class _Follower:
     def __init__(self, run: Path, bars: Bars) -> None:
         self._run, self._bars = run, bars
         self._told, self._pictures, self._words = "", 0, ""
-        self._begun = False
 
     def __call__(self, step: Progress) -> None:
         """See ``report`` of :func:`pleinair_training.stages.train_stages`."""
-        if not self._begun:
+        if not self._words:
             from pleinair_training.evening import PAGE
 
-            self._begun = True
             self._bars.tell(f"pictures of how it goes, a first one after 20 steps: {self._run / PAGE}")
         losses = f"content {step.content:,.0f} style {step.style:,.0f} {step.seconds_per_step:.2f} s a step"
         self._bars.show(step.stage, step.step, step.steps, losses)
@@ -276,6 +274,7 @@ def _add_trained(run: Path, name: str, painting: Path, bits: int | None) -> None
     import shutil
 
     import pleinair
+    from pleinair.models import read_card
     from pleinair.sharing.styles import add_style
     from pleinair_training.export import export_run
 
@@ -297,8 +296,7 @@ def _add_trained(run: Path, name: str, painting: Path, bits: int | None) -> None
     added = add_style(model, name=name, force=True)
     say(f"{name}: added to your styles, in {click.format_filename(added.folder)}")
     film = run / f"{name}.mp4"
-    width = bits or max(b for b in BITS if (model / f"network-{b}bit.npz").is_file())
-    with pleinair.open_painter(model, bits=width) as painter:
+    with pleinair.open_painter(model, bits=bits or max(read_card(model).networks)) as painter:
         pleinair.film("synthetic", painter, film, size=_SAMPLE_SIZE, every=_SAMPLE_EVERY)
     say(f"{click.format_filename(film)}: a day painted in it")
     say(f"next: pleinair paint photo.jpg painting.png --style {name}")
@@ -323,9 +321,9 @@ def loss_network_command(network: str, out: Path | None) -> None:
     It has half precision: 15 MB for VGG-16 instead of 0.5 GB. `pleinair train` without --loss-network uses it.
     """
     with extra("train", "loss-network"):
-        from pleinair_training.loss_network import cache_folder, parse_loss_network, reduce_network
+        from pleinair_training.loss_network import parse_loss_network, reduce_network, reduced_path
     kind, source = parse_loss_network(network)
-    out = cache_folder() / f"{kind}-half.npz" if out is None else out
+    out = reduced_path(kind) if out is None else out
     if out.suffix != ".npz":
         raise OptionError(f"{out}: the file is a NumPy archive, .npz", option="out")
     size = reduce_network(kind, source, out)
