@@ -21,7 +21,7 @@ from typing import Any
 
 from pleinair import durable
 from pleinair.durable import free_bytes
-from pleinair.errors import PleinairError
+from pleinair.errors import DiskFullError, PleinairError
 from pleinair.films.choice import Choice
 from pleinair.images import write_image
 from pleinair.processes import as_child
@@ -31,6 +31,7 @@ from pleinair.rolls.finish import film_tags
 from pleinair.rolls.glance import glance
 from pleinair.rolls.ledger import day_of
 from pleinair.rolls.records import Filmed
+from pleinair.rolls.retention import Retention
 from pleinair.rolls.roll import FILMS, Roll
 from pleinair.rolls.schedule import Clock
 from pleinair.rolls.settings import Look
@@ -122,7 +123,7 @@ class Daily:
         if self._roll.ledger.days[day].last > sealed_to or rest or time.monotonic() < self._not_before:
             return True
         need = self._need(day)
-        if free_bytes(self._roll.folder) < need + self._roll.settings.keep_free:
+        if not self._has_room(need, over):
             self._capture.besides = need
             self._wait(day, need)
             if over:
@@ -131,6 +132,13 @@ class Daily:
         self._waits, self._capture.besides = False, 0
         self._start(day)
         return True
+
+    def _has_room(self, need: int, over: bool) -> bool:
+        """Whether there are so many bytes of room. While frames are captured, capture makes it; then this does."""
+        if over:
+            with contextlib.suppress(DiskFullError, OSError):
+                Retention(self._roll).make_room(need)
+        return free_bytes(self._roll.folder) >= need + self._roll.settings.keep_free
 
     def _need(self, day: str) -> int:
         """Bytes that a day's film will take, and room to make it."""

@@ -14,6 +14,7 @@ import pytest
 
 import pleinair.rolls.daily as daily
 from pleinair.images import read_image
+from pleinair.rolls import retention
 from pleinair.rolls.records import Unfilmed
 from pleinair.rolls.retention import Retention
 from pleinair.rolls.roll import Roll
@@ -173,6 +174,21 @@ def test_without_room_the_film_waits_and_no_frame_is_lost(tmp_path, monkeypatch)
     roll = Roll.open(tmp_path / "roll")
     film_roll(roll, Still(), schedule=Schedule(600.0, clock=HeldClock(BEGUN + datetime.timedelta(hours=6))))
     assert [line["day"] for line in events(tmp_path / "roll", "film")] == ["2026-11-24", "2026-11-25"]
+
+
+def test_when_all_is_captured_painted_originals_still_go_for_a_film(tmp_path, monkeypatch):
+    folder = tmp_path / "roll"
+
+    def free(_: Path) -> int:
+        """Room for frames, but for no film before three originals went."""
+        return daily._BESIDES - 2_000_000 + 1_000_000 * (10 - len(list((folder / "originals").rglob("*.png"))))
+
+    monkeypatch.setattr(daily, "free_bytes", free)
+    monkeypatch.setattr(retention, "free_bytes", free)
+    # One day, which is over when all is captured.
+    filmed(folder, 10, keep="painted", keep_free=0)
+    assert [(line["day"], line["frames"]) for line in events(folder, "film")] == [("2026-11-24", 10)]
+    assert read_status(folder).deleted > 0
 
 
 def test_a_film_that_cannot_be_made_is_told_and_given_up(tmp_path, monkeypatch):
