@@ -22,12 +22,10 @@ from typing import IO, Any
 import numpy as np
 
 from pleinair.errors import ImageError
-from pleinair.processes import as_child
+from pleinair.processes import MEMORY, as_child, bound_memory
 
 #: Seconds for a picture: a Pi takes some ten for the largest that is taken.
 DEADLINE = 30.0
-#: Bytes of address space that the child may take.
-_MEMORY = 4 << 30
 #: The child's program; ``pleinair.images`` stands above this room, so it is named and not imported.
 _PROGRAM = "from pleinair.images import serve_pictures; serve_pictures()"
 _LENGTH = struct.Struct("<Q")
@@ -116,11 +114,8 @@ SHARED = Decoder()
 
 def serve(decode: Callable[[bytes], tuple[np.ndarray, dict[str, Any]]]) -> None:
     """The child: decodes each picture that it gets, until nobody is there to send any more."""
-    import resource
-
     as_child()
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    bound_memory()
     # What libraries print must not come between pictures.
     answers, pictures = os.fdopen(os.dup(1), "wb"), os.fdopen(os.dup(0), "rb")
     os.dup2(2, 1)
@@ -137,7 +132,7 @@ def serve(decode: Callable[[bytes], tuple[np.ndarray, dict[str, Any]]]) -> None:
         except ImageError as error:
             told = {"error": str(error)}
         except MemoryError:
-            told = {"error": f"needs more than {_MEMORY >> 30} GiB to decode"}
+            told = {"error": f"needs more than {MEMORY >> 30} GiB to decode"}
         head = json.dumps(told).encode()
         answers.write(_LENGTH.pack(len(head)) + head)
         if image is not None:

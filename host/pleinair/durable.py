@@ -61,12 +61,13 @@ def make_folder(folder: Path) -> None:
         sync_folder(folder.parent)
 
 
-def write_file(path: Path, data: bytes, durable: bool = True, *, shared: bool = False) -> None:
+def write_file(path: Path, data: bytes, durable: bool = True, *, shared: bool = False, private: bool = False) -> None:
     """Write a file whole or not at all; with ``durable`` it is on the disk when this returns.
 
     It is written beside its place first, as NAME.part, which one writer at a time may do. Where several processes may
     write the file at once, ``shared`` gives each a hidden name of its own, and what was there before gives its mode
-    and, if it was a link, its target. No part is left behind, except by a kill.
+    and, if it was a link, its target. No part is left behind, except by a kill. A new ``private`` file is its user's
+    alone to read.
     """
     if shared:
         path = Path(os.path.realpath(path))
@@ -75,7 +76,9 @@ def write_file(path: Path, data: bytes, durable: bool = True, *, shared: bool = 
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
     try:
         fresh = os.O_EXCL if shared else os.O_TRUNC
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | fresh | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        handle = os.open(
+            part, os.O_WRONLY | os.O_CREAT | fresh | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600 if private else 0o666
+        )
         try:
             if shared:
                 keep_mode(path, handle)

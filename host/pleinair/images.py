@@ -180,11 +180,11 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     return decode_photo(data, name).image
 
 
-def decode_photo(data: bytes, name: str) -> Photo:
-    """A photo from its file's bytes. Raises ImageError."""
+def decode_photo(data: bytes, name: str, *, apart: bool = False) -> Photo:
+    """A photo from its file's bytes; ``apart`` in the bounded child, whatever it is. Raises ImageError."""
     if _is_heic(data) and importlib.util.find_spec("pillow_heif") is None:
         raise ImageError(f"image {name}: {NO_HEIC}")
-    if _takes_long(data):
+    if apart or _takes_long(data):
         image, told = SHARED.decode(data, name)
         exif = told.get("exif")
         return Photo(image, None if exif is None else bytes.fromhex(exif), told.get("remark", ""))

@@ -1,4 +1,4 @@
-"""Child processes: how one of ours begins."""
+"""Child processes: how one of ours begins, and how much memory it may take."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import contextlib
 import ctypes
 import signal
 
+#: Bytes of address space of a child that reads what strangers made.
+MEMORY = 4 << 30
 #: Linux's prctl(2) option that names a signal for when the parent dies.
 _PR_SET_PDEATHSIG = 1
 
@@ -20,3 +22,11 @@ def as_child() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def bound_memory() -> None:
+    """Let this process take no more than :data:`MEMORY`."""
+    import resource
+
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))

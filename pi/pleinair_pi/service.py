@@ -79,6 +79,8 @@ DeviceAllow=char-video4linux rw
 DeviceAllow=char-media rw
 DeviceAllow=char-dma_heap rw
 DeviceAllow=char-drm rw
+# gphoto2's cameras.
+DeviceAllow=char-usb_device rw
 DeviceAllow=/dev/vcio rw
 
 [Install]

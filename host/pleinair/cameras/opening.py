@@ -1,4 +1,4 @@
-"""Opening a camera by its name: ``synthetic:3``, ``frames:garden``, ``video:clip.mp4``, ``pi:0``, ``v4l2:1``.
+"""Opening a camera by its name: ``synthetic:3``, ``frames:garden``, ``video:clip.mp4``, ``pi:0``, ``v4l2:1``, ``rtsp://cam``.
 
 A name is parsed once, to a :class:`CameraSource`; everything below asks that. To add a live camera, write a class with
 :class:`~pleinair.cameras.camera.Shooter`'s methods, enter its kind of name in ``_LIVE``, ``_NUMBER`` and ``ALL_KINDS``,
@@ -10,27 +10,40 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from pleinair.cameras.address import check_address, is_address, public
 from pleinair.cameras.camera import Camera, Shooter, StoredShooter
 from pleinair.cameras.framing import FramedCamera, Framing
+from pleinair.cameras.gphoto2 import PORT, Gphoto2Camera
 from pleinair.cameras.guarded import GuardedCamera
+from pleinair.cameras.http import HttpCamera
+from pleinair.cameras.rtsp import RtspCamera
 from pleinair.cameras.stored import ORDERS, FolderCamera
 from pleinair.cameras.synthetic import SYNTHETIC_STEP, SyntheticCamera
 from pleinair.cameras.v4l2 import V4l2Camera
 from pleinair.cameras.video import VideoCamera
 from pleinair.errors import OptionError
+from pleinair.processes import bound_memory
 
 #: What a direct film can be made from, for help and errors.
 STORED_KINDS = "synthetic[:SEED], frames:DIR, video:FILE"
 #: What a roll can be filmed from.
-ALL_KINDS = f"{STORED_KINDS}, pi[:N], v4l2:N"
+LIVE_KINDS = "pi[:N], v4l2:N, gphoto2[:PORT], rtsp://..., http://..., https://..."
+ALL_KINDS = f"{STORED_KINDS}, {LIVE_KINDS}"
 #: Seconds between live frames unless told otherwise.
 LIVE_EVERY = 10.0
 _NUMBER = {"synthetic": re.compile("[0-9]{0,9}"), "pi": re.compile("[0-9]{1,2}"), "v4l2": re.compile("[0-9]{1,2}")}
 _LIVE = ("pi", "v4l2")
+#: Subclasses of :class:`~pleinair.cameras.remote.RemoteCamera`, and seconds after which one that hangs is killed.
+_REMOTE = {
+    "rtsp": (RtspCamera, 40.0),
+    "http": (HttpCamera, 50.0),
+    "https": (HttpCamera, 50.0),
+    "gphoto2": (Gphoto2Camera, 120.0),
+}
 
 #: Opens live camera ``number``: asked for pictures of a size, (width, height) or None, one every so many seconds.
 Driver = Callable[[int, tuple[int, int] | None, float], Shooter]
@@ -44,18 +57,33 @@ def _open_v4l2(number: int, size: tuple[int, int] | None, every: float) -> Shoot
 DRIVERS: Mapping[str, Driver] = {"v4l2": _open_v4l2}
 
 
+def _open_remote(kind: str, where: str) -> Shooter:
+    """In the camera's process, which reads what strangers send."""
+    bound_memory()
+    return _REMOTE[kind][0](where)
+
+
 @dataclass(frozen=True)
 class CameraSource:
-    """Which camera: its kind, the ``path`` of a folder or video, the ``number`` of a device, or a day's seed."""
+    """Which camera: its kind, the ``path`` of a folder or video, the ``number`` of a device, or a day's seed.
+
+    ``address`` is a network camera's, with what is secret in it; ``port`` is gphoto2's.
+    """
 
     kind: str
     path: Path | None = None
     number: int | None = None
+    address: str | None = field(default=None, repr=False)
+    port: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> CameraSource:
         """From a name like ``video:clip.mp4``; a tilde at a path's beginning is the home folder. Raises OptionError."""
         kind, colon, rest = text.partition(":")
+        if is_address(text):
+            return cls(kind.lower(), address=check_address(text))
+        if kind == "gphoto2" and (not colon or PORT.fullmatch(rest)):
+            return cls(kind, port=rest or None)
         if kind in ("frames", "video") and rest:
             # The shell leaves the tilde in frames:~/garden alone.
             return cls(kind, path=Path(os.path.expanduser(rest)))
@@ -66,14 +94,16 @@ class CameraSource:
         return cls(kind, number=int(rest) if rest else None)
 
     def __str__(self) -> str:
-        """The name; parsed again, it gives the same source."""
-        rest = self.path if self.path is not None else self.number
+        """The name; parsed again, it gives the same source, but for an address, of which only the host is told."""
+        if self.address is not None:
+            return public(self.address)
+        rest = next((part for part in (self.path, self.number, self.port) if part is not None), None)
         return self.kind if rest is None else f"{self.kind}:{rest}"
 
     @property
     def live(self) -> bool:
         """Whether frames that nobody takes are gone."""
-        return self.kind in _LIVE
+        return self.kind in _LIVE or self.kind in _REMOTE
 
     @property
     def timed(self) -> bool:
@@ -149,6 +179,10 @@ def open_shooter(
     if not source.live:
         asked = {"size": size, "frames": frames} if source.kind == "synthetic" else {}
         return StoredShooter(open_camera(source, every=step, order=order, **asked), start)  # type: ignore[arg-type]
+    if source.kind in _REMOTE:
+        remote = partial(_open_remote, source.kind, source.address or source.port or "")
+        seconds = _REMOTE[source.kind][1]
+        return GuardedCamera(remote, str(source), deadline=seconds, start_deadline=seconds, patient=patient)
     if source.kind not in drivers:
         raise OptionError(f"{str(source)!r}: no driver of that name was given", option="camera")
     number = source.number or 0

@@ -51,7 +51,7 @@ class VideoCamera:
             rate = float(stream.average_rate or 0)
         if first is None:
             raise CameraError(f"video:{path}: no frame of it can be decoded", option="camera")
-        height, width = _upright(first, reformatter(), self._aspect).shape[:2]
+        height, width = upright(first, reformatter(), self._aspect).shape[:2]
         self.size = size or check_size((width, height), f"video:{path}")
         if total and every and rate:
             total = max(1, math.ceil(total / rate / every))
@@ -154,7 +154,7 @@ class VideoCamera:
                     due += self._every * (math.floor((seconds + 1e-6 - due) / self._every) + 1)
                 if index >= start:
                     yield Frame(
-                        fit(_upright(picture, reformat, self._aspect), self.size),
+                        fit(upright(picture, reformat, self._aspect), self.size),
                         index,
                         seconds,
                         f"{seconds:.2f} s",
@@ -193,7 +193,7 @@ def _about(container: Any) -> dict[str, str]:
     return {key: value for key, value in pairs if value}
 
 
-def _upright(picture: Any, reformat: Callable[..., Any], aspect: Fraction | None = None) -> np.ndarray:
+def upright(picture: Any, reformat: Callable[..., Any], aspect: Fraction | None = None) -> np.ndarray:
     """A decoded frame as uint8 [H, W, 3] RGB, as the file says that it is to be shown.
 
     Its pixels, of this aspect, are made square, and it is turned and mirrored.

@@ -12,7 +12,7 @@ import click
 from pleinair.cameras.opening import CameraSource
 from pleinair.cli.console import print_table, say_json
 from pleinair.cli.fpga import accelerator_options, backend_of, choose, simulate_build
-from pleinair.cli.options import PATH, backend_option, bits_option, style_option
+from pleinair.cli.options import PATH, backend_option, bits_option, camera_option, style_option
 from pleinair.cli.rolls import drivers
 from pleinair.cli.types import OneOf
 from pleinair.engines.exact import AUTO
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--camera", default="synthetic", show_default=True, help="Camera to try, written as for `pleinair run`.")
+@camera_option("Camera to try, written as for `pleinair run`.", "synthetic")
 @style_option
 @bits_option
 @backend_option

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from pleinair import DEFAULT_STYLE
 from pleinair.backends import KINDS
+from pleinair.cameras.address import is_address
 from pleinair.cameras.opening import CameraSource
 from pleinair.cli.console import remark, show_cursor
 from pleinair.cli.types import DURATION, STYLE, NamedPath, OneOf, Whole
@@ -143,6 +145,29 @@ config_option = click.option(
     callback=_configure,
     help="TOML file of further options; those on the command line win.",
 )
+
+
+def _tell_typed(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Say it where an address with a password is on the command line, which every user of the machine may read."""
+    typed = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+    if value is not None and typed and is_address(value) and ("@" in value or "?" in value):
+        remark(
+            "warning: what is typed shows in the machine's list of processes; a file for --config, or the variable "
+            "PLEINAIR_CAMERA of `run`, keeps the camera's address out of it"
+        )
+    return value
+
+
+def camera_option(about: str, default: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``--camera``; where it has a default, the variable PLEINAIR_CAMERA comes before that."""
+    return click.option(
+        "--camera",
+        default=default,
+        show_default=default is not None,
+        envvar="PLEINAIR_CAMERA" if default is not None else None,
+        callback=_tell_typed,
+        help=about,
+    )
 
 
 def refuse_same(source: Path | None, out: Path, what: str) -> None:

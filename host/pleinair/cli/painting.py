@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pleinair.cameras.opening import LIVE_KINDS, STORED_KINDS
 from pleinair.cameras.stored import ORDERS
 from pleinair.cli.console import FilmBars, remark, say
 from pleinair.cli.fpga import accelerator_options, choose, simulate_build
@@ -19,6 +20,7 @@ from pleinair.cli.options import (
     PATH,
     backend_option,
     bits_option,
+    camera_option,
     config_option,
     ended_at_once,
     engine_option,
@@ -52,12 +54,7 @@ _SHOWN = 10
 
 @click.command()
 @click.option("--out", type=PATH, help="Film to write: .mp4, .mkv or .mov. With --roll it can be left out.")
-@click.option(
-    "--camera",
-    default="synthetic",
-    show_default=True,
-    help="Where frames come from. Stored: synthetic[:SEED], frames:DIR, video:FILE. Live: pi[:N], v4l2:N.",
-)
+@camera_option(f"Where frames come from. Stored: {STORED_KINDS}. Live: {LIVE_KINDS}.", "synthetic")
 @style_option
 @bits_option
 @backend_option

@@ -23,6 +23,7 @@ from pleinair.cli.options import (
     INCOMPLETE,
     PATH,
     bits_option,
+    camera_option,
     config_option,
     ended_at_once,
     engine_option,
@@ -379,11 +380,17 @@ def _complete(roll: Roll, look: Look) -> None:
 @roll_argument
 @preview_option
 @click.option("--preview-host", help="Address of that page; by default as when the roll began.")
+@camera_option("Live camera in place of the roll's, or the same one at another address.")
 @click.option("--notify-cmd", metavar="COMMAND", help="Command to run when something is wrong, in place of the roll's.")
 @click.option("--on-film", metavar="COMMAND", help="Command to call with each day's film, in place of the roll's.")
 @config_option
 def resume(
-    roll_folder: Path, preview: int | None, preview_host: str | None, notify_cmd: str | None, on_film: str | None
+    roll_folder: Path,
+    preview: int | None,
+    preview_host: str | None,
+    camera: str | None,
+    notify_cmd: str | None,
+    on_film: str | None,
 ) -> None:
     """Continue to film on ROLL after a stop, kill or power cut."""
     from pleinair.rolls.beginning import open_roll, resume_roll
@@ -397,6 +404,7 @@ def resume(
             roll,
             preview=preview,
             preview_host=preview_host,
+            camera=camera,
             notify_cmd=notify_cmd,
             on_film=on_film,
             drivers=drivers(),

@@ -21,6 +21,7 @@ from pleinair.films.steadiness import DEFAULT_STRENGTH
 from pleinair.films.tone import choose_tone
 from pleinair.models import DEFAULT_STYLE, absolute, load_model
 from pleinair.painting.strokes import AUTO, choose_strokes
+from pleinair.rolls.addresses import find_camera, keep_address
 from pleinair.rolls.consent import give_consent, has_consent
 from pleinair.rolls.days import DAY
 from pleinair.rolls.developer import OpenLook, open_look
@@ -158,7 +159,7 @@ def _create(
         filmed = size or framing.size_of(shooter.size)
         about["look"] = _stroked(about["look"], strokes, filmed)
         settings = Settings(
-            camera=str(source),
+            camera=keep_address(source),
             size=filmed,
             ask=ask,
             rotate=framing.rotate,
@@ -259,6 +260,7 @@ def resume_roll(
     *,
     preview: int | None = None,
     preview_host: str | None = None,
+    camera: CameraSource | str | None = None,
     notify_cmd: str | None = None,
     on_film: str | None = None,
     drivers: Mapping[str, Driver] = DRIVERS,
@@ -267,12 +269,15 @@ def resume_roll(
 ) -> Timelapse | None:
     """Go on filming an open roll, with a preview elsewhere where one is given.
 
+    ``camera`` is another live camera than the roll's, or the same one at another address; the roll remembers it.
+
     The roll's commands (to notify by, and for films) are run where this user gave them, here or when the roll began;
     others are left out, and the time-lapse's ``warnings`` say so.
 
     None when the roll's camera is gone and is not needed any more: all was captured, and only the film is to be
     finished. Raises CameraError, OptionError.
     """
+    another = None if camera is None else _another(roll, camera)
     settings = roll.settings
     if preview is not None or preview_host is not None:
         roll.settings = settings = replace(
@@ -300,7 +305,7 @@ def resume_roll(
     schedule = make_schedule(settings.every, start=settings.start, stop=settings.stop, daylight=settings.daylight)
     try:
         shooter = open_shooter(
-            CameraSource.parse(settings.camera),
+            another or find_camera(settings.camera),
             size=settings.ask,
             step=settings.step,
             frames=settings.frames,
@@ -318,6 +323,15 @@ def resume_roll(
     lapse = Timelapse(roll, shooter, schedule=schedule, thermometer=thermometer, painter=painter)
     lapse.warnings += [*warnings, *_taken_out(remarks_of(shooter))]
     return lapse
+
+
+def _another(roll: Roll, camera: CameraSource | str) -> CameraSource:
+    """The live camera that takes the place of a roll's. Raises OptionError, RollError."""
+    source = CameraSource.parse(camera) if isinstance(camera, str) else camera
+    if not (source.live and CameraSource.parse(roll.settings.camera).live):
+        raise OptionError(f"{str(source)!r}: only a live camera can take the place of another", option="camera")
+    roll.change(replace(roll.settings, camera=keep_address(source)))
+    return source
 
 
 def begin_painting(

@@ -16,14 +16,15 @@ from pathlib import Path
 _LENGTH = 32
 
 
-def _key_file() -> Path:
+def state_folder() -> Path:
+    """Where this user's key lies, and what else belongs to them and not to a roll."""
     home = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
-    return Path(home) / "pleinair" / "key"
+    return Path(home) / "pleinair"
 
 
 def _key(make: bool) -> bytes | None:
     """This user's key; None where there is none, or it cannot be made."""
-    path = _key_file()
+    path = state_folder() / "key"
     with contextlib.suppress(OSError):
         if make and not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)

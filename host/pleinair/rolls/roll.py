@@ -309,6 +309,12 @@ class Roll:
             raise
         return full
 
+    def change(self, settings: Settings) -> None:
+        """Film by other settings from now on, also when the roll is opened next. Raises RollError."""
+        with self._as_roll_error():
+            write_settings(self.folder, settings)
+        self.settings = settings
+
     def begin(self, wall: float, seconds: float, boot: tuple[str, float] = ("", 0.0)) -> None:
         """Journal that filming begins or goes on, in a run of the machine (:meth:`Clock.boot`). Raises OSError."""
         self.write(

@@ -13,7 +13,7 @@ import pytest
 
 from pleinair.cameras.camera import Frame
 from pleinair.cameras.opening import open_camera
-from pleinair.cameras.video import _upright
+from pleinair.cameras.video import upright
 from pleinair.errors import CameraError
 from tests.films import frame_of, means, read_video, write_video
 from tests.host.test_images import damaged, scene
@@ -169,7 +169,7 @@ def test_turned_and_mirrored_as_the_matrix_says(matrix):
     image = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(4, 5, 3)
     places = {(a * p + c * q, b * p + d * q): image[q, p] for q in range(4) for p in range(5)}
     left, top = (min(place[i] for place in places) for i in (0, 1))
-    shown = _upright(_Picture(image, a, b, c, d), lambda picture, **_: picture)
+    shown = upright(_Picture(image, a, b, c, d), lambda picture, **_: picture)
     assert len(places) == shown.shape[0] * shown.shape[1]
     for (x, y), pixel in places.items():
         assert (shown[y - top, x - left] == pixel).all()
