@@ -28,7 +28,7 @@ FLOORS = (
     ("emulator",),
     ("backends",),
     ("rolls", "sharing"),
-    ("doctor", "measuring"),
+    ("doctor", "measuring", "serving"),
     ("face",),
     ("cli",),
 )

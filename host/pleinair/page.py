@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 #: Elements of HTML that have no end tag, and shapes of SVG that hold nothing.
-_VOID = frozenset(("br", "hr", "img", "meta"))
+_VOID = frozenset(("br", "hr", "img", "input", "link", "meta"))
 _SHAPES = frozenset(("circle", "line", "path", "polyline", "rect"))
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 

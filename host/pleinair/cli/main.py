@@ -11,7 +11,20 @@ from typing import Any
 
 import click
 
-from pleinair.cli import bench, compare, doctor, films, fpga, hardware, painting, rolls, service, styles, training
+from pleinair.cli import (
+    bench,
+    compare,
+    doctor,
+    films,
+    fpga,
+    hardware,
+    painting,
+    rolls,
+    service,
+    serving,
+    styles,
+    training,
+)
 from pleinair.cli.console import remark, to_nowhere
 from pleinair.cli.options import CONFIG
 from pleinair.errors import PleinairError
@@ -42,7 +55,7 @@ def app() -> None:
     """A time-lapse camera that paints."""
 
 
-for room in (painting, styles, rolls, films, service, doctor, bench, training, hardware, fpga, compare):
+for room in (painting, styles, rolls, films, serving, service, doctor, bench, training, hardware, fpga, compare):
     room.register(app)
 
 

@@ -184,6 +184,7 @@ def refuse_same(source: Path | None, out: Path, what: str) -> None:
 _EXTRAS = {
     "train": "torch lightning lightning_fabric tensorboard brevitas qonnx onnxoptimizer skimage matplotlib "
     "av onnx onnxruntime astral",
+    "cpu": "starlette uvicorn anyio h11",
 }
 
 

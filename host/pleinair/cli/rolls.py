@@ -27,6 +27,7 @@ from pleinair.cli.options import (
     config_option,
     ended_at_once,
     engine_option,
+    extra,
     film_light_options,
     force_option,
     frames_for,
@@ -243,20 +244,13 @@ def _end(o: Common) -> tuple[int | None, float | None]:
 
 def _film(lapse: Timelapse, out: Path | None, force: bool = False) -> None:
     """Film until it ends; then the film, where one is asked for."""
-    from pleinair.rolls.preview import Preview
-
     roll, settings = lapse.roll, lapse.roll.settings
     with contextlib.ExitStack() as stack:
         stack.enter_context(lapse)
         over = [False]
         stop = stack.enter_context(stopped_by_signals(lambda: over[0]))
         if settings.preview is not None:
-            page = Preview(roll.folder, lapse.status, settings.preview, settings.preview_host, patient=True)
-            preview = stack.enter_context(page)
-            if preview.problem:
-                remark(f"warning: {preview.problem}; filming goes on, and the page is tried again")
-            else:
-                remark(f"watch it at {preview.address}")
+            _show_page(lapse, settings.preview, settings.preview_host, stack)
         warn_of_size(*settings.size, settings.look.fps)
         for line in (*lapse.warnings, *due_lines(lapse.schedule)):
             remark(line)
@@ -278,6 +272,21 @@ def _film(lapse: Timelapse, out: Path | None, force: bool = False) -> None:
     if missing:
         remark(missing)
         raise click.exceptions.Exit(INCOMPLETE)
+
+
+def _show_page(lapse: Timelapse, port: int, host: str, stack: contextlib.ExitStack) -> None:
+    """Serve the roll's page while filming; what is in its way is told, and filming goes on."""
+    try:
+        with extra("cpu", "the page"):
+            from pleinair.serving.site import preview
+    except OptionError as error:
+        remark(f"warning: {error}; filming goes on without it")
+        return
+    page = stack.enter_context(preview(lapse.roll.folder, lapse.status, port, host, patient=True))
+    if page.problem:
+        remark(f"warning: {page.problem}; filming goes on, and the page is tried again")
+    else:
+        remark(f"watch it at {page.address}")
 
 
 def incomplete(live: bool, ledger: Any) -> str:

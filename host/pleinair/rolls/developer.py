@@ -30,7 +30,7 @@ from pleinair.errors import ImageError, ModelError
 from pleinair.models import load_model
 from pleinair.painting.painter import Painter
 from pleinair.painting.strokes import with_strokes
-from pleinair.rolls.originals import load_original, original_path
+from pleinair.rolls.originals import load_original, original_path, with_number
 from pleinair.rolls.records import Captured, Sealed
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.segments import SegmentRecorder, find_segments, uncovered
@@ -40,7 +40,7 @@ from pleinair.rolls.settings import Look
 _WARM_UP = 8
 #: Stands before the checksum at the end of what the filters remember.
 _SEAL = b"sha256:"
-#: Seconds between two pictures for the preview.
+#: Seconds between two pictures for the page.
 _SHOW = 2.0
 
 #: Opens the painter of a look on a backend with so many threads.
@@ -239,19 +239,20 @@ class Developer:
     def _record(self, frame: _Read, painting: np.ndarray) -> Event:
         assert self._recorder is not None
         picture = self._treatment.after(painting, frame.caption)
-        self._show(picture)
+        self._show(picture, frame.seq)
         self._recorder.add(picture)
         self._next = frame.seq + 1
         before, self._recorded = self._recorded, time.monotonic()
         return Event("painted", frame.seq, self._recorded - max(frame.began, before))
 
-    def _show(self, picture: np.ndarray) -> None:
-        """Leave the last painted frame for the preview."""
+    def _show(self, picture: np.ndarray, seq: int) -> None:
+        """Leave the last painted frame, with its number, for the page."""
         now = time.monotonic()
         if now - self._shown >= _SHOW:
             done, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
             if done:
-                durable.write_file(self._folder / "latest.jpg", data.tobytes(), durable=False)
+                shown = with_number(data.tobytes(), seq)
+                durable.write_file(self._folder / "latest.jpg", shown, durable=False)
             self._shown = time.monotonic()
 
     def _seal(self) -> Iterator[Event]:

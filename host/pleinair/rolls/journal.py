@@ -47,17 +47,18 @@ def parse_line(line: bytes) -> Line | None:
 
 
 class Reading:
-    """Iterates over the whole records of a journal. ``damaged`` counts lines that were passed over, the torn tail
-    apart; ``end`` is the byte after the last whole line."""
+    """Iterates over the whole records of a journal, from the byte ``start`` on. ``damaged`` counts lines that were
+    passed over, the torn tail apart; ``end`` is the byte after the last whole line."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.damaged, self.end = path, 0, 0
+    def __init__(self, path: Path, start: int = 0) -> None:
+        self.path, self.damaged, self.end = path, 0, start
 
     def __iter__(self) -> Iterator[Line]:
         """Raises RollError when the file cannot be read; a missing one is empty."""
-        passed, position = 0, 0
+        passed, position = 0, self.end
         try:
             with self.path.open("rb") as file:
+                file.seek(position)
                 while line := file.readline(_LONGEST):
                     position += len(line)
                     record = parse_line(line) if line.endswith(b"\n") else None

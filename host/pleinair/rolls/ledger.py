@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import re
 import time
@@ -174,15 +175,30 @@ def day_of(wall: float) -> str:
 
 def read_ledger(folder: Path) -> Ledger:
     """What a roll's journal adds up to. Raises RollError when it cannot be read."""
-    ledger, reading = Ledger(), Reading(folder / "journal.jsonl")
-    for line in reading:
-        try:
-            record = read_record(line)
-        except RollError:
-            ledger.damaged += 1
-        else:
-            if record is not None:
-                ledger.add(record)
-    ledger.damaged += reading.damaged
-    ledger.end = reading.end
-    return ledger
+    return LedgerReader(folder).read()
+
+
+class LedgerReader:
+    """Reads a roll's journal again and again, each time only what was added to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path, self._ledger, self._file = folder / "journal.jsonl", Ledger(), 0
+
+    def read(self) -> Ledger:
+        """What the journal adds up to by now; the same ledger each time. Raises RollError when it cannot be read."""
+        with contextlib.suppress(OSError):
+            there = self._path.stat()
+            if there.st_ino != self._file or there.st_size < self._ledger.end:
+                self._ledger, self._file = Ledger(), there.st_ino  # another file, or cut off
+        ledger, reading = self._ledger, Reading(self._path, self._ledger.end)
+        for line in reading:
+            try:
+                record = read_record(line)
+            except RollError:
+                ledger.damaged += 1
+            else:
+                if record is not None:
+                    ledger.add(record)
+        ledger.damaged += reading.damaged
+        ledger.end = reading.end
+        return ledger

@@ -45,14 +45,42 @@ def encode(image: np.ndarray, record: Captured, suffix: str) -> tuple[bytes, Cap
         raise ImageError(f"{suffix}: does not hold a frame of {image.shape[1]}x{image.shape[0]}", option="spool")
     bare = encoded.tobytes()
     record = replace(record, sha256=hashlib.sha256(bare).hexdigest())
-    comment = _MARK + format_line(record.line())
+    return _with_comment(bare, _MARK + format_line(record.line())), record
+
+
+def _with_comment(bare: bytes, comment: bytes) -> bytes:
+    """A JPEG or PNG with a comment."""
     at = _place(bare)
-    if suffix == "jpg":  # COM, ITU-T T.81, B.2.4.5
+    if bare[:2] == b"\xff\xd8":  # COM, ITU-T T.81, B.2.4.5
         part = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
     else:  # tEXt, PNG specification, 11.3.3.2
         body = b"tEXt" + _TEXT + comment
         part = (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
-    return bare[:at] + part + bare[at:], record
+    return bare[:at] + part + bare[at:]
+
+
+def _comment(data: bytes) -> tuple[bytes | None, bytes]:
+    """An image file's comment where ours stands, None where there is none, and the file without it."""
+    at = _place(data)
+    if data[at : at + 2] == b"\xff\xfe":
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        return data[at + 4 : end], data[:at] + data[end:]
+    if data[at + 4 : at + 8] == b"tEXt":
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        return data[at + 8 + len(_TEXT) : end - 4], data[:at] + data[end:]
+    return None, data
+
+
+def with_number(jpeg: bytes, seq: int) -> bytes:
+    """A painting's JPEG that says of which frame it is."""
+    return _with_comment(jpeg, b"%sframe %d" % (_MARK, seq))
+
+
+def number_in(jpeg: bytes) -> int | None:
+    """The number of the frame that a painting is of; None where it does not say."""
+    comment, _ = _comment(jpeg)
+    match = re.fullmatch(rb"%sframe ([0-9]{1,9})" % _MARK, comment or b"")
+    return None if match is None else int(match[1])
 
 
 def _place(data: bytes) -> int:
@@ -64,21 +92,15 @@ def _place(data: bytes) -> int:
 
 def split(data: bytes) -> tuple[Captured | None, bytes]:
     """An original's record, None where there is none, and the image file without it."""
-    at = _place(data)
-    if data[at : at + 2] == b"\xff\xfe":
-        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        comment = data[at + 4 : end]
-    elif data[at + 4 : at + 8] == b"tEXt":
-        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
-        comment = data[at + 8 + len(_TEXT) : end - 4]
-    else:
+    comment, bare = _comment(data)
+    if comment is None:
         return None, data
     line = parse_line(comment[len(_MARK) :]) if comment.startswith(_MARK) else None
     try:
         record = None if line is None else read_record(line)
     except RollError:
         record = None
-    return record if isinstance(record, Captured) else None, data[:at] + data[end:]
+    return record if isinstance(record, Captured) else None, bare
 
 
 def read_original(path: Path) -> tuple[Captured, bytes]:

@@ -132,13 +132,19 @@ def status_of(folder: Path, settings: Settings, ledger: Ledger) -> Status:
 
 #: What the process that films knows better than the files.
 _LIVE = ("state", "painted", "pending", "celsius", "painter", "pid", "heat", "due")
+#: And what older ones did not tell.
+_MORE = ("camera_failures", "frames_per_hour", "paint_seconds", "rest")
 
 
 def read_status(folder: Path | str) -> Status:
     """How a roll stands, from its files; it may be filmed by another process. Raises RollError."""
     folder = Path(folder)
     check_there(folder)
-    ledger = read_ledger(folder)
+    return status_from(folder, read_ledger(folder))
+
+
+def status_from(folder: Path, ledger: Ledger) -> Status:
+    """As :func:`read_status`, of a roll whose journal was read. Raises RollError."""
     status, running = status_of(folder, read_settings(folder, ledger), ledger), is_running(folder)
     if status.state == "running" and not running:
         status = replace(status, state="interrupted")
@@ -147,6 +153,7 @@ def read_status(folder: Path | str) -> Status:
     if running:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             live = json.loads((folder / "state.json").read_bytes())
-            told = {name: live[name] for name in _LIVE}
-            status = replace(status, **{**told, "heat": tuple(told["heat"])}, wall=live["wall"])
+            told = {name: live[name] for name in _LIVE} | {name: live[name] for name in _MORE if name in live}
+            errors = tuple(Trouble(**error) for error in live.get("errors", ()))
+            status = replace(status, **{**told, "heat": tuple(told["heat"])}, errors=errors, wall=live["wall"])
     return status

@@ -19,12 +19,12 @@ from pleinair.cameras.camera import Frame
 from pleinair.films.choice import Choice
 from pleinair.rolls import daily, retention
 from pleinair.rolls.cut import Cut, Reel, cut_film
-from pleinair.rolls.preview import Preview
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.schedule import Schedule
 from pleinair.rolls.settings import Look, Settings
 from pleinair.rolls.status import read_status
 from pleinair.rolls.timelapse import Timelapse
+from pleinair.serving.site import preview
 from tests.clocks import HeldClock
 from tests.films import read_video
 from tests.rolls import HEIGHT, WIDTH, Still, coded_frame, events, frames_of, open_plain, read_code
@@ -100,7 +100,7 @@ class Watcher:
 
     def _watch(self) -> None:
         frames, films = 0, 0
-        with Preview(self.folder, self.lapse.status, 0) as page:
+        with preview(self.folder, self.lapse.status, 0) as page:
             over = False
             while not over:
                 over = self._over.wait(1.0)  # once more at the end, so that a fast machine looks, too
@@ -115,7 +115,7 @@ class Watcher:
                     days = 1 + (state["frames"] - 1) // self.lapse.shooter._a_day  # type: ignore[attr-defined]
                     self._expect(len(state["films"]) <= days, "more films than days")
                     if state["films"]:
-                        strip = self._get(page.port, f"/days/{state['films'][-1]}-strip.png")
+                        strip = self._get(page.port, f"/roll/{self.folder.name}/days/{state['films'][-1]}-strip.png")
                         self._expect(strip.startswith(b"\x89PNG"), "no strip")
                     frames, films = state["frames"], len(state["films"])
                     self.states[state["state"]] += 1

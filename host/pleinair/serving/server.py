@@ -1,0 +1,249 @@
+"""The page's server: Starlette's application on uvicorn, in a thread beside whatever films.
+
+It never costs a frame: connections are few and have deadlines, and what takes long runs in few threads. When all
+connections are taken, a new one takes the place of the one that has waited longest with nothing asked. Unless told
+otherwise the server listens on this machine alone, and then answers to this machine's own names only; to the network it
+answers by address and by this machine's names. So no web page elsewhere can have a browser read it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import re
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from pleinair.errors import OptionError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+#: Sent with every answer.
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; img-src 'self' blob:; media-src 'self'; connect-src 'self'; "
+    "style-src 'self'; script-src 'self'; manifest-src 'self'; form-action 'self'; frame-ancestors 'none'; "
+    "base-uri 'none'",
+}
+#: Connections at a time.
+MOST_CONNECTIONS = 128
+#: Seconds for a request to come, and for a client to take what it was sent; for a whole answer, such as a film; between
+#: two looks at that; and until a port that is taken is tried again.
+_DEADLINE, _LONGEST, _LOOK, _AGAIN = 20.0, 3600.0, 1.0, 15.0
+#: Threads that read files and scale pictures.
+_THREADS = 6
+_HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:[0-9]{1,5})?")
+
+
+class Names:
+    """The names by which a server may be asked for."""
+
+    def __init__(self, host: str) -> None:
+        """``host`` is an address to listen on; after it and a comma, further names, such as a proxy's."""
+        self.host, *names = (name.strip() for name in host.split(","))
+        self.local = self.host in _LOCAL
+        own = socket.gethostname().lower()
+        self._names = {*_LOCAL, *map(str.lower, names)}
+        if not self.local:
+            self._names |= {self.host.lower(), own, f"{own.partition('.')[0]}.local"}
+
+    def know(self, asked: str) -> bool:
+        """Whether a request's Host is this machine's name, or an address: a page elsewhere can take neither."""
+        match = _HOST.fullmatch(asked)
+        if match is None:
+            return False
+        name = match[1].strip("[]").lower().rstrip(".")
+        if name in self._names:
+            return True
+        if self.local:
+            return False
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
+
+class _Guard:
+    """Refuses requests for other names, and gives each answer its headers."""
+
+    def __init__(self, app: ASGIApp, names: Names) -> None:
+        self._app, self._names = app, names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        known = len(hosts) == 1 and self._names.know(hosts[0].decode("latin-1"))
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                given = {name.lower() for name, _ in message["headers"]}
+                more = _HEADERS if b"cache-control" in given else {**_HEADERS, "Cache-Control": "no-store"}
+                message["headers"] = [*message["headers"], *((k.lower().encode(), v.encode()) for k, v in more.items())]
+            await send(message)
+
+        if known:
+            await self._app(scope, receive, with_headers)
+            return
+        headers = [(b"content-type", b"text/plain"), (b"connection", b"close"), (b"content-length", b"15")]
+        await with_headers({"type": "http.response.start", "status": 403, "headers": headers})
+        await send({"type": "http.response.body", "body": b"not from there\n"})
+
+
+class _Connection(H11Protocol):
+    """A connection that ends at its deadline, whatever its client does."""
+
+    _open: dict[_Connection, None]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """See asyncio."""
+        super().connection_made(transport)
+        self._waits_since = self._began = time.monotonic()
+        self._stalled: float | None = None
+        self._busy = False
+        if len(self._open) >= MOST_CONNECTIONS:
+            idle = next((other for other in self._open if not other._answers()), None)
+            (idle or self).transport.abort()
+            if idle is None:
+                return
+            del self._open[idle]
+        self._open[self] = None
+        self._timer = self.loop.call_later(_LOOK, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio."""
+        self._open.pop(self, None)
+        super().connection_lost(exc)
+
+    def _answers(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _look(self) -> None:
+        now, answers = time.monotonic(), self._answers()
+        if answers != self._busy:
+            self._busy, self._waits_since = answers, now
+        if self._stalled is not None:
+            late = now - self._stalled > _DEADLINE
+        else:
+            late = now - self._waits_since > (_LONGEST if answers else _DEADLINE)
+        if late or self.transport.is_closing():
+            self.transport.abort()
+        else:
+            self._timer = self.loop.call_later(_LOOK, self._look)
+
+    def pause_writing(self) -> None:
+        """See asyncio: the client does not take what it was sent."""
+        super().pause_writing()
+        self._stalled = time.monotonic()
+
+    def resume_writing(self) -> None:
+        """See asyncio."""
+        super().resume_writing()
+        self._stalled = None
+
+
+class Server:
+    """Serves an application while the context is open."""
+
+    def __init__(
+        self, app: ASGIApp, port: int, host: str = "127.0.0.1", *, patient: bool = False, option: str = "port"
+    ) -> None:
+        """``port`` 0 takes a free one. After ``host`` and a comma, further names by which the page is asked for.
+
+        Raises OptionError, which names ``option``, when the address cannot be had; ``patient`` tries again, and
+        ``problem`` says why.
+        """
+        self._names, self._option = Names(host), option
+        connection = type("Connection", (_Connection,), {"_open": {}})
+        config = uvicorn.Config(
+            _Guard(app, self._names),
+            http=connection,
+            loop="asyncio",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            backlog=MOST_CONNECTIONS,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=1,
+        )
+        self._uvicorn = uvicorn.Server(config)
+        self._socket: socket.socket | None = None
+        self._closed = threading.Event()
+        #: Why there is no page yet; "" when there is.
+        self.problem = ""
+        self.port = port
+        try:
+            self._open()
+        except OptionError as error:
+            if not patient:
+                raise
+            self.problem = str(error)
+        self._thread = threading.Thread(target=self._serve, name="page", daemon=True)
+
+    def _open(self) -> None:
+        host = self._names.host
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, self.port))
+            listener.listen(MOST_CONNECTIONS)
+        except (OSError, OverflowError, ValueError) as error:
+            listener.close()
+            cause = getattr(error, "strerror", None) or str(error)
+            raise OptionError(f"{self.port} on {host}: {cause}", option=self._option) from error
+        self._socket = listener
+        self.port, self.problem = listener.getsockname()[1], ""
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are."""
+        return len(self._uvicorn.server_state.connections)
+
+    @property
+    def address(self) -> str:
+        """Where a browser finds the page."""
+        host = self._names.host
+        shown = "localhost" if self._names.local else f"[{host}]" if ":" in host else host
+        return f"http://{shown}:{self.port}/"
+
+    def _serve(self) -> None:
+        while self._socket is None:
+            if self._closed.wait(_AGAIN):
+                return
+            with contextlib.suppress(OptionError):
+                self._open()
+        with self._socket:
+            asyncio.run(self._run(self._socket))
+
+    async def _run(self, listener: socket.socket) -> None:
+        def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+            # No descriptor to spare, a client that went away: nobody's trouble.
+            if not isinstance(context.get("exception"), OSError):
+                loop.default_exception_handler(context)
+
+        asyncio.get_running_loop().set_exception_handler(handle)
+        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
+        await self._uvicorn.serve(sockets=[listener])
+
+    def __enter__(self) -> Server:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed.set()
+        self._uvicorn.should_exit = self._uvicorn.force_exit = True
+        self._thread.join()

@@ -1,0 +1,269 @@
+"""The page's server: who is answered, and that nobody can cost a frame."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import http.client
+import resource
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from pleinair.errors import OptionError
+from pleinair.rolls.roll import Roll
+from pleinair.rolls.settings import Settings
+from pleinair.rolls.status import Status
+from pleinair.serving import server as module
+from pleinair.serving.server import Server
+from pleinair.serving.site import preview
+from tests.models import write_model
+from tests.rolls import (
+    HEIGHT,
+    WIDTH,
+    frames_of,
+    identity_network,
+    joined,
+    journal,
+    look_of,
+    pleinair,
+    write_coded,
+)
+from tests.serving import ask, busy_status, get, make_roll
+
+
+@pytest.fixture
+def roll(tmp_path) -> Path:
+    """A roll with three frames and a painting."""
+    return make_roll(tmp_path / "roof")
+
+
+def page(roll: Path, port: int = 0, host: str = "127.0.0.1", *, patient: bool = False) -> Server:
+    """The page of a roll that has been filming for long."""
+    status: Status = busy_status(roll)
+    return preview(roll, lambda: status, port, host, patient=patient)
+
+
+def test_slow_clients_are_ended_and_keep_nobody_out(roll, monkeypatch):
+    monkeypatch.setattr(module, "_DEADLINE", 1.0)
+    monkeypatch.setattr(module, "MOST_CONNECTIONS", 16)
+    monkeypatch.setattr(module, "_LOOK", 0.05)
+    with page(roll) as served:
+        threads = threading.active_count()
+        slow = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(64)]
+        for client in slow:
+            with contextlib.suppress(OSError):
+                client.send(b"GET / HT")
+        for _ in range(20):  # although all connections are taken, a whole request finds one
+            assert get(served.port, "/state.json")[0] == 200
+        assert threading.active_count() - threads <= module._THREADS
+        for client in slow:
+            client.settimeout(20)
+            with contextlib.suppress(OSError):
+                while client.recv(1000):  # until it is ended
+                    pass
+            client.close()
+
+
+def test_a_client_that_takes_nothing_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_DEADLINE", 0.5)
+    monkeypatch.setattr(module, "_LOOK", 0.05)
+    roll = make_roll(tmp_path / "roof")
+    (roll / "films").mkdir()
+    (roll / "films" / "2026-11-25.mp4").write_bytes(bytes(32 << 20))
+    with page(roll) as served, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", served.port))
+        client.send(b"GET /roll/roof/days/2026-11-25.mp4 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        deadline = time.monotonic() + 30
+        while served.connections:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def test_it_ends_while_a_film_is_being_sent(tmp_path):
+    roll = make_roll(tmp_path / "roof")
+    (roll / "films").mkdir()
+    (roll / "films" / "2026-11-25.mp4").write_bytes(bytes(32 << 20))
+    with socket.socket() as client:
+        with page(roll) as served:
+            client.connect(("127.0.0.1", served.port))
+            client.send(b"GET /roll/roof/days/2026-11-25.mp4 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
+        with pytest.raises(OSError):
+            socket.create_connection(("127.0.0.1", served.port), 5).close()
+
+
+def besiege(place: Path, clients: int, frames: int) -> tuple[int, int]:
+    """Film ``frames`` on a roll while slow clients are at its page: each sends a byte now and then, and comes again.
+
+    How many connections were had, and how many bytes they sent before they were ended.
+    """
+    models, roll = place / "models", place / "roll"
+    write_model(models / "plain", identity_network(), margin=0, grain=0)
+    look = look_of(models)
+    source = {"camera": f"frames:{write_coded(place / 'frames', frames)}", "size": (WIDTH, HEIGHT), "every": 0.05}
+    Roll.create(roll, Settings(look=look, spool="png", keep_free=0, backend="reference", **source)).close()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    few = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, few[1]), few[1]))
+
+    process = pleinair("resume", roll, "--preview", str(port), models=models, deadline=1800, preexec_fn=limited)
+    asked = b"GET /journal.json HTTP/1.1\r\nX: "
+    had, sent, open_ones = 0, 0, list[socket.socket | None]([None] * clients)
+    try:
+        while process.poll() is None:
+            for number, client in enumerate(open_ones):
+                if client is None:
+                    client = open_ones[number] = socket.socket()
+                    client.setblocking(False)
+                    client.connect_ex(("127.0.0.1", port))
+                    had += 1
+                try:
+                    sent += client.send(asked[sent % len(asked) :][:1])
+                except BlockingIOError:
+                    continue
+                except OSError as error:
+                    if error.errno != errno.ENOTCONN:
+                        client.close()
+                        open_ones[number] = None
+                if number % 64 == 0 and process.poll() is not None:
+                    break
+            time.sleep(0.2)
+    finally:
+        process.kill()
+        _, said = process.communicate(timeout=60)
+        for client in open_ones:
+            if client is not None:
+                client.close()
+    assert process.returncode == 0, said
+    records = frames_of(roll)
+    assert [record["position"] for record in records] == list(range(frames))
+    assert [record["name"] for record in records] == [f"frame{i:05d}.png" for i in range(frames)]
+    assert not [line for line in journal(roll) if line["event"] == "trouble"]
+    assert joined(roll) == list(range(frames))
+    return had, sent
+
+
+def test_slow_clients_cost_a_running_roll_no_frame(tmp_path):
+    had, sent = besiege(tmp_path, 100, 30)
+    assert had >= 100 and sent >= 16
+
+
+@pytest.mark.slow
+def test_a_thousand_and_twenty_four_slow_clients_cost_a_running_roll_no_frame(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    try:
+        had, sent = besiege(tmp_path, 1024, 600)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    print(f"1024 clients, {had} connections, {sent} bytes, 600 frames, none lost", file=sys.stderr)
+    assert had >= 1024
+
+
+def test_a_port_that_is_taken_is_tried_again(roll, monkeypatch):
+    monkeypatch.setattr(module, "_AGAIN", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        late = page(roll, port, patient=True)
+        assert "Address already in use" in late.problem
+        late.__enter__()
+    deadline = time.monotonic() + 20
+    while late.problem and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert get(port, "/state.json")[0] == 200
+    late.__exit__()
+
+
+def test_head_the_icon_and_who_may_ask(roll):
+    with page(roll, 0, "0.0.0.0,cam.example.org") as served:
+        assert get(served.port, "/", "HEAD") == (200, b"")
+        assert get(served.port, "/favicon.ico")[0] == 200
+        for host in ("192.168.1.7:8080", "[::1]:8080", "Cam.example.org", "localhost", socket.gethostname()):
+            assert get(served.port, "/state.json", host=host)[0] == 200, host
+        for host in ("evil.example", "evil.example:80", "cam.example.org.evil", "a b", ":80"):
+            assert get(served.port, "/state.json", host=host)[0] == 403, host
+    with page(roll, 0, "127.0.0.1,cam.example.org") as served:
+        assert get(served.port, "/", host="cam.example.org:443")[0] == 200
+        assert get(served.port, "/", host="192.168.1.7")[0] == 403
+
+
+@pytest.mark.skipif(not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists(), reason="no IPv6 here")
+def test_ipv6(roll):
+    try:
+        served = page(roll, 0, "::1")
+    except OptionError:
+        pytest.skip("no IPv6 loopback here")
+    with served, socket.create_connection(("::1", served.port)) as client:
+        client.sendall(b"GET /state.json HTTP/1.0\r\nHost: [::1]\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_the_page_of_a_run_reads_and_never_writes_and_stays_at_home(roll):
+    with page(roll) as served:
+        for method in ("POST", "PUT", "DELETE"):
+            assert get(served.port, "/", method)[0] == 405
+        assert get(served.port, "/state.json", host="evil.example")[0] == 403
+        assert get(served.port, "/state.json", host=f"localhost:{served.port}")[0] == 200
+        with pytest.raises(OptionError, match=f"preview {served.port} on 127.0.0.1: Address already in use"):
+            page(roll, served.port)
+
+
+def crowd(place: Path, viewers: int, frames: int) -> tuple[int, float]:
+    """Film ``frames`` on a roll while so many viewers look at its page, each again as soon as it was answered.
+
+    How many answers they had, and how many seconds it took.
+    """
+    models, roll = place / "models", place / "roll"
+    write_model(models / "plain", identity_network(), margin=0, grain=0)
+    source = {"camera": f"frames:{write_coded(place / 'frames', frames)}", "size": (WIDTH, HEIGHT), "every": 0.1}
+    settings = Settings(look=look_of(models), spool="png", keep_free=0, backend="reference", **source)
+    Roll.create(roll, settings).close()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = pleinair("resume", roll, "--preview", str(port), models=models, deadline=1800)
+    over, answers, began = threading.Event(), [0] * viewers, time.monotonic()
+
+    def view(number: int) -> None:
+        paths = ("/", "/live", "/state.json", "/page.js", f"/roll/roll/original/{number % frames}")
+        while not over.is_set():
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if ask(port, paths[answers[number] % len(paths)])[0] in (200, 404):
+                    answers[number] += 1
+            over.wait(0.2)
+
+    threads = [threading.Thread(target=view, args=(number,)) for number in range(viewers)]
+    try:
+        for thread in threads:
+            thread.start()
+        _, said = process.communicate(timeout=1800)
+    finally:
+        over.set()
+        process.kill()
+        for thread in threads:
+            thread.join()
+    assert process.returncode == 0, said
+    assert [record["position"] for record in frames_of(roll)] == list(range(frames))
+    assert not [line for line in journal(roll) if line["event"] == "trouble"]
+    assert joined(roll) == list(range(frames))
+    return sum(answers), time.monotonic() - began
+
+
+def test_viewers_cost_a_running_roll_no_frame(tmp_path):
+    answers, _ = crowd(tmp_path, 20, 30)
+    assert answers > 20
+
+
+@pytest.mark.slow
+def test_two_hundred_viewers_cost_a_running_roll_no_frame(tmp_path):
+    answers, seconds = crowd(tmp_path, 200, 600)
+    print(f"200 viewers, {answers} answers in {seconds:.0f} s, 600 frames, none lost", file=sys.stderr)
+    assert answers > 2000
