@@ -28,7 +28,7 @@ FLOORS = (
     ("emulator",),
     ("backends",),
     ("rolls", "sharing"),
-    ("doctor", "measuring", "serving"),
+    ("doctor", "measuring", "serving", "farm"),
     ("face",),
     ("cli",),
 )

@@ -80,5 +80,9 @@ class DiskFullError(PleinairError):
     """The disk is at the floor that a roll keeps free, or full, and nothing on it may be deleted."""
 
 
+class FarmError(PleinairError):
+    """Work cannot be shared among machines: the cluster is not there, no machine of it serves, or work failed on it."""
+
+
 class TrainingError(PleinairError):
     """Training cannot start or go on: photos, painting, loss network or checkpoint do not serve."""

@@ -17,6 +17,7 @@ from pleinair.backends import FALLBACKS, Backend
 from pleinair.cameras.framing import Framing
 from pleinair.cameras.opening import CameraSource, Driver
 from pleinair.cli.console import Bars, RollDisplay, remark, say, say_json
+from pleinair.cli.farm import check_farmed, farm_options, joined, paint_on_cluster
 from pleinair.cli.films import Wanted, cut_options, make_film, make_preview, tell_put_aside
 from pleinair.cli.fpga import backend_of, simulate_build
 from pleinair.cli.options import (
@@ -53,6 +54,7 @@ from pleinair.rolls.settings import KEEP
 from pleinair.text import one_line
 
 if TYPE_CHECKING:
+    from pleinair.farm.cluster import Where
     from pleinair.painting.painter import Painter
     from pleinair.rolls.developer import OpenLook
     from pleinair.rolls.roll import Roll
@@ -507,6 +509,7 @@ def finish(
 @click.option("--out", type=PATH, help="Also write the film: .mp4, .mkv or .mov.")
 @cut_options
 @threads_option
+@farm_options
 @force_option
 @config_option
 def repaint(
@@ -523,6 +526,8 @@ def repaint(
     strokes: int | str | None,
     out: Path | None,
     threads: int,
+    on: Where | None,
+    audit: float | None,
     force: bool,
     **options: Any,
 ) -> None:
@@ -536,7 +541,9 @@ def repaint(
         check_film(out)
     elif not wanted.plain or wanted.preview_image is not None:
         raise OptionError("give --out FILM; the other options say how that film is made")
-    with open_roll(roll_folder) as roll:
+    check_farmed(on, audit, bits=bits, backend=backend, engine=engine)
+    with open_roll(roll_folder) as roll, contextlib.ExitStack() as stack:
+        cluster = None if on is None else stack.enter_context(joined(on))
         look = begin_painting(
             roll,
             style,
@@ -550,6 +557,8 @@ def repaint(
             tone=tone,
             strokes=strokes,
         )
+        if cluster is not None:
+            paint_on_cluster(cluster, roll, look, audit=audit, threads=threads)
         if out is not None and wanted.plain:
             _join(roll, look, out, force)
             make_preview(out, wanted)

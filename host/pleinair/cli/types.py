@@ -11,8 +11,9 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from pleinair.cli.values import parse_bytes, parse_duration, parse_rate, parse_size, parse_step
+from pleinair.cli.values import parse_bytes, parse_duration, parse_rate, parse_share, parse_size, parse_step
 from pleinair.errors import OptionError, PleinairError
+from pleinair.farm.cluster import Where
 from pleinair.films.choice import parse_days
 from pleinair.films.rate import read_rate
 
@@ -69,6 +70,11 @@ BYTES = Parsed("bytes", "BYTES", parse_bytes)
 FPS = Parsed("fps", "NUMBER", read_rate)
 #: Frames per second; None for as many as fit.
 RATE = Parsed("rate", "NUMBER|max", parse_rate)
+
+#: A part of a whole, 0 to 1.
+SHARE = Parsed("share", "PERCENT", parse_share)
+#: Where work is shared.
+ON = Parsed("on", "ray[:ADDRESS]", lambda text, _: Where.parse(text))
 
 
 class OneOf(click.Choice):

@@ -84,6 +84,18 @@ def parse_rate(text: str, option: str) -> float | None:
     return rate
 
 
+def parse_share(text: str, name: str = "share") -> float:
+    """A part of a whole, 0 to 1, from ``1%`` or ``0.01``. Raises OptionError."""
+    number = text.strip()
+    try:
+        share = float(number.removesuffix("%")) / (100 if number.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise OptionError(f"{text!r}: give a share such as 1% or 0.01, at most 100%", option=name)
+    return share
+
+
 def read_config(path: Path, known: AbstractSet[str], switches: AbstractSet[str] = frozenset()) -> dict[str, str]:
     """Options from a TOML file, as the text that the command line would hold. Raises OptionError.
 

@@ -53,6 +53,12 @@ class Lighting:
         """Whether each frame is painted in its own light."""
         return self.light == "frame" and self.every == 1
 
+    def meters(self, count: int) -> bool:
+        """Whether a film's frame is metered that has ``count`` frames before it; its own light is another thing."""
+        if self.own or self.light == "fixed":
+            return False
+        return count < SCENE if self.light == "scene" else count % self.every == 0
+
 
 def default_every(source: CameraSource | None, apart: float | None) -> int:
     """From how many frames of a camera one is metered where nobody says; ``apart``: the seconds between frames.
@@ -123,7 +129,7 @@ class FilmLight:
             return None
         if lighting.light == "fixed":
             return meter.average
-        if self._to_meter():
+        if lighting.meters(self._count):
             self._metered.append(meter.sums(frame))
             if lighting.light == "frame":
                 self._metered = self._metered[-_WINDOW:]
@@ -133,10 +139,10 @@ class FilmLight:
             self._light = meter.light_of(_together(self._metered))
         return self._light
 
-    def _to_meter(self) -> bool:
-        if self.lighting.light == "scene":
-            return self._count < SCENE
-        return self._count % self.lighting.every == 0
+    @property
+    def count(self) -> int:
+        """How many frames have got their light, where it depends on other frames."""
+        return self._count
 
     def state(self) -> dict[str, np.ndarray]:
         """All that the next frame's light depends on, as arrays; none where it depends on no other frame."""

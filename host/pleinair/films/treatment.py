@@ -71,9 +71,14 @@ class Treatment:
         steadied = self._paintings(self._tone(painting, self._scenes.popleft()))
         return stamp(steadied, caption) if self.timestamp and caption else steadied
 
-    def state(self) -> dict[str, np.ndarray]:
-        """All that the next frame depends on, as arrays with names like ``deflicker.lift``."""
-        return {f"{part}.{key}": value for part, held in self._parts() for key, value in held.state().items()}
+    def state(self, *parts: str) -> dict[str, np.ndarray]:
+        """All that the next frame depends on, as arrays with names like ``deflicker.lift``.
+
+        ``parts`` asks for some parts alone: ``deflicker`` and ``frames``, which :meth:`before` changes, ``paintings``,
+        which :meth:`after` changes, ``light``, which the painter changes. The arrays may change with the next frame.
+        """
+        asked = [(part, held) for part, held in self._parts() if not parts or part in parts]
+        return {f"{part}.{key}": value for part, held in asked for key, value in held.state().items()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Go on from a :meth:`state`. Raises KeyError or ValueError for anything else, and then changes nothing."""

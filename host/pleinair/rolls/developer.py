@@ -27,7 +27,7 @@ from pleinair import durable
 from pleinair.backends import open_painter
 from pleinair.emulator.fabric import Simulator
 from pleinair.errors import ImageError, ModelError
-from pleinair.models import load_model
+from pleinair.models import Model, load_model
 from pleinair.painting.painter import Painter
 from pleinair.painting.strokes import with_strokes
 from pleinair.rolls.originals import load_original, original_path, with_number
@@ -92,7 +92,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class _Read:
+class Read:
     """A frame whose turn to be told of comes: when its reading began, and what becomes of it.
 
     ``outcome`` is None for a frame that is being painted; ``caption`` is its time.
@@ -170,9 +170,8 @@ class Developer:
         self._treatment = self._look.treatment()
         self._lit = self._painter.lit_by(self._treatment.light)
         try:
-            with np.load(io.BytesIO(_unsealed(self._filters_path(seq).read_bytes())), allow_pickle=False) as state:
-                self._treatment.restore(state)
-        except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zlib.error, zipfile.BadZipFile):
+            self._treatment.restore(read_filters(self._folder, seq) or {})
+        except (ValueError, KeyError):
             self._treatment = self._look.treatment()
             self._lit = self._painter.lit_by(self._treatment.light)
             for before in range(max(0, seq - _WARM_UP), seq):
@@ -182,16 +181,17 @@ class Developer:
                         self._treatment.after(self._lit.paint(self._treatment.before(image)))
 
     def _filters_path(self, seq: int) -> Path:
-        return self._folder / f"filters-{seq:08d}.npz"
+        return filters_path(self._folder, seq)
 
     def _advance(self, last: int, begin: Callable[[int], bool], alone: bool) -> Iterator[Event]:
         """Paint from the next frame to ``last``, within one piece, or as far as ``begin`` lets it."""
-        read = deque[_Read]()
+        read = deque[Read]()
 
         def images() -> Iterator[np.ndarray]:
             for seq in range(self._next, last + 1):
                 if not begin(seq):
                     return
+                self._open_piece(seq)
                 frame, image = self._read(seq)
                 read.append(frame)
                 if image is not None:
@@ -214,29 +214,32 @@ class Developer:
         for image in images:
             yield self._lit.paint(image)
 
-    def _read(self, seq: int) -> tuple[_Read, np.ndarray | None]:
+    def _open_piece(self, seq: int) -> None:
+        """Frame ``seq`` belongs to the open piece, or begins one where none is open."""
+        if self._recorder is None:
+            self._recorder = SegmentRecorder(self._folder, seq, self._look.fps)
+
+    def _read(self, seq: int) -> tuple[Read, np.ndarray | None]:
         """A frame, and its pixels where it is to be painted."""
         began = time.monotonic()
         path = original_path(self._originals, seq, self._suffix)
-        if self._recorder is None:
-            self._recorder = SegmentRecorder(self._folder, seq, self._look.fps)
         if seq in self.avoid or not path.exists():
-            return _Read(seq, began, Event("left out", seq)), None
+            return Read(seq, began, Event("left out", seq)), None
         try:
             record, image = load_original(path)
         except ImageError as error:
-            return _Read(seq, began, Event("lost", seq, message=str(error))), None
+            return Read(seq, began, Event("lost", seq, message=str(error))), None
         if record.suspect is not None:
-            return _Read(seq, began, Event("left out", seq)), None
-        return _Read(seq, began, caption=caption(record)), image
+            return Read(seq, began, Event("left out", seq)), None
+        return Read(seq, began, caption=caption(record)), image
 
-    def _without_painting(self, read: deque[_Read]) -> Iterator[Event]:
+    def _without_painting(self, read: deque[Read]) -> Iterator[Event]:
         """Tell of the next frames that are not painted."""
         while read and (outcome := read[0].outcome) is not None:
             self._next = read.popleft().seq + 1
             yield outcome
 
-    def _record(self, frame: _Read, painting: np.ndarray) -> Event:
+    def _record(self, frame: Read, painting: np.ndarray) -> Event:
         assert self._recorder is not None
         picture = self._treatment.after(painting, frame.caption)
         self._show(picture, frame.seq)
@@ -263,9 +266,7 @@ class Developer:
         sealed = self._recorder.seal(self._next - 1)
         frames, first = self._recorder.frames, self._recorder.first
         self._recorder = None
-        for old in self._folder.glob("filters-*.npz"):
-            if int(old.stem.partition("-")[2]) < first - self._piece:
-                old.unlink()
+        self._forget_filters(first - self._piece)
         if sealed is not None:
             segment, digest = sealed
             piece = Sealed(
@@ -277,9 +278,19 @@ class Developer:
             )
             yield Event("sealed", segment.first, piece=piece)
 
+    def _forget_filters(self, below: int) -> None:
+        """Delete what the filters remembered before frames under ``below``: nothing goes on from there any more."""
+        for old in self._folder.glob("filters-*.npz"):
+            if int(old.stem.partition("-")[2]) < below:
+                old.unlink()
+
+    def _memory(self) -> dict[str, np.ndarray]:
+        """What the filters remember behind the open piece."""
+        return self._treatment.state()
+
     def _keep_filters(self) -> None:
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **self._treatment.state())  # type: ignore[arg-type]
+        np.savez_compressed(buffer, **self._memory())  # type: ignore[arg-type]
         data = buffer.getvalue()
         durable.write_file(self._filters_path(self._next), data + _SEAL + hashlib.sha256(data).hexdigest().encode())
 
@@ -294,6 +305,20 @@ class Developer:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def filters_path(folder: Path, seq: int) -> Path:
+    """Where the folder of a painting keeps what its filters remember before frame ``seq``."""
+    return folder / f"filters-{seq:08d}.npz"
+
+
+def read_filters(folder: Path, seq: int) -> dict[str, np.ndarray] | None:
+    """What the filters of a painting remember before frame ``seq``; None where that is missing or damaged."""
+    try:
+        with np.load(io.BytesIO(_unsealed(filters_path(folder, seq).read_bytes())), allow_pickle=False) as state:
+            return dict(state)
+    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zlib.error, zipfile.BadZipFile):
+        return None
 
 
 def _unsealed(data: bytes) -> bytes:
@@ -320,6 +345,11 @@ def open_look(look: Look, backend: str, threads: int, simulator: Simulator | Non
 
     Raises ModelError when the look's network is not the one that the roll began with.
     """
+    return with_strokes(open_painter(load_network(look), backend, threads, simulator=simulator), look.strokes)
+
+
+def load_network(look: Look) -> Model:
+    """The model that a look names. Raises ModelError when its network is not the one that the roll began with."""
     model = load_model(look.style, look.bits)
     if look.network and model.sha256 != look.network:
         raise ModelError(
@@ -327,4 +357,4 @@ def open_look(look: Look, backend: str, threads: int, simulator: Simulator | Non
             "paint the roll anew with pleinair repaint",
             option="style",
         )
-    return with_strokes(open_painter(model, backend, threads, simulator=simulator), look.strokes)
+    return model

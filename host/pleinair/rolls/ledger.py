@@ -17,6 +17,7 @@ from pleinair.rolls.records import (
     Begun,
     Captured,
     Deleted,
+    Distrusted,
     Ended,
     Filmed,
     Lost,
@@ -71,6 +72,7 @@ class Ledger:
     runs: list[tuple[int, int]] = field(default_factory=list)  # numbers that the journal knows
     settings: Mapping[str, Any] | None = None
     paintings: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # looks by name
+    distrusted: dict[str, dict[str, str]] = field(default_factory=dict)  # by painting, then worker: what it did
     last_trouble: str = ""
     days: dict[str, Day] = field(default_factory=dict)  # by date, 2026-11-25; frames without one are in none
     films: dict[str, Filmed | None] = field(default_factory=dict)  # of days; None for one that was deleted
@@ -108,6 +110,8 @@ class Ledger:
             self.lost.add(record.seq)
         elif isinstance(record, PaintingBegun):
             self.paintings[record.name] = record.look
+        elif isinstance(record, Distrusted):
+            self.distrusted.setdefault(record.painting, {})[record.worker] = record.message
         elif isinstance(record, Ended):
             self.state, self.reason = record.state, record.message
             self._add_time(record.t, record.wall)

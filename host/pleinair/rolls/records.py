@@ -210,6 +210,18 @@ class PaintingBegun(Record):
     look: Mapping[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Distrusted(Record):
+    """A worker of a cluster gave false results: all that it did for the painting in this folder is thrown away."""
+
+    event = "distrusted"
+
+    painting: str
+    worker: str
+    message: str
+    wall: float | None = None
+
+
 _KINDS: dict[str, type[Record]] = {
     kind.event: kind
     for kind in (
@@ -227,6 +239,7 @@ _KINDS: dict[str, type[Record]] = {
         Filmed,
         Unfilmed,
         PaintingBegun,
+        Distrusted,
     )
 }
 #: A line has no more characters than that, and no number is larger.
