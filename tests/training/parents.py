@@ -31,4 +31,4 @@ def random_parent(seed: int) -> TransformNet:
 def day_frames(width: int, height: int, hours: list[float]) -> list[np.ndarray]:
     """Frames of the synthetic day, as a network is given them."""
     day = SyntheticDay(width, height, seed=2)
-    return [add_margin(day.frame(hour * 3600.0), MARGIN, 4) for hour in hours]
+    return [add_margin(day.frame(hour * 3600.0), MARGIN, 4, adaptive=True) for hour in hours]

@@ -166,7 +166,7 @@ def test_chain_on_shipped_adaptive_networks(style, bits):
     pictures = [*real_frames(1, (96, 64)), *day]
     frame, lights = Window(margin, margin, margin + 64, margin + 96), set()
     for image in pictures:
-        pixels = add_margin(Grain(model.grain)(image), margin, network.stride)
+        pixels = add_margin(Grain(model.grain)(image), margin, network.stride, adaptive=network.adaptive)
         light = meter.measure(network, pixels, frame)
         lights.add(light)
         lit = in_light(network, light)

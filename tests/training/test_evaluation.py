@@ -258,7 +258,7 @@ def test_adaptive_networks_paint_in_each_photo_s_own_light(adaptive):
         model = load_model(str(folder), bits)
         m, network = model.margin, model.network
         for i, (_, photo) in enumerate(adaptive.originals[:1]):
-            pixels = add_margin(Grain(model.grain)(photo), m, network.stride)
+            pixels = add_margin(Grain(model.grain)(photo), m, network.stride, adaptive=True)
             light = measure(network, pixels, Window(m, m, m + photo.shape[0], m + photo.shape[1]))
             wanted = reference.run(in_light(network, light), pixels)[m : m + photo.shape[0], m : m + photo.shape[1]]
             np.testing.assert_array_equal(pictures[f"{bits}bit"][i], wanted)

@@ -294,7 +294,7 @@ def test_export_takes_the_stage_s_network_and_rounds_the_others(narrow, made, tm
     card = card_of(tmp_path / "model")["networks"]
     assert (card["4"]["steps"], card["8"]["steps"]) == (3, 3) and card["4"]["training_losses"]["distillation"] > 0
     for picture in (np.zeros((24, 40, 3), np.uint8), np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)):
-        padded = add_margin(picture, 24, 4)
+        padded = add_margin(picture, 24, 4, adaptive=True)
         wanted = meter.paint(network, padded, Window(24, 24, 48, 64))
         assert (brevitas_painting(own, padded, 24)[24:48, 24:64] == wanted).all()
 
@@ -317,7 +317,7 @@ def test_a_run_and_a_model_give_the_same_float_network(made, tmp_path, capsys):
     frame = np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)
     with torch.no_grad():
         parent = parse_parent((tmp_path / "added/parent.npz").read_bytes(), Path("given"), ADAPTIVE)
-        x = torch.from_numpy(add_margin(Grain(2)(frame), 28, 4)).permute(2, 0, 1)[None] / 256
+        x = torch.from_numpy(add_margin(Grain(2)(frame), 28, 4, adaptive=True)).permute(2, 0, 1)[None] / 256
         wanted = (parent(x, 28)[0, :, 28:52, 28:68] * 256).permute(1, 2, 0).numpy()
     with open_painter(model, "cpu", 1) as painter:
         assert np.abs(painter.paint(frame) - wanted).max() < 0.51

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from pleinair.backends import open_painter
 from pleinair.cameras.framing import fit
@@ -35,6 +34,7 @@ from pleinair.network.floating import FLOAT_BITS
 from pleinair.network.integer import BITS
 from pleinair.painting.grain import Grain
 from pleinair.painting.painter import Painter
+from pleinair.painting.tiles import add_margin
 from pleinair_training.architecture import Architecture
 from pleinair_training.loss_network import CONTENT_LAYER, STYLE_LAYERS, LossNetwork, parse_loss_network
 from pleinair_training.losses import ContentLoss, Features, StyleLoss
@@ -208,9 +208,9 @@ def macs_per_pixel(architecture: Architecture) -> float:
 def _paint_stage(
     network: torch.nn.Module, kind: torch.dtype, adaptive: bool, image: np.ndarray, grain: int = DEFAULT_GRAIN
 ) -> np.ndarray:
-    pixels = to_tensor(Grain(grain)(image)[None], torch.device("cpu"))
-    padded = F.pad(pixels / 256, (MARGIN,) * 4, mode="reflect").to(kind)
-    y: torch.Tensor = network(padded, MARGIN) if adaptive else network(padded)
+    padded = add_margin(Grain(grain)(image), MARGIN, 1, adaptive=adaptive)
+    pixels = (to_tensor(padded[None], torch.device("cpu")) / 256).to(kind)
+    y: torch.Tensor = network(pixels, MARGIN) if adaptive else network(pixels)
     y = y.float()[..., MARGIN:-MARGIN, MARGIN:-MARGIN] * 256
     return np.asarray(y[0].permute(1, 2, 0))
 

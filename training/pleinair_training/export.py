@@ -354,7 +354,7 @@ def _add_adaptive(
     photos = Photos(Path(settings.content), settings.crop, 1, settings.seed, settings.hold_out)
     for width in sorted(set(bits)):
         seen = [
-            add_margin(Grain(grain)(crops[0]), _CALIBRATION_MARGIN, 4)
+            add_margin(Grain(grain)(crops[0]), _CALIBRATION_MARGIN, 4, adaptive=True)
             for crops in photos.stream("calibration", 0, _CALIBRATION_PHOTOS)
         ]
         stage = run / f"{width}bit.pt"

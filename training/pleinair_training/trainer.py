@@ -62,7 +62,7 @@ from pleinair_training.transform_net import TransformNet
 class Settings:
     """Everything that decides what a run computes. Sizes are in pixels; each weight multiplies its loss in the sum.
 
-    ``margin`` is the reflected border that is painted with a photo and cropped before the loss; ``grain`` is the grey
+    ``margin`` is the border that is painted with a photo and cropped before the loss; ``grain`` is the grey
     levels of canvas grain under every photo. Both are what a painter does later. ``style_crop`` is the part of the
     painting's file to use, WIDTHxHEIGHT+LEFT+TOP, or "" for all of it. ``content_layer`` and ``style_layers`` (several
     with commas between) are the loss network's own choice when empty.
@@ -244,6 +244,19 @@ def to_tensor(crops: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(crops).to(device).permute(0, 3, 1, 2).float()
 
 
+def with_margin(pixels: Tensor, margin: int, *, adaptive: bool) -> Tensor:
+    """Float [N, 3, H, W] in 0..255 with ``margin`` pixels around it: :func:`pleinair.painting.tiles.add_margin`."""
+    sides = (margin,) * 4
+    mirrored = F.pad(pixels, sides, mode="reflect")
+    if not adaptive:
+        return mirrored
+    edge = F.pad(pixels, sides, mode="replicate")
+    sloped = torch.floor((3 * edge - mirrored + 1) / 2).clamp(0, 255)
+    m = margin
+    sloped[..., m:-m, m:-m] = pixels
+    return sloped
+
+
 def _optimizer(network: nn.Module, rate: float) -> torch.optim.Optimizer:
     """Adam over a network's parameters; each group keeps its peak learning rate as ``peak``."""
     scales = [p for n, p in network.named_parameters() if "scaling_impl" in n]
@@ -370,7 +383,8 @@ class Run:
         m = self.settings.margin
         grain = grain_pattern(pixels.shape[2], pixels.shape[3], self.settings.grain).transpose(2, 0, 1)
         grained = (pixels + torch.from_numpy(grain).to(pixels)).clamp(0, 255)
-        return F.pad(grained / 256, (m, m, m, m), mode="reflect").contiguous(memory_format=torch.channels_last)
+        padded = with_margin(grained, m, adaptive=self.settings.architecture.adaptive)
+        return (padded / 256).contiguous(memory_format=torch.channels_last)
 
     def losses(
         self,

@@ -171,7 +171,7 @@ class AcceleratorPainter(NetworkPainter):
     def _picture(self, frame: np.ndarray) -> Picture:
         n = self.network
         with self.accelerator.stages.timed("prepare"):
-            padded = add_margin(self._grain(frame), self.margin, n.stride)
+            padded = add_margin(self._grain(frame), self.margin, n.stride, adaptive=n.adaptive)
         height, width = padded.shape[:2]
         if self.margin < n.halo and (height < self.tile[0] or width < self.tile[1]):
             raise ImageError(

@@ -222,7 +222,7 @@ def _ledger(painter: NetworkPainter, size: tuple[int, int]) -> _Ledger:
     assert isinstance(runner, EngineRunner)
     ledger = _Ledger(runner)
     frame = np.zeros((size[1], size[0], 3), np.uint8)
-    paint_tiled(frame, ledger, painter.margin, n.halo, n.stride, painter.tile)
+    paint_tiled(frame, ledger, painter.margin, n.halo, n.stride, painter.tile, adaptive=n.adaptive)
     return ledger
 
 

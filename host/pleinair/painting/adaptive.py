@@ -114,7 +114,7 @@ class AdaptivePainter(NetworkPainter):
 
     def _input(self, frame: np.ndarray) -> tuple[np.ndarray, Window]:
         margin, (height, width) = self.margin, frame.shape[:2]
-        pixels = add_margin(self._grain(frame), margin, self.network.stride)
+        pixels = add_margin(self._grain(frame), margin, self.network.stride, adaptive=True)
         return pixels, Window(margin, margin, margin + height, margin + width)
 
     def _meter(self, threads: int) -> Metering:

@@ -170,7 +170,7 @@ class NetworkPainter(SideBySidePainter):
 
     def _paint_with(self, frame: np.ndarray, run: Runner | WindowRunner) -> np.ndarray:
         frame, n = checked_frame(frame), self.network
-        return paint_tiled(self._grain(frame), run, self.margin, n.halo, n.stride, self.tile)
+        return paint_tiled(self._grain(frame), run, self.margin, n.halo, n.stride, self.tile, adaptive=n.adaptive)
 
     def _runner(self, threads: int) -> Runner | WindowRunner:
         """The runner of so many threads, made when it is first asked for."""

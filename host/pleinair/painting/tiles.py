@@ -1,7 +1,7 @@
 """Borders and tiles: any frame through a network, in pieces of bounded size, to the same pixels.
 
-The *margin* is reflected image around the frame, painted and cropped, so that the zeros which the network
-pads with never show. The *halo* is the receptive field's radius: tiles that overlap by it at inner seams and
+The *margin* is image around the frame, made of the frame's own edge, painted and cropped, so that the zeros which the
+network pads with never show. The *halo* is the receptive field's radius: tiles that overlap by it at inner seams and
 lie flush with the margin's edge at outer ones give exactly what the whole would.
 """
 
@@ -115,12 +115,26 @@ def padded_size(height: int, width: int, margin: int, stride: int) -> tuple[int,
     return round_up(height + 2 * margin, stride), round_up(width + 2 * margin, stride)
 
 
-def add_margin(frame: np.ndarray, margin: int, stride: int) -> np.ndarray:
-    """The frame with ``margin`` reflected pixels on each side, more at bottom and right up to the stride."""
+def add_margin(frame: np.ndarray, margin: int, stride: int, *, adaptive: bool) -> np.ndarray:
+    """The frame, uint8 [H, W, 3], with ``margin`` pixels on each side, more at bottom and right up to the stride.
+
+    They mirror the frame; for an ``adaptive`` network they go on with half of its slope:
+    ``(3 * edge - mirrored + 1) >> 1`` within 0 .. 255, where ``edge`` is the frame's nearest pixel. A mirror turns a
+    slope of brightness round, and the network paints the ridge or valley that this makes.
+    """
     height, width = frame.shape[:2]
     tall, wide = padded_size(height, width, margin, stride)
     bottom, right = tall - height - margin, wide - width - margin
-    padded: np.ndarray = cv2.copyMakeBorder(frame, margin, bottom, margin, right, cv2.BORDER_REFLECT_101)
+    sides = margin, bottom, margin, right
+    padded: np.ndarray = cv2.copyMakeBorder(frame, *sides, cv2.BORDER_REFLECT_101)
+    if not adaptive:
+        return padded
+    edge = cv2.copyMakeBorder(frame, *sides, cv2.BORDER_REPLICATE)
+    rows, columns = slice(margin, margin + height), slice(margin, margin + width)
+    above, below, left, right_of = slice(margin), slice(rows.stop, None), slice(margin), slice(columns.stop, None)
+    for part in ((above,), (below,), (rows, left), (rows, right_of)):
+        sloped = (3 * edge[part].astype(np.int16) - padded[part] + 1) >> 1
+        padded[part] = np.clip(sloped, 0, 255)
     return padded
 
 
@@ -134,15 +148,25 @@ def even_tile(length: int, tile: int, halo: int, stride: int) -> int:
 
 
 def paint_tiled(
-    frame: np.ndarray, run: Runner | WindowRunner, margin: int, halo: int, stride: int, tile: tuple[int, int]
+    frame: np.ndarray,
+    run: Runner | WindowRunner,
+    margin: int,
+    halo: int,
+    stride: int,
+    tile: tuple[int, int],
+    *,
+    adaptive: bool,
 ) -> np.ndarray:
-    """Paint uint8 [H, W, 3] in tiles of ``tile`` (height, width) at most, multiples of ``stride``."""
+    """Paint uint8 [H, W, 3] in tiles of ``tile`` (height, width) at most, multiples of ``stride``.
+
+    ``adaptive``: whether the network is, for :func:`add_margin`.
+    """
     height, width = frame.shape[:2]
     border = round_up(halo, stride)
     if margin > border:
         # What lies farther out than the halo reaches no pixel of the frame. A stride's phase stays as it was.
         margin = border + (margin - border) % stride
-    padded = add_margin(frame, margin, stride)
+    padded = add_margin(frame, margin, stride, adaptive=adaptive)
     tall, wide = (even_tile(padded.shape[k], tile[k], halo, stride) for k in (0, 1))
     # One window for all tiles, so that engines need one program for them; it holds what is right in each.
     inner = Window(border, border, tall - border, wide - border)

@@ -58,7 +58,7 @@ class WholePainter(NetworkPainter):
         frame = self._checked(frame)
         (height, width), margin = frame.shape[:2], self.margin
         window = Window(margin, margin, margin + height, margin + width)
-        pixels = add_margin(self._grain(frame), margin, self.network.stride)
+        pixels = add_margin(self._grain(frame), margin, self.network.stride, adaptive=True)
         rows, columns = slice(window.top, window.bottom), slice(window.left, window.right)
         return np.ascontiguousarray(window.of(cast(FrameRunner, run)(pixels, (rows, columns))))
 

@@ -1,6 +1,6 @@
 """``pleinair simulate``: a photo painted by the simulated accelerator, and proof that it is the reference's painting.
 
-The photo goes the way of every frame: cut and scaled to the build's size, canvas grain, reflected margin; then through
+The photo goes the way of every frame: cut and scaled to the build's size, canvas grain, margin; then through
 the RTL of ``BUILD/rtl`` cycle by cycle, and back through the crop. An adaptive network paints each photo in its own
 light, which the processor meters and the RTL is told. Needs Verilator, not FINN.
 """
@@ -66,7 +66,7 @@ def prove(
     width, height = made.size
     grain = Grain(made.grain)
     frames = [grain(fit(photo, width, height)) for photo in photos]
-    inputs = np.stack([add_margin(frame, made.margin, network.stride) for frame in frames])
+    inputs = np.stack([add_margin(frame, made.margin, network.stride, adaptive=network.adaptive) for frame in frames])
     if network.adaptive:
         window = Window(made.margin, made.margin, made.margin + height, made.margin + width)
         lights = [measure(network, frame, window) for frame in inputs]

@@ -22,6 +22,7 @@ from pleinair.network.chain import DepthToSpace, SpaceToDepth, Upsample
 from pleinair.network.floating import FloatConvolution, FloatNetwork, FloatResidual, Place, dump, parse, validate
 from pleinair.painting import whole
 from pleinair.painting.painter import NetworkPainter
+from pleinair.painting.tiles import add_margin
 from tests.models import write_model
 from tests.networks import adaptive_network, floats_like, random_network
 
@@ -192,10 +193,7 @@ def test_a_network_with_norms_paints_frames_whole(tmp_path, size):
                 assert each.shape == frame.shape
             np.testing.assert_array_equal(each, paintings[-1])
     assert np.abs(paintings[0] - paintings[1]).max() <= 1
-    padded = cv2.copyMakeBorder(
-        painter._grain(frame), 26, 26 + -size[0] % 4, 26, 26 + -size[1] % 4, cv2.BORDER_REFLECT_101
-    )
-    padded = padded[: (size[0] + 52 + 3) // 4 * 4, : (size[1] + 52 + 3) // 4 * 4]
+    padded = add_margin(painter._grain(frame), 26, 4, adaptive=True)
     seen = np.zeros(padded.shape[:2], bool)
     seen[26 : 26 + size[0], 26 : 26 + size[1]] = True
     exact = by_hand(NORMED, padded, seen)[26 : 26 + size[0], 26 : 26 + size[1]]

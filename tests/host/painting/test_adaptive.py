@@ -26,7 +26,7 @@ def frames(count: int, height: int = 45, width: int = 61) -> list[np.ndarray]:
 
 def expected(network, frame: np.ndarray) -> np.ndarray:
     """From the document: grain, reflection, metering over the frame, the network in that light."""
-    pixels = add_margin(Grain(2)(frame), MARGIN, network.stride)
+    pixels = add_margin(Grain(2)(frame), MARGIN, network.stride, adaptive=True)
     height, width = frame.shape[:2]
     return meter.paint(network, pixels, Window(MARGIN, MARGIN, MARGIN + height, MARGIN + width))
 

@@ -39,7 +39,14 @@ class Painter:
         grained = np.clip(frame + self._grain(height, width)[:, :, None], 0, 255)
         tall, wide = (-(-(side + 2 * self.margin) // self._stride()) * self._stride() for side in (height, width))
         rows, columns = (self._reflected(n, to) for n, to in ((height, tall), (width, wide)))
-        x = grained[rows][:, columns].transpose(2, 0, 1).astype(np.int64)
+        x = grained[rows][:, columns].astype(np.int64)
+        if any(name.endswith(".gamma") for name in self.arrays):
+            for i in range(tall):
+                for j in range(wide):
+                    y, z = (min(max(at - self.margin, 0), n - 1) for at, n in ((i, height), (j, width)))
+                    if (i - self.margin, j - self.margin) != (y, z):
+                        x[i, j] = np.clip((3 * grained[y, z].astype(int) - x[i, j] + 1) // 2, 0, 255)
+        x = x.transpose(2, 0, 1)
         self._number, self._high = 0, 255
         self._frame, self._shape = (self.margin, self.margin + height, self.margin, self.margin + width), (tall, wide)
         for layer in self.layers:

@@ -32,13 +32,22 @@ def test_a_tile_within_its_own_halo_is_refused():
         spans(500, 80, 39, 4)
 
 
-def test_margin_reflects_and_rounds_up():
+@pytest.mark.parametrize("adaptive", [False, True])
+@pytest.mark.parametrize("margin", [10, 40])  # 40, more than the frame: mirrored again and again
+def test_margin_is_made_of_the_frame_and_rounds_up(adaptive, margin):
     frame = np.random.default_rng(0).integers(0, 256, (17, 22, 3), dtype=np.uint8)
-    got = add_margin(frame, 10, 4)
-    assert got.shape == (40, 44, 3)
-    np.testing.assert_array_equal(got, np.pad(frame, ((10, 13), (10, 12), (0, 0)), "reflect"))
-    wide = add_margin(frame, 40, 4)  # more margin than frame: reflected again and again
-    np.testing.assert_array_equal(wide, np.pad(frame, ((40, 43), (40, 42), (0, 0)), "reflect"))
+    sides = ((margin, margin + 3), (margin, margin + 2), (0, 0))
+    expected = np.pad(frame, sides, "reflect")
+    if adaptive:
+        edge = np.pad(frame, sides, "edge").astype(int)
+        expected = np.clip((3 * edge - expected + 1) >> 1, 0, 255)
+    np.testing.assert_array_equal(add_margin(frame, margin, 4, adaptive=adaptive), expected)
+
+
+def test_the_margin_of_adaptive_networks_goes_on_with_half_the_slope():
+    frame = np.repeat(np.arange(100, 180, 4, dtype=np.uint8)[None, :, None], 16, 0).repeat(3, 2)
+    row = add_margin(frame, 3, 1, adaptive=True)[8, :, 0].tolist()
+    assert row[:4] == [94, 96, 98, 100] and row[-4:] == [176, 178, 180, 182]
 
 
 SIZES = [(16, 16), (17, 23), (64, 96), (97, 61), (120, 200), (131, 77), (150, 150), (33, 260), (201, 19), (90, 91)]
@@ -60,9 +69,11 @@ def test_tiled_is_whole(network, height, width):
     run = OnnxRunner(network, 1)
     frame = np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
     n = network
-    whole = paint_tiled(frame, run, 24, n.halo, n.stride, (4096, 4096))
+    whole = paint_tiled(frame, run, 24, n.halo, n.stride, (4096, 4096), adaptive=False)
     for tile in TILES:
-        np.testing.assert_array_equal(paint_tiled(frame, run, 24, n.halo, n.stride, tile), whole, err_msg=str(tile))
+        np.testing.assert_array_equal(
+            paint_tiled(frame, run, 24, n.halo, n.stride, tile, adaptive=False), whole, err_msg=str(tile)
+        )
     bottom, right = (round_up(side + 48, 4) - side - 24 for side in (height, width))
     padded = np.pad(frame, ((24, bottom), (24, right), (0, 0)), "reflect")
     np.testing.assert_array_equal(whole, reference.run(n, padded)[24 : 24 + height, 24 : 24 + width])
@@ -72,8 +83,8 @@ def test_a_halo_one_pixel_short_shows(network):
     run = OnnxRunner(network, 1)
     frame = np.random.default_rng(9).integers(0, 256, (160, 160, 3), dtype=np.uint8)
     n = network
-    whole = paint_tiled(frame, run, 24, n.halo, n.stride, (4096, 4096))
-    short = paint_tiled(frame, run, 24, n.halo - 1, n.stride, (64, 64))
+    whole = paint_tiled(frame, run, 24, n.halo, n.stride, (4096, 4096), adaptive=False)
+    short = paint_tiled(frame, run, 24, n.halo - 1, n.stride, (64, 64), adaptive=False)
     assert (short != whole).any()
 
 

@@ -130,7 +130,9 @@ def test_a_shipped_style_in_three_lights_and_its_own_metering(style, bits, tmp_p
     ramp = np.linspace(20, 235, 64)
     noise = [rng.normal(0, 12, (64, 64, 3)) for _ in range(3)]
     frames = np.stack([np.clip(ramp[:, None] * f + n, 0, 255) for f, n in zip((1, 0.4, 0.8), noise, strict=True)])
-    pixels = np.stack([add_margin(frame.astype(np.uint8), model.margin, model.network.stride) for frame in frames])
+    pixels = np.stack(
+        [add_margin(frame.astype(np.uint8), model.margin, model.network.stride, adaptive=True) for frame in frames]
+    )
     window = Window(model.margin, model.margin, model.margin + 64, model.margin + 64)
     shipped = lit(model.network, tmp_path, pixels, window, 150_000, 2)
     for stalls in (0, 20):

@@ -71,7 +71,7 @@ def test_a_small_build_paints_the_references_pixels(bits, seed, sizing, tmp_path
     proof = prove(tmp_path / "b", frames)
     assert proof.differing == 0
     assert proof.paintings.shape == (3, 16, 20, 3)
-    padded = add_margin(Grain(2)(fit(frames[1], 20, 16)), 8, network.stride)
+    padded = add_margin(Grain(2)(fit(frames[1], 20, 16)), 8, network.stride, adaptive=network.adaptive)
     assert np.array_equal(proof.paintings[1], reference.run(network, padded)[8:24, 8:28])
     report = json.loads((tmp_path / "b" / "report.json").read_text())
     assert report["measured"]["interval"] == proof.result.interval
@@ -86,7 +86,9 @@ def test_an_adaptive_build_paints_each_photo_in_its_own_light_and_faults_of_ligh
     frames[1] = frames[1] // 4
     shown = prove(tmp_path / "b", frames)
     assert shown.differing == 0
-    padded = [add_margin(Grain(2)(fit(frame, 20, 16)), 8, network.stride) for frame in frames]
+    padded = [
+        add_margin(Grain(2)(fit(frame, 20, 16)), 8, network.stride, adaptive=network.adaptive) for frame in frames
+    ]
     lights = [measure(network, pixels, Window(8, 8, 24, 28)) for pixels in padded]
     for painting, pixels, own in zip(shown.paintings, padded, lights, strict=True):
         assert np.array_equal(painting, reference.run(in_light(network, own), pixels)[8:24, 8:28])
