@@ -9,6 +9,7 @@ import click
 from pleinair.cli.console import remark
 from pleinair.cli.options import PATH, config_option, extra, stopped_by_signals
 from pleinair.cli.types import Whole
+from pleinair.errors import OptionError
 
 
 @click.command()
@@ -20,18 +21,34 @@ from pleinair.cli.types import Whole
     show_default=True,
     help="Address of the page; 0.0.0.0 or :: shows it to the whole network. After a comma, names that a proxy asks by.",
 )
+@click.option("--read-only", is_flag=True, help="Only show; nothing can be changed from the page.")
+@click.option(
+    "--password-file",
+    type=PATH,
+    help="File whose first line is the password that changes something; without it a token is made and printed.",
+)
 @config_option
-def serve(folder: Path, port: int, host: str) -> None:
+def serve(folder: Path, port: int, host: str, read_only: bool, password_file: Path | None) -> None:
     """Show all rolls under FOLDER on a page, running or finished, until interrupted.
 
     Phones and desktops see the newest original and painting of each roll, its days and films, its progress and its
-    troubles.
+    troubles. Who has the token that is printed may stop rolls, let them go on, and paint them in other styles.
     """
     with extra("cpu", "serve"):
+        from pleinair.serving.permit import new_token, read_password
         from pleinair.serving.site import page_of
 
-    with stopped_by_signals(lambda: False) as stop, page_of(folder, port, host) as page:
+    if read_only and password_file is not None:
+        raise OptionError(f"{password_file}: nothing can be changed with --read-only", option="password_file")
+    token = secret = None
+    if password_file is not None:
+        secret = read_password(password_file)
+    elif not read_only:
+        token = secret = new_token()
+    with stopped_by_signals(lambda: False) as stop, page_of(folder, port, host, secret=secret) as page:
         remark(f"watch the rolls in {folder} at {page.address}")
+        if token is not None:
+            remark(f"to change something there, enter this token: {token}")
         stop.wait()
 
 

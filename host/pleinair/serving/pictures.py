@@ -154,9 +154,7 @@ class Pictures:
         """
         key, pair = (roll, painting, tag, which), self.pair(roll, painting)
         with self._lock:
-            if key not in self._kept and pair.painting and which != "original":
-                if tag != pair.tag:
-                    return None
+            if key not in self._kept and pair.painting and which != "original" and tag == pair.tag:
                 path = plain_file(roll, "paintings", painting, "latest.jpg")
                 self._look(roll, painting, path, None)  # it was pushed out of memory
             if key not in self._kept:

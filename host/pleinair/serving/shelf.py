@@ -47,6 +47,10 @@ class Shown:
                 self._told = time.monotonic(), self.tell()
             return self._told[1]
 
+    def look_again(self) -> None:
+        """Look anew when next asked."""
+        self._told = None
+
 
 class Shelf:
     """The rolls under a folder, found again every few seconds."""
@@ -73,10 +77,6 @@ class Shelf:
                     found[roll.key] = roll
                 self._rolls, self._at = found, time.monotonic()
             return self._rolls
-
-    def look_again(self) -> None:
-        """Search anew when next asked."""
-        self._at = float("-inf")
 
     def _shown(self, folder: Path) -> Shown:
         name = folder.name if folder == self.folder else folder.relative_to(self.folder).as_posix()
@@ -122,9 +122,6 @@ class Single:
     def rolls(self) -> dict[str, Shown]:
         """The roll by its key."""
         return self._rolls
-
-    def look_again(self) -> None:
-        """There is nothing to be searched."""
 
 
 def _key(name: str) -> str:

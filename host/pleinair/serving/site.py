@@ -12,18 +12,19 @@
     /roll/KEY/days/2026-11-25.mp4        a day's film and its pictures
     /roll/KEY/film                       the film of the whole roll, where it lies beside the roll
 
-KEY and PAINTING are looked up among those that there are; no path is made from what a browser sends.
+What changes something is in :mod:`pleinair.serving.changes`. KEY and PAINTING are looked up among those that there
+are; no path is made from what a browser sends.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -41,6 +42,9 @@ from pleinair.rolls.originals import number_in
 from pleinair.rolls.roll import FILMS
 from pleinair.rolls.settings import read_settings
 from pleinair.rolls.status import Status
+from pleinair.serving.changes import Changes
+from pleinair.serving.deeds import Told
+from pleinair.serving.permit import Permit
 from pleinair.serving.pictures import Pictures, original_file, plain_file
 from pleinair.serving.server import Server
 from pleinair.serving.shelf import Shelf, Shown, Single
@@ -67,9 +71,9 @@ _ICONS = (180, 192, 512)
 class Site:
     """Answers for some rolls; :attr:`app` is the application."""
 
-    def __init__(self, shelf: Shelf | Single, *, most: int = 48) -> None:
-        """``most`` pictures stay in memory."""
-        self._shelf, self._pictures = shelf, Pictures(most)
+    def __init__(self, shelf: Shelf | Single, *, most: int = 48, changes: Changes | None = None) -> None:
+        """``most`` pictures stay in memory. Without ``changes`` there are neither styles nor anything to change."""
+        self._shelf, self._pictures, self._changes = shelf, Pictures(most), changes
         self._made = dict[str, tuple[float, bytes]]()
         self._making = threading.Lock()
         folder = Path(__file__).with_name("page")
@@ -90,6 +94,7 @@ class Site:
                 Route("/roll/{key}/painting/{painting}/{tag}", self._painting),
                 Route("/roll/{key}/days/{name}", self._day),
                 Route("/roll/{key}/film", self._film),
+                *(changes.routes if changes else ()),
             ],
             exception_handlers={RollError: _refuse, HTTPException: _plainly},
         )
@@ -120,7 +125,7 @@ class Site:
 
     def _shelf_page(self) -> Response:
         parts = Markup(self._shelf_parts().decode())
-        return Response(document("pleinair", [parts], refresh="/live"), media_type="text/html")
+        return self._document("pleinair", parts, "/live", front=True)
 
     def _shelf_parts(self) -> bytes:
         def make() -> list[Markup]:
@@ -130,7 +135,8 @@ class Site:
                     views.append((shown.name, shown.problem) if shown.problem else self._view(shown, ""))
                 except RollError as error:
                     views.append((shown.name, error.message))
-            return shelf_parts(views, time.time(), str(self._shelf.folder))
+            cards = self._changes.gallery.cards() if self._changes else []
+            return shelf_parts(views, time.time(), self._shelf.folder.name, cards)
 
         return self._held("", make)
 
@@ -138,7 +144,12 @@ class Site:
         parts = Markup(self._roll_parts(request, shown).decode())
         painting = request.query_params.get("painting")
         refresh = f"/roll/{shown.key}/live" + (f"?painting={painting}" if painting else "")
-        return Response(document(f"{shown.name} · pleinair", [parts], refresh=refresh), media_type="text/html")
+        return self._document(f"{shown.name} · pleinair", parts, refresh, front=self._only() is not None)
+
+    def _document(self, title: str, parts: Markup, refresh: str, *, front: bool) -> Response:
+        permitted = self._changes is not None and self._changes.permitted
+        data = document(title, [parts], refresh=refresh, deeds=permitted, photo=permitted and front)
+        return Response(data, media_type="text/html")
 
     def _roll_parts(self, request: Request, shown: Shown) -> bytes:
         wanted = request.query_params.get("painting", "")
@@ -147,7 +158,11 @@ class Site:
 
         def make() -> list[Markup]:
             view = self._view(shown, wanted, whole=True)
-            return roll_parts(view, time.time(), alone=self._only() is not None)
+            last = self._changes.deeds.told(shown.folder) if self._changes else Told("")
+            cards = self._changes.gallery.cards() if self._changes else []
+            permitted = self._changes is not None and self._changes.permitted
+            alone = self._only() is not None
+            return roll_parts(view, time.time(), alone=alone, last=last, styles=cards, deeds=permitted)
 
         return self._held(f"{shown.key}/{wanted}", make)
 
@@ -325,6 +340,16 @@ def preview(
     return Server(Site(Single(roll, status), most=16).app, port, host, patient=patient, option="preview")
 
 
-def page_of(folder: Path, port: int, host: str = "127.0.0.1", **options: Any) -> Server:
-    """The page of all rolls under a folder. Raises RollError, OptionError."""
-    return Server(Site(Shelf(folder), **options).app, port, host)
+@contextlib.contextmanager
+def page_of(folder: Path, port: int, host: str = "127.0.0.1", *, secret: str | None = None) -> Iterator[Server]:
+    """The page of all rolls under a folder while the context is open; who has the ``secret`` may change something.
+
+    Raises RollError, OptionError.
+    """
+    shelf = Shelf(folder)
+    changes = Changes(shelf, Permit(secret))
+    try:
+        with Server(Site(shelf, changes=changes).app, port, host) as server:
+            yield server
+    finally:
+        changes.easel.close()

@@ -9,11 +9,16 @@ from urllib.parse import quote
 
 from pleinair.page import Content, Markup, element, join
 from pleinair.rolls.status import Status, Trouble
+from pleinair.serving.deeds import Told
+from pleinair.serving.easel import StyleCard
 from pleinair.serving.pictures import SMALL, Pair
 from pleinair.serving.words import figures, minute, moment, said, told
 
 #: What a day's pictures are called, and the files they are in.
 DAY_PICTURES = (("strip", "strip"), ("sheet", "sheet of frames"), ("brightness", "brightness"))
+
+
+_NOTHING = Told("")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +43,18 @@ class RollView:
         return f"/roll/{quote(self.key)}/{path}"
 
 
-def document(title: str, body: Iterable[Content], *, refresh: str = "") -> bytes:
-    """A whole page. ``refresh`` is the address of its parts, which are fetched again every few seconds."""
+def document(
+    title: str, body: Iterable[Content], *, refresh: str = "", deeds: bool = False, photo: bool = False
+) -> bytes:
+    """A whole page.
+
+    Args:
+        title: of the browser's window.
+        body: what can change.
+        refresh: the address of those parts, which are fetched again every few seconds.
+        deeds: with a place to enter the token.
+        photo: with a place to drop a photo.
+    """
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -53,7 +68,9 @@ def document(title: str, body: Iterable[Content], *, refresh: str = "") -> bytes
         element("script", src="/page.js", defer=""),
     )
     lost = element("p", "No answer from the camera. What is shown is old.", id="lost", role="alert", hidden="")
-    main = element("main", lost, element("div", *body, id="live", data_from=refresh or None))
+    answer = element("p", "", id="answer", role="status", hidden="")
+    live = element("div", *body, id="live", data_from=refresh or None)
+    main = element("main", lost, live, answer, *([_photo()] if photo else ()), *([_enter()] if deeds else ()))
     return f"<!doctype html>\n{element('html', head, element('body', main), lang='en').html}\n".encode()
 
 
@@ -67,11 +84,45 @@ def _time(wall: float) -> Markup:
     return element("time", moment(wall))
 
 
+def _enter() -> Markup:
+    token = element(
+        "input", type="password", id="token", autocomplete="current-password", aria_label="Token", required=""
+    )
+    form = element("form", token, element("button", "Enter", type="submit"), id="enter", class_="locked")
+    why = element("p", "The token was printed when the page was started.", class_="soft locked")
+    leave = element("p", element("button", "Forget the token", type="button", id="leave"), class_="open")
+    return element("section", element("h2", "Change something"), why, form, leave, id="permit", class_="scripted")
+
+
+def _photo() -> Markup:
+    choose = element("input", type="file", accept="image/*", id="file")
+    label = element("label", element("span", "Drop a photo here, or choose one: "), choose, id="drop")
+    grid = element("ul", id="painted", class_="styles")
+    return element("section", element("h2", "A photo in every style"), label, grid, id="photo", class_="scripted open")
+
+
 # -- one roll
 
 
-def roll_parts(view: RollView, now: float, *, alone: bool, deeds: Iterable[Markup] = ()) -> list[Markup]:
-    """The parts of a roll's page, each with an id of its own. ``alone``: there is no list to go back to."""
+def roll_parts(
+    view: RollView,
+    now: float,
+    *,
+    alone: bool,
+    last: Told = _NOTHING,
+    styles: Sequence[StyleCard] = (),
+    deeds: bool = False,
+) -> list[Markup]:
+    """The parts of a roll's page, each with an id of its own.
+
+    Args:
+        view: the roll.
+        now: the wall clock's time.
+        alone: there is no list to go back to.
+        last: what there is to say of the last command that the page began for it.
+        styles: what it can be painted in.
+        deeds: with what changes something, for who has the token.
+    """
     s = view.status
     camera = f"{s.camera}, {s.size[0]}x{s.size[1]}"
     back = Markup("") if alone else element("a", "all rolls", href="/", class_="back")
@@ -79,8 +130,9 @@ def roll_parts(view: RollView, now: float, *, alone: bool, deeds: Iterable[Marku
     parts = [
         head,
         element("div", _state(s, now), id="state"),
+        element("div", element("p", last.text, class_="bad" if last.wrong else None) if last.text else "", id="last"),
+        *([_deeds(view)] if deeds else ()),
         _pair(view),
-        *deeds,
         element("dl", *map(_figure, figures(s)), id="figures"),
         _troubles(view.troubles),
     ]
@@ -91,9 +143,50 @@ def roll_parts(view: RollView, now: float, *, alone: bool, deeds: Iterable[Marku
         days = sorted({*view.films, *view.strips}, reverse=True)
         shown = [_day(view, day) for day in days]
         parts.append(element("section", element("h2", "Days"), *shown, id="days"))
+    if styles:
+        parts.append(_styles(styles, view if deeds and s.state not in _BUSY else None))
     rows = [_row(r.get("wall"), str(r.get("event")), told(r)) for r in reversed(view.journal)]
     parts.append(element("section", element("h2", "Journal"), element("table", element("tbody", *rows)), id="journal"))
     return parts
+
+
+#: States in which a process has the roll.
+_BUSY = ("running", "asleep", "in use")
+
+
+def _deeds(view: RollView) -> Markup:
+    """What can be done to a roll in the state it is in."""
+    s = view.status
+    if s.state in _BUSY:
+        what = "Stop" if s.state == "in use" else "Stop filming"
+        button = _deed(view.at("stop"), what, ask=f"{what}? {view.name} can go on later.")
+    elif s.state == "complete":
+        button = _deed(view.at("start"), "Paint the rest") if s.pending else Markup("")
+    else:
+        button = _deed(view.at("start"), "Start filming" if s.state == "new" else "Go on filming")
+    return element("div", button, id="deeds", class_="scripted open")
+
+
+def _deed(address: str, text: str, *, body: str = "", ask: str = "") -> Markup:
+    """A button that asks for a change."""
+    return element("button", text, type="button", data_post=address, data_body=body or None, data_ask=ask or None)
+
+
+def _styles(cards: Sequence[StyleCard], view: RollView | None) -> Markup:
+    """What the styles look like; those of a roll that can be painted in them have a button."""
+    shown = []
+    for card in cards:
+        image = element("p", "No picture yet.", class_="none")
+        if card.thumbnail:
+            address = f"/styles/{quote(card.name)}.jpg"
+            image = element("img", src=address, alt=f"Painted in {card.name}", width=300, height=200, loading="lazy")
+        words: list[Content] = [element("h3", card.name), element("p", card.title, class_="soft")]
+        if view is not None:
+            ask = f"Paint {view.name} again in {card.name}? The paintings that it has stay."
+            button = _deed(view.at("repaint"), "Repaint in it", body=card.name, ask=ask)
+            words.append(element("p", button, class_="scripted open"))
+        shown.append(element("li", image, element("div", *words)))
+    return element("section", element("h2", "Styles"), element("ul", *shown, class_="styles"), id="styles")
 
 
 def _row(wall: object, what: str, text: str) -> Markup:
@@ -198,12 +291,14 @@ def _day(view: RollView, day: str) -> Markup:
 # -- all rolls
 
 
-def shelf_parts(views: Iterable[RollView | tuple[str, str]], now: float, folder: str) -> list[Markup]:
+def shelf_parts(
+    views: Iterable[RollView | tuple[str, str]], now: float, folder: str, styles: Sequence[StyleCard] = ()
+) -> list[Markup]:
     """The parts of the list of rolls; a roll that cannot be shown is its name and why."""
     cards = [_card(view, now) if isinstance(view, RollView) else _refused(*view) for view in views]
     body = element("ul", *cards, class_="shelf") if cards else element("p", "No roll is in it yet.", class_="none")
     head = element("header", element("h1", "pleinair"), element("span", f"rolls in {folder}", class_="soft"), id="head")
-    return [head, element("section", body, id="rolls")]
+    return [head, element("section", body, id="rolls"), *([_styles(styles, None)] if styles else ())]
 
 
 def _card(view: RollView, now: float) -> Markup:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 
 import numpy as np
@@ -27,14 +27,17 @@ def sheet_picture() -> np.ndarray:
     return SyntheticDay(_WIDTH, _HEIGHT).frame(_SECONDS)
 
 
-def contact_sheet(picture: np.ndarray, say: Callable[[str], None] = lambda _: None) -> tuple[np.ndarray, list[str]]:
-    """A picture (uint8 [H, W, 3] RGB) and what every style paints of it, each with its name, on one sheet.
+def paint_in_each(
+    picture: np.ndarray, names: Sequence[str] | None = None, say: Callable[[str], None] = lambda _: None
+) -> Iterator[tuple[str, np.ndarray | PleinairError]]:
+    """A picture (uint8 [H, W, 3] RGB) in every style, or in those of these names: each name, and the painting.
 
-    Each style paints at 8 bits if it can, as ``pleinair paint`` would. Returns the sheet, uint8 [H, W, 3], and a line
-    for each style that was left out because it cannot be read. Raises ModelError where there is no style.
+    Each style paints at 8 bits if it can, as ``pleinair paint`` would. One that cannot be read, or that does not paint,
+    gives its error.
     """
-    pictures, left_out = [stamp(picture, "the photo")], []
     for name, folder in styles().items():
+        if names is not None and name not in names:
+            continue
         say(name)
         try:
             networks = read_card(folder).networks
@@ -42,9 +45,23 @@ def contact_sheet(picture: np.ndarray, say: Callable[[str], None] = lambda _: No
             model = load_model(folder, bits)
             toned = Tone(choose_tone(None, adaptive=model.adaptive))
             with closing(open_painter(model)) as painter:
-                pictures.append(stamp(toned(painter.paint(picture), toned.of(picture)), name))
+                yield name, toned(painter.paint(picture), toned.of(picture))
         except PleinairError as error:
-            left_out.append(str(error))
+            yield name, error
+
+
+def contact_sheet(picture: np.ndarray, say: Callable[[str], None] = lambda _: None) -> tuple[np.ndarray, list[str]]:
+    """A picture (uint8 [H, W, 3] RGB) and what every style paints of it, each with its name, on one sheet.
+
+    Returns the sheet, uint8 [H, W, 3], and a line for each style that was left out because it cannot be read. Raises
+    ModelError where there is no style.
+    """
+    pictures, left_out = [stamp(picture, "the photo")], []
+    for name, painting in paint_in_each(picture, say=say):
+        if isinstance(painting, PleinairError):
+            left_out.append(str(painting))
+        else:
+            pictures.append(stamp(painting, name))
     if len(pictures) == 1:
         raise ModelError("; ".join(left_out) or "there is no style")
     return _laid_out(pictures), left_out

@@ -16,6 +16,7 @@ from pleinair.rolls.originals import number_in, original_path
 from pleinair.rolls.records import Captured
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.settings import Look
+from pleinair.serving import site
 from pleinair.serving.pictures import SIDE, SMALL
 from pleinair.serving.site import page_of, preview
 from tests.rolls import coded_frame, read_code
@@ -285,7 +286,7 @@ def _light(colour: str) -> float:
 
 
 def test_every_text_stands_out():
-    sheet = (Path(page_of.__code__.co_filename).with_name("page") / "page.css").read_text()
+    sheet = (Path(site.__file__).with_name("page") / "page.css").read_text()
     schemes = re.findall(r":root \{(.*?)\}", sheet, re.DOTALL)
     assert len(schemes) == 2
     for scheme in schemes:

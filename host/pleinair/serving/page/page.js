@@ -82,3 +82,103 @@ if (live.dataset.from) {
   for (const part of live.children) shown.set(part.id, part.outerHTML);
   setTimeout(watch, EVERY);
 }
+
+// -- changing something, with the token
+
+const KEY = "pleinair token";
+const answer = document.getElementById("answer");
+
+let hide = 0;
+function say(text) {
+  answer.textContent = text;
+  answer.hidden = !text;
+  clearTimeout(hide);
+  hide = setTimeout(() => { answer.hidden = true; }, 15000);
+}
+
+function may(token) {
+  if (token) localStorage.setItem(KEY, token); else localStorage.removeItem(KEY);
+  document.documentElement.classList.toggle("may", Boolean(token));
+}
+
+async function post(address, body) {
+  const token = localStorage.getItem(KEY) || "";
+  const headers = { "Authorization": "Bearer " + encodeURI(token), "Content-Type": "application/octet-stream" };
+  const sent = await fetch(address, { method: "POST", headers, body });
+  const told = sent.headers.get("Content-Type").startsWith("application/json") ? await sent.json() : { said: await sent.text() };
+  say(told.said);
+  if (sent.status === 401) may("");
+  return sent.ok ? told : null;
+}
+
+document.addEventListener("click", async event => {
+  const button = event.target.closest("button[data-post]");
+  if (!button || (button.dataset.ask && !confirm(button.dataset.ask))) return;
+  button.disabled = true;
+  button.blur();
+  try {
+    await post(button.dataset.post, button.dataset.body || "");
+    await turn();
+  } catch (error) {
+    say("No answer.");
+  }
+  button.disabled = false;
+});
+
+if (document.getElementById("permit")) {
+  may(localStorage.getItem(KEY));
+  document.getElementById("enter").addEventListener("submit", async event => {
+    event.preventDefault();
+    const field = document.getElementById("token");
+    localStorage.setItem(KEY, field.value.trim());
+    const right = await post("/enter", "").catch(() => say("No answer."));
+    may(right ? field.value.trim() : "");
+    field.value = "";
+  });
+  document.getElementById("leave").addEventListener("click", () => { may(""); say(""); });
+}
+
+// -- a photo in every style
+
+const drop = document.getElementById("drop");
+if (drop) {
+  const grid = document.getElementById("painted");
+
+  function card(source, name) {
+    const item = document.createElement("li"), image = new Image(), words = document.createElement("div");
+    const title = document.createElement("h3");
+    image.src = source; image.alt = name; title.textContent = name;
+    words.append(title); item.append(image, words); grid.append(item);
+  }
+
+  async function paint(file) {
+    grid.replaceChildren();
+    say("The photo is sent.");
+    const begun = await post("/photo", file);
+    if (!begun) return;
+    const there = new Set();
+    card(URL.createObjectURL(file), "your photo");
+    for (;;) {
+      const told = await fetch(begun.photo, { cache: "no-store" }).then(got => got.json());
+      for (const name of told.ready) {
+        if (!there.has(name)) card(begun.photo + "/" + encodeURIComponent(name) + ".jpg", name);
+        there.add(name);
+      }
+      const failed = Object.keys(told.problems);
+      say(told.done ? "Painted in " + there.size + " styles." + (failed.length ? " Not in " + failed.join(", ") + "." : "")
+        : "Painted in " + there.size + " of " + told.of + " styles.");
+      if (told.done) return;
+      await new Promise(resolve => setTimeout(resolve, 1000));
+    }
+  }
+
+  const begin = file => file && paint(file).catch(() => say("No answer."));
+  document.getElementById("file").addEventListener("change", event => begin(event.target.files[0]));
+  for (const name of ["dragover", "dragleave", "drop"]) {
+    drop.addEventListener(name, event => {
+      event.preventDefault();
+      drop.classList.toggle("over", name === "dragover");
+      if (name === "drop") begin(event.dataTransfer.files[0]);
+    });
+  }
+}

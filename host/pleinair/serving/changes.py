@@ -1,0 +1,147 @@
+"""What the page changes, for who has the permit: rolls go on, stop, are painted again, and a photo is painted.
+
+::
+
+    POST /enter                          whether the token is right
+    POST /roll/KEY/start, /roll/KEY/stop
+    POST /roll/KEY/repaint               the body is a style's name
+    POST /photo                          the body is a photo; it is painted in every style
+    GET  /photo/ID, /photo/ID/STYLE.jpg  what became of it
+    GET  /styles/NAME.jpg                what a style looks like
+
+Answers are JSON: ``{"said": SENTENCE}``, and what else there is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from pleinair.errors import ImageError
+from pleinair.serving.deeds import DeedError, Deeds
+from pleinair.serving.easel import LARGEST_PHOTO, Canvas, Easel, Gallery, read_photo
+from pleinair.serving.permit import Permit
+from pleinair.serving.shelf import Shelf, Shown
+
+#: Bytes of other bodies at most, and seconds for a body to come.
+_LARGEST, _SECONDS = 1000, 120.0
+_DEEDS = ("start", "stop", "repaint")
+
+
+class Changes:
+    """The addresses that change something; :attr:`routes` are theirs."""
+
+    def __init__(self, shelf: Shelf, permit: Permit) -> None:
+        self._shelf, self._permit = shelf, permit
+        self.deeds, self.easel = Deeds(), Easel()
+        self.gallery = Gallery(self.easel)
+        self.routes: list[BaseRoute] = [
+            Route("/enter", self._guarded(self._enter), methods=["POST"]),
+            *(Route(f"/roll/{{key}}/{deed}", self._guarded(self._deed), methods=["POST"]) for deed in _DEEDS),
+            Route("/photo", self._guarded(self._photo), methods=["POST"]),
+            Route("/photo/{key}", self._painted),
+            Route("/photo/{key}/{name}.jpg", self._painting),
+            Route("/styles/{name}.jpg", self._thumbnail),
+        ]
+
+    @property
+    def permitted(self) -> bool:
+        """Whether anybody may change anything."""
+        return self._permit.given
+
+    def _guarded(self, answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        async def guarded(request: Request) -> Response:
+            address = request.client.host if request.client else ""
+            refusal = self._permit.refusal(request.headers, address)
+            if refusal is not None:
+                return JSONResponse({"said": refusal[1]}, refusal[0], headers={"Connection": "close"})
+            try:
+                return await answer(request)
+            except DeedError as error:
+                return JSONResponse({"said": error.message}, 409)
+            except ImageError as error:
+                return JSONResponse({"said": f"{error.message}."}, 422)
+
+        return guarded
+
+    async def _enter(self, request: Request) -> Response:
+        return JSONResponse({"said": "The token is right."})
+
+    async def _deed(self, request: Request) -> Response:
+        shown = self._shelf.rolls().get(request.path_params["key"])
+        if shown is None or shown.problem:
+            raise HTTPException(404)
+        told = (await _body(request, _LARGEST)).decode(errors="replace")
+        said = await run_in_threadpool(self._do, request.url.path.rpartition("/")[2], shown, told)
+        shown.look_again()
+        return JSONResponse({"said": said})
+
+    def _do(self, deed: str, shown: Shown, told: str) -> str:
+        if deed == "start":
+            return self.deeds.start(shown.folder)
+        if deed == "stop":
+            return self.deeds.stop(shown.folder)
+        return self.deeds.repaint(shown.folder, told)
+
+    # -- a photo
+
+    async def _photo(self, request: Request) -> Response:
+        data = await _body(request, LARGEST_PHOTO)
+        canvas = await run_in_threadpool(self._begin, data)
+        return JSONResponse({"said": "It is painted in every style.", "photo": f"/photo/{canvas.key}"})
+
+    def _begin(self, data: bytes) -> Canvas:
+        canvas = self.easel.begin(read_photo(data))
+        if canvas is None:
+            raise DeedError("Another picture is being painted; one at a time.")
+        return canvas
+
+    def _canvas(self, request: Request) -> Canvas:
+        canvas = self.easel.canvas
+        if canvas is None or canvas.key != request.path_params["key"]:
+            raise HTTPException(404)
+        return canvas
+
+    def _painted(self, request: Request) -> Response:
+        canvas = self._canvas(request)
+        done = canvas.done
+        ready = [name for name in canvas.names if name in canvas.paintings]
+        return JSONResponse({"ready": ready, "problems": dict(canvas.problems), "of": len(canvas.names), "done": done})
+
+    def _painting(self, request: Request) -> Response:
+        picture = self._canvas(request).paintings.get(request.path_params["name"])
+        if picture is None:
+            raise HTTPException(404)
+        return Response(picture, media_type="image/jpeg")
+
+    def _thumbnail(self, request: Request) -> Response:
+        picture = self.gallery.picture(request.path_params["name"])
+        if picture is None:
+            raise HTTPException(404)
+        return Response(picture, media_type="image/jpeg")
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """A request's body of bounded size, in bounded time. Raises HTTPException."""
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or int(length) > most:
+        raise HTTPException(413, f"at most {most} bytes")
+    data = bytearray()
+
+    async def read() -> None:
+        async for chunk in request.stream():
+            data.extend(chunk)
+            if len(data) > most:
+                raise HTTPException(413, f"at most {most} bytes")
+
+    try:
+        await asyncio.wait_for(read(), _SECONDS)
+    except (asyncio.TimeoutError, ClientDisconnect) as error:
+        raise HTTPException(408) from error
+    return bytes(data)
