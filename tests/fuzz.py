@@ -19,6 +19,7 @@ import random
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -36,10 +37,11 @@ import numpy as np
 from pleinair.cli.main import app
 from pleinair.emulator.stand_in import stand_in
 from pleinair.errors import PleinairError
+from pleinair.exif import about, for_painting, with_exif
 from pleinair.fpga.build_folder import Build, read_build
 from pleinair.fpga.deployment import MANIFEST, SETTINGS, read_deployment
 from pleinair.fpga.handoff import is_zynq_7000, light_port, weight_ports
-from pleinair.images import decode_image
+from pleinair.images import decode_photo
 from pleinair.models import load_model
 from pleinair.network import floating, integer, qonnx
 from pleinair.network.npz import write_arrays
@@ -235,8 +237,10 @@ class Bench:
         qonnx.read_qonnx(bent(chance.choice(self.graphs), chance), "fuzzed")
 
     def picture(self, chance: random.Random) -> None:
-        image = decode_image(bent(chance.choice(self.pictures), chance), "fuzzed")
-        assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+        photo = decode_photo(bent(chance.choice(self.pictures), chance), "fuzzed")
+        assert photo.image.dtype == np.uint8 and photo.image.ndim == 3 and photo.image.shape[2] == 3
+        if photo.exif is not None and (kept := for_painting(photo.exif)) is not None:
+            about(with_exif(chance.choice(self.pictures), kept))
 
     def _copied(self, name: str) -> Path:
         shutil.rmtree(self.work, ignore_errors=True)
@@ -350,11 +354,16 @@ def _pictures() -> list[bytes]:
         (".webp", [cv2.IMWRITE_WEBP_QUALITY, 101]),
         (".tiff", [cv2.IMWRITE_TIFF_COMPRESSION, 1]),
         (".tiff", [cv2.IMWRITE_TIFF_COMPRESSION, 5]),
+        (".tiff", [cv2.IMWRITE_TIFF_COMPRESSION, 8]),
         (".bmp", []),
     ):
         found.append(cv2.imencode(kind, small, options)[1].tobytes())
     found.append(cv2.imencode(".png", np.dstack([small, small[..., :1]]))[1].tobytes())
     found.append(cv2.imencode(".png", small.astype(np.uint16) * 257)[1].tobytes())
+    found.append(cv2.imencode(".webp", np.dstack([small, small[..., :1]]))[1].tobytes())
+    taken = b"II*\0" + struct.pack("<IHHHIHHHHII", 8, 2, 0x0112, 3, 1, 6, 0, 0x0132, 2, 20, 38)
+    taken += bytes(4) + b"2026:05:03 14:20:07\0"
+    found += [with_exif(data, taken) for data in found]
     return found
 
 

@@ -9,10 +9,12 @@ wrong, "" for nothing. What the decoders themselves remark is heard in :mod:`ple
 from __future__ import annotations
 
 import re
+import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 #: Largest picture accepted, in pixels: five times what a Pi's camera gives. ``pleinair.cli`` tells OpenCV.
@@ -116,7 +118,7 @@ def webp_fault(data: bytes) -> str:
     """What is wrong with a WebP's length, or its coded data."""
     if len(data) < 8 + int.from_bytes(data[4:8], "little"):
         return TRUNCATED
-    width, height = _webp_size(data)
+    width, height = webp_size(data)
     if width * height > MAX_PIXELS:
         return too_large(width, height)
     # Long runs are common in the arithmetic codes of a flat picture, and unknown in what is lossless.
@@ -126,7 +128,7 @@ def webp_fault(data: bytes) -> str:
     return ""
 
 
-def _webp_size(data: bytes) -> tuple[int, int]:
+def webp_size(data: bytes) -> tuple[int, int]:
     """Width and height by a WebP's first part (RFC 9649); zeros where it is too short or of no known kind."""
     kind, body = data[12:16], data[20:30]
     if len(body) < 10:
@@ -141,23 +143,30 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-def shortened_webp(data: bytes) -> bytes | None:
-    """A still WebP without the last bytes of its coded data, else whole; None for another kind.
+def bare_webp(data: bytes, left_out: int = 0) -> bytes | None:
+    """A still WebP that ends with its coded data, less so many of their bytes; None for another kind.
 
-    Its arithmetic coder uses up all bytes to a few, so a decoder misses these at a good picture's end. Behind damage it
-    reads other numbers than were written, mostly fewer bytes for them, and misses nothing.
+    A decoder does not stop at the coded data's end: behind damage it would read on in what follows them, such as EXIF.
     """
     position = 12
     while position + 8 <= len(data):
         kind, size = data[position : position + 4], int.from_bytes(data[position + 4 : position + 8], "little")
         end = position + 8 + size
-        if kind in (b"VP8 ", b"VP8L") and end <= len(data) and size > 2 * _LEFT_OUT:
-            body = data[position + 8 : end - _LEFT_OUT]
-            chunk = kind + len(body).to_bytes(4, "little") + body + bytes(len(body) % 2)
-            whole = data[:position] + chunk + data[end + size % 2 :]
+        if kind in (b"VP8 ", b"VP8L") and end <= len(data) and size > 2 * left_out:
+            body = data[position + 8 : end - left_out]
+            whole = data[:position] + kind + len(body).to_bytes(4, "little") + body + bytes(len(body) % 2)
             return whole[:4] + (len(whole) - 8).to_bytes(4, "little") + whole[8:]
         position = end + size % 2
     return None
+
+
+def shortened_webp(data: bytes) -> bytes | None:
+    """A still WebP without the last bytes of its coded data; None for another kind.
+
+    Its arithmetic coder uses up all bytes to a few, so a decoder misses these at a good picture's end. Behind damage it
+    reads other numbers than were written, mostly fewer bytes for them, and misses nothing.
+    """
+    return bare_webp(data, _LEFT_OUT)
 
 
 def _png_fault(data: bytes) -> str:
@@ -180,28 +189,31 @@ def _png_fault(data: bytes) -> str:
 
 
 @dataclass(frozen=True)
-class _Tiff:
+class Tiff:
     """The first picture of a TIFF file (TIFF 6.0, section 2): its fields' numbers, by tag."""
 
     fields: dict[int, tuple[int, ...]]
 
     @classmethod
-    def read(cls, data: bytes) -> _Tiff | None:
+    def read(cls, data: bytes) -> Tiff | None:
         """None for a file without a first directory. Nothing is believed: what lies outside is left out."""
-        order = "little" if data.startswith(b"II") else "big"
-
-        def number(at: int, size: int) -> int:
-            return int.from_bytes(data[at : at + size], order)  # type: ignore[arg-type]
-
-        start = number(4, 4)
-        if start + 2 > len(data):
+        order = "<" if data.startswith(b"II") else ">"
+        start, fields = (
+            struct.unpack_from(f"{order}4xI", data)[0] if len(data) >= 8 else 0,
+            dict[int, tuple[int, ...]](),
+        )
+        if not 8 <= start <= len(data) - 2:
             return None
-        fields = dict[int, tuple[int, ...]]()
-        for at in range(start + 2, min(start + 2 + 12 * number(start, 2), len(data) - 11), 12):
-            size, count = {1: 1, 3: 2, 4: 4}.get(number(at + 2, 2), 0), number(at + 4, 4)
-            place = at + 8 if size * count <= 4 else number(at + 8, 4)
-            if size and count <= _MOST_STRIPS and place + size * count <= len(data):
-                fields[number(at, 2)] = tuple(number(place + i * size, size) for i in range(count))
+        (entries,) = struct.unpack_from(f"{order}H", data, start)
+        for at in range(start + 2, min(start + 2 + 12 * entries, len(data) - 11), 12):
+            tag, kind, count, place = struct.unpack_from(f"{order}HHII", data, at)
+            form = {1: "B", 3: "H", 4: "I"}.get(kind)
+            if form is None or count > _MOST_STRIPS:
+                continue
+            size = count * struct.calcsize(f"={form}")
+            place = place if size > 4 else at + 8
+            if place + size <= len(data):
+                fields[tag] = struct.unpack_from(f"{order}{count}{form}", data, place)
         return cls(fields)
 
     def __call__(self, tag: int, default: int) -> int:
@@ -222,13 +234,13 @@ _PLAIN = (1, 5, *_DEFLATES, 32773)
 
 def is_plain_tiff(data: bytes) -> bool:
     """Whether a TIFF's first picture is written in a way that takes no longer than others of its size."""
-    tiff = _Tiff.read(data)
+    tiff = Tiff.read(data)
     return tiff is not None and tiff(_COMPRESSION, 1) in _PLAIN
 
 
 def tiff_fault(data: bytes) -> str:
     """What is wrong with a TIFF's strips: their places, Deflate's checksums, sectors of a bare picture."""
-    tiff = _Tiff.read(data)
+    tiff = Tiff.read(data)
     if tiff is None:
         return TRUNCATED
     width, height = tiff(256, 0), tiff(257, 0)
@@ -310,11 +322,14 @@ def _lost_sector(data: bytes, start: int, size: int, stride: int, sector: int) -
         return pixels[first + offset : first + offset + count * sector].reshape(count, sector)
 
     def far(part: slice, offset: int) -> np.ndarray:
-        return np.asarray(np.abs(rows(0)[:, part].astype(np.int16) - rows(offset)[:, part]).mean(1))
+        differences = cv2.absdiff(rows(0)[:, part], rows(offset)[:, part])
+        return np.asarray(cv2.reduce(differences, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[:, 0] / _BORDER)
 
     # The first and last bytes of each sector, against the rows above and below.
     head, tail = slice(_BORDER), slice(-_BORDER, None)
     within = np.minimum(far(head, -stride), far(tail, stride))[1:-1]
+    if within.max() <= _STANDS_OUT:
+        return None
     # What is before a sector and behind it has no such edge.
     around = np.maximum(far(tail, -stride)[:-2], far(head, stride)[2:])
     for number in 1 + np.flatnonzero((within > _STANDS_OUT) & (within > _TIMES * around)):

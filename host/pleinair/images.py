@@ -27,6 +27,7 @@ from pleinair.damage import (
     PNG,
     TIFFS,
     TRUNCATED,
+    bare_webp,
     is_plain_tiff,
     jpeg_work,
     picture_fault,
@@ -36,9 +37,11 @@ from pleinair.damage import (
 from pleinair.damage import MAX_PIXELS as MAX_PIXELS
 from pleinair.decoder import SHARED, serve
 from pleinair.errors import ImageError, OutputError
-from pleinair.exif import find_exif, with_exif
+from pleinair.exif import find_exif, orientation, with_exif
+from pleinair.heif import heif_fault
 from pleinair.profiles import find_profile, to_srgb
 from pleinair.text import one_line
+from pleinair.transparency import decode_transparent, may_be_transparent, on_white, upright
 
 MAX_BYTES = 256 << 20
 #: An EXIF part stands within so many bytes from the beginning.
@@ -139,31 +142,11 @@ def _needs_less(data: bytes) -> bool:
 
 
 def _decode(data: bytes) -> np.ndarray | None:
+    """A picture, in the order of :data:`_IN_RGB`; None where OpenCV cannot decode it."""
+    if may_be_transparent(data) and (shown := decode_transparent(data)) is not None:
+        return cv2.cvtColor(shown, cv2.COLOR_BGR2RGB) if _IN_RGB else shown
     image: np.ndarray | None = cv2.imdecode(np.frombuffer(data, np.uint8), _IN_RGB or cv2.IMREAD_COLOR)
-    if image is None:
-        return None
-    if data.startswith((PNG, b"RIFF")) and (hidden := _alpha(data)) is not None:
-        # What is transparent shows white paper, and not the colour that happens to be stored under it.
-        image = _on_white(image, hidden)
     return image
-
-
-def _on_white(image: np.ndarray, opacity: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 3] on white paper where int32 [H, W, 1] is below 255."""
-    return np.asarray((image * opacity + 255 * (255 - opacity) + 127) // 255, np.uint8)
-
-
-def _alpha(data: bytes) -> np.ndarray | None:
-    """The opacity of a picture, int32 [H, W, 1] from 0 to 255; None where it has none."""
-    transparent = data[25:26] in (b"\x04", b"\x06") if data.startswith(PNG) else data[12:16] in (b"VP8X", b"VP8L")
-    if not transparent:
-        return None
-    whole = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if whole is None or whole.ndim != 3 or whole.shape[2] != 4:
-        return None
-    alpha = whole[..., 3:].astype(np.int32)
-    opacity: np.ndarray = alpha // 257 if whole.dtype == np.uint16 else alpha
-    return opacity
 
 
 @dataclass(frozen=True)
@@ -229,6 +212,9 @@ def _decode_here(data: bytes) -> Photo:
         data, fault = data + EOI, ""
     if fault:
         raise ImageError(fault)
+    turned = 1
+    if data.startswith(b"RIFF") and (bare := bare_webp(data)) is not None and len(bare) < len(data):
+        data, turned = bare, 1 if exif is None else orientation(exif)
     try:
         with _remarks() as heard, _speaking(data):
             image = _decode(data)
@@ -244,7 +230,7 @@ def _decode_here(data: bytes) -> Photo:
         raise ImageError("damaged, its decoder does not need its end")
     if image.shape[0] * image.shape[1] > MAX_PIXELS:
         raise ImageError(too_large(image.shape[1], image.shape[0]))
-    rgb: np.ndarray = image if _IN_RGB else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    rgb: np.ndarray = upright(image if _IN_RGB else cv2.cvtColor(image, cv2.COLOR_BGR2RGB), turned)
     if profile is None:
         return Photo(rgb, exif)
     rgb, remark = to_srgb(rgb, profile)
@@ -263,6 +249,8 @@ def _decode_heic(data: bytes) -> Photo:
         import pillow_heif
     except ImportError as error:
         raise ImageError(NO_HEIC) from error
+    if fault := heif_fault(data):
+        raise ImageError(fault)
     try:
         found = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
         width, height = found.size
@@ -276,7 +264,7 @@ def _decode_heic(data: bytes) -> Photo:
     pixels = np.atleast_3d(pixels)
     image = np.repeat(pixels[..., :1], 3, axis=2) if pixels.shape[2] < 3 else pixels[..., :3]
     if pixels.shape[2] in (2, 4):
-        image = _on_white(image, pixels[..., -1:].astype(np.int32))
+        image = on_white(image, pixels[..., -1:].astype(np.int32))
     exif = found.info.get("exif")
     exif = exif[exif.find(b"Exif\0\0") + 6 :] if exif and b"Exif\0\0" in exif[:16] else exif
     profile = found.info.get("icc_profile")

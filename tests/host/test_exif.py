@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import io
+import random
 import struct
 import time
 
@@ -13,7 +15,7 @@ import pytest
 from pleinair.cameras.opening import open_camera
 from pleinair.cli.main import main
 from pleinair.exif import about, film_tags, find_exif, for_painting, is_damaged, place_of, taken_at, when, with_exif
-from pleinair.images import decode_image, read_photo
+from pleinair.images import decode_image, encode_image, read_photo, write_image
 from tests.models import write_model
 from tests.rolls import identity_network
 
@@ -184,6 +186,51 @@ def test_other_kinds_hold_such_parts_too():
     tiff = cv2.imencode(".tif", np.full((20, 30, 3), 90, np.uint8))[1].tobytes()
     assert find_exif(tiff) == tiff and when(tiff) is None and not is_damaged(tiff)
     assert for_painting(tiff) is None and for_painting(camera_part()) == camera_part()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+def test_every_kind_but_bmp_keeps_what_a_photo_says_and_so_does_a_tiff(tmp_path, suffix, order):
+    """Pillow reads the same of what was written, from a JPEG's part and from a TIFF's own directory."""
+    Image = pytest.importorskip("PIL.Image")
+    part, image = camera_part(zone=b"+02:00\0", order=order), np.full((20, 31, 3), (30, 90, 200), np.uint8)
+    tiff = with_exif(encode_image(".tif", image), part)
+    np.testing.assert_array_equal(decode_image(tiff, "x"), image)
+    for said in (part, tiff, tiff + bytes(70_000)):
+        path = tmp_path / f"painting{suffix}"
+        write_image(path, image, for_painting(said))
+        photo = read_photo(path)
+        assert photo.exif is not None and about(photo.exif) == about(part)
+        assert photo.image.shape == image.shape and np.abs(photo.image - image.astype(int)).mean() < 3
+        with Image.open(path) as opened:
+            seen = opened.getexif()
+            assert seen.get_ifd(0x8769)[0x9003] == "2026:05:03 14:20:07" and seen.get_ifd(0x8769)[0x9011] == "+02:00"
+            assert seen.get_ifd(0x8825)[2] == (52.0, 31.0, 12.34) and seen.get_ifd(0x8825)[1] == "N"
+            opened.load()
+
+
+def test_a_photos_tiff_of_pillow_keeps_maker_and_time_in_its_painting():
+    Image = pytest.importorskip("PIL.Image")
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x010F], exif[0x0132], exif[0x8298] = "Acme", "2026:05:03 14:20:07", "somebody"
+    Image.new("RGB", (30, 20)).save(file, "TIFF", exif=exif, big_endian=True)
+    kept = for_painting(file.getvalue())
+    assert kept is not None and len(kept) < 200 and taken_at(kept) == "2026-05-03 14:20"
+    back = Image.Exif()
+    back.load(b"Exif\0\0" + kept)
+    assert dict(back) == {0x010F: "Acme", 0x0132: "2026:05:03 14:20:07", 0x8298: "somebody"}
+
+
+def test_damaged_directories_end_in_none_or_a_part():
+    whole, chance = with_exif(encode_image(".tif", np.zeros((20, 31, 3), np.uint8)), camera_part()), random.Random(0)
+    for _ in range(2000):
+        broken = bytearray(whole)
+        for _ in range(4):
+            broken[chance.randrange(4, len(broken))] = chance.choice((0, 1, 4, 5, 12, 127, 255))
+        kept = for_painting(bytes(broken))
+        if kept is not None:
+            about(kept)
+            with_exif(whole, kept)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "mov"])

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pleinair import images
+from pleinair import exif, images
 from pleinair.errors import ImageError, OutputError
 from pleinair.images import (
     MAX_PIXELS,
@@ -359,6 +359,25 @@ def test_what_is_transparent_is_white_paper():
     data = cv2.imencode(".png", image)[1].tobytes()
     seen = decode_image(data, "x")
     assert (seen[:10] == (200, 0, 0)).all() and (seen[10:] == 255).all()
+
+
+def test_a_webp_with_exif_behind_its_picture_is_judged_as_without():
+    def fault(data: bytes) -> str:
+        try:
+            decode_image(data, "x")
+        except ImageError as error:
+            return str(error)
+        return ""
+
+    for seed in range(30):
+        quality = 101 if seed % 5 == 4 else 60 + seed % 40
+        data = cv2.imencode(".webp", scene(seed), [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
+        part = orientation(1) + bytes(40 + seed)
+        photo = images.decode_photo(exif.with_exif(data, part), "x")
+        np.testing.assert_array_equal(photo.image, decode_image(data, "x"))
+        assert photo.exif == part
+        bad = damaged(data, 4 * seed + 2)
+        assert fault(exif.with_exif(bad, part)) == fault(bad)
 
 
 def test_other_voices_on_descriptor_2_are_heard_all_the_same(capfd):

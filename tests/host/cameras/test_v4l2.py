@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Container
 
 import cv2
 import numpy as np
@@ -100,3 +101,54 @@ def test_cameras_that_do_not_serve(monkeypatch):
     monkeypatch.setattr(v4l2.os, "access", lambda path, mode: False)
     with pytest.raises(CameraError, match="join the group video"):
         V4l2Camera(0, None)
+
+
+class Encoded(Capture):
+    """A webcam that sends JPEGs, with zeros behind them; those of ``damaged`` numbers lack some bytes."""
+
+    damaged: Container[int] = ()
+
+    def get(self, code: int) -> float:
+        return self.set_to.get(code, 0.0)
+
+    def retrieve(self) -> tuple[bool, np.ndarray | None]:
+        if self.set_to.get(cv2.CAP_PROP_CONVERT_RGB, 1):
+            return super().retrieve()
+        data = cv2.imencode(".jpg", coded_frame(self.taken)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+        if self.taken in self.damaged:
+            data = data[: len(data) // 2] + bytes(len(data) // 4) + data[len(data) * 3 // 4 :]
+        return True, np.frombuffer(data + bytes(100), np.uint8)[None]
+
+
+def test_jpegs_are_judged_as_files_are_and_a_damaged_one_is_taken_again(monkeypatch):
+    monkeypatch.setattr(v4l2.cv2, "VideoCapture", Encoded)
+    monkeypatch.setattr(Encoded, "damaged", range(3, 6))  # while it warms up
+    camera = V4l2Camera(0, None)
+    capture = Capture.last
+    assert capture is not None and capture.set_to[cv2.CAP_PROP_CONVERT_RGB] == 0 and camera.size == (64, 48)
+
+    class Twice:
+        """The next two pictures, whatever their numbers are, and no others."""
+
+        def __init__(self) -> None:
+            self.seen = set[object]()
+
+        def __contains__(self, number: object) -> bool:
+            self.seen.add(number)
+            return len(self.seen) <= 2
+
+    monkeypatch.setattr(Encoded, "damaged", twice := Twice())
+    frame = camera.shoot()
+    assert len(twice.seen) == 3 and np.abs(frame.image.astype(int) - coded_frame(capture.taken)).mean() < 4
+    monkeypatch.setattr(Encoded, "damaged", range(10_000))
+    with pytest.raises(CameraError, match="^camera v4l2:0: image that it sent: damaged"):
+        camera.shoot()
+
+
+def test_a_camera_whose_every_picture_looks_damaged_is_believed(monkeypatch):
+    monkeypatch.setattr(v4l2.cv2, "VideoCapture", Encoded)
+    monkeypatch.setattr(Encoded, "damaged", range(10_000))
+    camera = V4l2Camera(0, None)
+    frame = camera.shoot()
+    assert Capture.last is not None and Capture.last.set_to[cv2.CAP_PROP_CONVERT_RGB] == 1
+    np.testing.assert_array_equal(frame.image, coded_frame(Capture.last.taken))
