@@ -18,8 +18,8 @@ from tests.house import PATHS, ROOT
 #: The rooms of ``pleinair`` from the lowest floor up. A room imports from its own floor only itself, and from
 #: the floors below whatever it likes.
 FLOORS = (
-    ("scenery", "errors", "text", "exif", "damage", "profiles", "durable", "machine", "processes", "page", "pyav"),
-    ("documents", "decoder"),
+    ("scenery", "errors", "text", "damage", "profiles", "durable", "machine", "processes", "page", "pyav"),
+    ("documents", "decoder", "exif", "heif", "transparency"),
     ("images",),
     ("network",),
     ("painting",),

@@ -141,9 +141,12 @@ def _needs_less(data: bytes) -> bool:
         return False
 
 
-def _decode(data: bytes) -> np.ndarray | None:
-    """A picture, in the order of :data:`_IN_RGB`; None where OpenCV cannot decode it."""
-    if may_be_transparent(data) and (shown := decode_transparent(data)) is not None:
+def _decode(data: bytes, turned: int) -> np.ndarray | None:
+    """A picture, in the order of :data:`_IN_RGB`; None where OpenCV cannot decode it.
+
+    ``turned``, EXIF's orientation, is needed where the picture has transparent parts: else OpenCV knows it.
+    """
+    if may_be_transparent(data) and (shown := decode_transparent(data, turned)) is not None:
         return cv2.cvtColor(shown, cv2.COLOR_BGR2RGB) if _IN_RGB else shown
     image: np.ndarray | None = cv2.imdecode(np.frombuffer(data, np.uint8), _IN_RGB or cv2.IMREAD_COLOR)
     return image
@@ -212,12 +215,13 @@ def _decode_here(data: bytes) -> Photo:
         data, fault = data + EOI, ""
     if fault:
         raise ImageError(fault)
-    turned = 1
-    if data.startswith(b"RIFF") and (bare := bare_webp(data)) is not None and len(bare) < len(data):
-        data, turned = bare, 1 if exif is None else orientation(exif)
+    turned = 1 if exif is None else orientation(exif)
+    bare = bare_webp(data) if data.startswith(b"RIFF") else None
+    unseen = bare is not None and len(bare) < len(data)  # then OpenCV does not see how it is turned
+    data = bare if unseen and bare is not None else data
     try:
         with _remarks() as heard, _speaking(data):
-            image = _decode(data)
+            image = _decode(data, 1 if unseen else turned)
     except cv2.error as error:
         if "MAX_IMAGE" in str(error):
             raise ImageError(f"larger than {MAX_PIXELS // 1_000_000} megapixels") from error
@@ -230,7 +234,7 @@ def _decode_here(data: bytes) -> Photo:
         raise ImageError("damaged, its decoder does not need its end")
     if image.shape[0] * image.shape[1] > MAX_PIXELS:
         raise ImageError(too_large(image.shape[1], image.shape[0]))
-    rgb: np.ndarray = upright(image if _IN_RGB else cv2.cvtColor(image, cv2.COLOR_BGR2RGB), turned)
+    rgb: np.ndarray = upright(image if _IN_RGB else cv2.cvtColor(image, cv2.COLOR_BGR2RGB), turned if unseen else 1)
     if profile is None:
         return Photo(rgb, exif)
     rgb, remark = to_srgb(rgb, profile)

@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 
 from pleinair.damage import PNG, TIFFS, Tiff
-from pleinair.exif import find_exif, orientation
 
 #: Kinds of PNG with a channel of their own for it (PNG specification, 11.2.2), and a TIFF's tag that says what a fourth
 #: channel is (TIFF 6.0, section 18): opacity by which the colours are multiplied already, or not yet.
@@ -30,8 +29,11 @@ def on_white(image: np.ndarray, opacity: np.ndarray) -> np.ndarray:
     return np.asarray((image * opacity + 255 * (255 - opacity) + 127) // 255, np.uint8)
 
 
-def decode_transparent(data: bytes) -> np.ndarray | None:
-    """A picture on white paper, uint8 [H, W, 3] in OpenCV's order and upright; None where nothing is transparent."""
+def decode_transparent(data: bytes, turned: int) -> np.ndarray | None:
+    """A picture on white paper, uint8 [H, W, 3] in OpenCV's order; None where nothing is transparent.
+
+    It is turned as EXIF's orientation, 1 to 8, says; a TIFF's own is known to OpenCV.
+    """
     whole = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     opacity = None if whole is None else _opacity(data, whole)
     if whole is None or opacity is None:
@@ -47,8 +49,7 @@ def decode_transparent(data: bytes) -> np.ndarray | None:
         if whole.dtype == np.uint8 or Tiff.read(data)(_EXTRA, 0) == _MULTIPLIED:  # type: ignore[misc]
             return np.asarray(np.minimum(image + (255 - opacity), 255), np.uint8)
         return on_white(image, opacity)
-    part = find_exif(data)
-    return upright(on_white(image, opacity), 1 if part is None else orientation(part))
+    return upright(on_white(image, opacity), turned)
 
 
 def _opacity(data: bytes, whole: np.ndarray) -> np.ndarray | None:
