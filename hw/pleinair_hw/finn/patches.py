@@ -1,9 +1,9 @@
 """Corrections of FINN's RTL library, made to the installed package's text when a build needs them.
 
-The library (``finn-rtllib`` of finn-plus 1.6.1) is used as it is but for six files:
+The library (``finn-rtllib`` of finn-plus 1.6.1) is used as it is but for seven files:
 
-- ``CORRECTNESS``: a defect of the circuit itself. Every use of the library, a vendor's tools included, needs it:
-  :func:`patched_rtllib` makes a corrected copy of the library for FINN to generate from.
+- ``CORRECTNESS`` and ``SPEED``: a defect of the circuit itself, and a path that is too long. Every use of the library,
+  a vendor's tools included, has them: :func:`patched_rtllib` makes a corrected copy for FINN to generate from.
 - ``SIMULATION`` and ``SYNTHESIS``: constructs that Verilator, or Yosys with slang, refuse although they are, or come
   close to, legal SystemVerilog. What the circuit does is left alone.
 - ``ROUTING``: SYNTHESIS for a bitstream, where queues lie in memory that Yosys would build from flip-flops.
@@ -38,6 +38,7 @@ ORIGINAL = {
     "mvu/add_multi.sv": "245c88f80677355afd487f9cb69d71b85c4873eceae5bb828b1dcac43ca71f94",
     "mvu/mvu.sv": "4c6c11482fe3e8b569b6249469a302f9cb9bf89978d007ff1d0153511762b068",
     "mvu/mvu_vvu_axi.sv": "f4c91ae7cbb2887c92b034c2364481e9d40e31313bbd1aff82491c1350388dab",
+    "swg/swg_template_default.sv": "902ed1dc128bb0a6d329133ccf82c3d537f430c3dd57a1136d426290d31743e0",
 }
 
 
@@ -176,7 +177,83 @@ def queue_results_in_memory(text: str) -> str:
     )
 
 
+def keep_differences(text: str) -> str:
+    """The window buffer keeps in registers, as differences, what it would subtract and compare in every cycle.
+
+    Whether a pixel may be read or fetched is then the sign of a register, and where the buffer's end is passed, both
+    addresses are at hand: two carry chains less in what were the slowest paths. Cycle for cycle the same.
+    """
+    what = "keep_differences"
+    text = _substitute(
+        r"^    // Wider than the other element counters:.*?  First_elem_next_window = 0;[^\n]*\n",
+        """\
+    // Differences of element counters, whose signs say what may be done
+    localparam int unsigned  DIFF_BITS = $clog2(LAST_READ_ELEM + $TAIL_INCR_LAST$ + BUF_ELEM_TOTAL + 2) + 1;
+    logic signed [DIFF_BITS-1:0]  Ahead = -1;               // Newest_buffered_elem - Current_elem
+    logic signed [DIFF_BITS-1:0]  Current = -BUF_ELEM_TOTAL; // Oldest element - 1 - Current_elem
+    logic signed [DIFF_BITS-1:0]  Window = -BUF_ELEM_TOTAL;  // Oldest element - 1 - first element of the next window
+""",
+        text,
+        what,
+    )
+    text = _substitute(r"!\(Current_elem > Newest_buffered_elem\)", "!Ahead[$left(Ahead)]", text, what)
+    text = _substitute(
+        r"\$signed\(Newest_buffered_elem - \(BUF_ELEM_TOTAL - 1\)\) < First_elem_next_window &&\s*"
+        r"\$signed\(Newest_buffered_elem - \(BUF_ELEM_TOTAL - 1\)\) < Current_elem",
+        "Window[$left(Window)] && Current[$left(Current)]",
+        text,
+        what,
+    )
+    text = _substitute(
+        r"(?<=Current_elem <= 0;\n)            First_elem_next_window <= 0;\n(?=\n)",
+        """\
+            Ahead <= -1;
+            Current <= -BUF_ELEM_TOTAL;
+            Window <= -BUF_ELEM_TOTAL;
+""",
+        text,
+        what,
+    )
+    text = re.sub(r"^ *First_elem_next_window <= 0;\n", "", text, flags=re.M)
+    text = _substitute(r"^ *//update first element of next window[^\n]*\n[^\n]*\n\n", "", text, what)
+    text = _substitute(
+        r"// *-\(BUF_ELEM_TOTAL-1\), ..., 2\*\(BUF_ELEM_TOTAL-1\)\n.*?<= ra \+ ra_correct;",
+        """// -(BUF_ELEM_TOTAL-1), ..., 2*(BUF_ELEM_TOTAL-1)
+                automatic logic signed [$clog2(2*BUF_ELEM_TOTAL):0]  less =
+                    (Window_buffer_read_addr_reg - BUF_ELEM_TOTAL) + addr_incr;
+                automatic logic signed [$clog2(2*BUF_ELEM_TOTAL):0]  more =
+                    (Window_buffer_read_addr_reg + BUF_ELEM_TOTAL) + addr_incr;
+                Window_buffer_read_addr_reg <= (ra < 0)? more : (less < 0)? ra : less;""",
+        text,
+        what,
+    )
+    return _substitute(
+        r"^            Newest_buffered_elem <= Newest_buffered_elem \+ ",
+        """\
+            if(nbe_rst) begin // with Current_elem; nothing is fetched then
+                Ahead <= -1;
+                Current <= -BUF_ELEM_TOTAL;
+                Window <= -BUF_ELEM_TOTAL;
+            end
+            else begin
+                automatic logic  stay = !fetch_cmd || Current_elem == LAST_WRITE_ELEM;
+                automatic logic signed [INCR_BITWIDTH:0]  step = stay? 0 : addr_incr;
+                automatic logic signed [INCR_BITWIDTH:0]  next = fetch_cmd && PositionZero? {1'b0, tail_incr} : 0;
+                automatic logic signed [1:0]  more = {1'b0, nbe_inc};
+                Ahead <= Ahead - step + more;
+                Current <= Current - step + more;
+                Window <= Window - next + more;
+            end
+            Newest_buffered_elem <= Newest_buffered_elem + """,
+        text,
+        what,
+    )
+
+
 CORRECTNESS: Mapping[str, tuple[Patch, ...]] = {"mvu/mvu_vvu_axi.sv": (lengthen_output_queue,)}
+SPEED: Mapping[str, tuple[Patch, ...]] = {"swg/swg_template_default.sv": (keep_differences,)}
+#: What the copy of the library has that FINN generates from.
+GENERATED = {**CORRECTNESS, **SPEED}
 SIMULATION: Mapping[str, tuple[Patch, ...]] = {
     "fifo/hdl/fifo.sv": (pack_address_widths,),
     "mvu/add_multi.sv": (hoist_leaf_loads,),
@@ -240,7 +317,7 @@ def patched_text(path: str, text: str, purpose: Purpose) -> str:
     Raises:
         PatchError: the text is neither.
     """
-    correctness, others = CORRECTNESS.get(path, ()), PURPOSES[purpose].get(path, ())
+    correctness, others = GENERATED.get(path, ()), PURPOSES[purpose].get(path, ())
     if path not in ORIGINAL:
         return text
     if not _is_original(path, text):
@@ -283,7 +360,7 @@ def patched_sources(files: Sequence[Path], folder: Path, purpose: Purpose) -> li
 
 
 def patched_rtllib(folder: Path) -> Path:
-    """A copy of the installed library with the ``CORRECTNESS`` patches, for FINN to generate from.
+    """A copy of the installed library with the ``CORRECTNESS`` and ``SPEED`` patches, for FINN to generate from.
 
     FINN reads where its library is from its settings: ``finn.util.settings.get_settings().finn_rtllib = str(path)``.
 
@@ -303,6 +380,6 @@ def patched_rtllib(folder: Path) -> Path:
     if target.exists():
         shutil.rmtree(target)
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-    for path, patches in CORRECTNESS.items():
+    for path, patches in GENERATED.items():
         (target / path).write_text(_apply((source / path).read_text(), patches))
     return target

@@ -398,7 +398,7 @@ def window(
     depth = window_depth(channels, simd, kernel, stride, width, parallel)
     address, element = clog2(depth), clog2(height * width * factor)
     if not parallel:
-        control = Resources(lut=17 * address + 2 * element + 40, ff=3 * address + 4 * element + 20)
+        control = Resources(lut=17 * address + 5 * element + 45, ff=3 * address + 6 * element + 20)
         buffer = memory(depth, word, style)
         distributed = resolve_style(depth, word, style) == "distributed"
         return control + buffer + Resources(ff=word if distributed else 0)

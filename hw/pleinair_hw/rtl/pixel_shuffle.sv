@@ -86,8 +86,10 @@ module pixel_shuffle #(
 	logic [LW-1:0] stored0, stored1;
 	logic [1:0] some;
 	logic [1:0] read;
-	wire [LW-1:0] stored0_next = stored0 + LW'(write[0]) - LW'(read[0]);
-	wire [LW-1:0] stored1_next = stored1 + LW'(write[1]) - LW'(read[1]);
+	// Compared before what is written and read is known, as that comes late
+	wire [1:0] one = {stored1 == LW'(1), stored0 == LW'(1)};
+	wire [1:0] full = {stored1 == LW'(DEPTH1), stored0 == LW'(DEPTH0)};
+	wire [1:0] nearly = {stored1 == LW'(DEPTH1-1), stored0 == LW'(DEPTH0-1)};
 	always_ff @(posedge ap_clk) begin
 		if(write[0]) mem0[waddr0] <= in0_V_TDATA[W-1:0];
 		if(write[1]) mem1[waddr1] <= in0_V_TDATA[W-1:0];
@@ -108,10 +110,10 @@ module pixel_shuffle #(
 			if(write[1]) waddr1 <= (waddr1 == AW'(DEPTH1-1))? '0 : waddr1 + 1'b1;
 			if(read[0]) raddr0 <= (raddr0 == AW'(DEPTH0-1))? '0 : raddr0 + 1'b1;
 			if(read[1]) raddr1 <= (raddr1 == AW'(DEPTH1-1))? '0 : raddr1 + 1'b1;
-			stored0 <= stored0_next;
-			stored1 <= stored1_next;
-			some <= {stored1_next != '0, stored0_next != '0};
-			in0_V_TREADY <= stored0_next != LW'(DEPTH0) && stored1_next != LW'(DEPTH1);
+			stored0 <= stored0 + LW'(write[0]) - LW'(read[0]);
+			stored1 <= stored1 + LW'(write[1]) - LW'(read[1]);
+			some <= write | (some & ~(one & read));
+			in0_V_TREADY <= ~|((full | nearly & write) & ~read);
 		end
 	end
 
