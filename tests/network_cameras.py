@@ -1,4 +1,4 @@
-"""Network cameras for tests: a small RTSP server, and HTTP servers that give pictures and ask for passwords."""
+"""Servers for tests: a network camera by RTSP, and HTTP ones that give pictures, ask for passwords, take notices."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def lets_in(scheme: str, method: str, header: str | None) -> bool:
 
 
 class Http(http.server.ThreadingHTTPServer):
-    """Answers each GET by ``answer(handler)``; counts requests and keeps what it was asked."""
+    """Answers each GET or POST by ``answer(handler)``; keeps what it was asked, and what was posted."""
 
     daemon_threads = True
 
     def __init__(self, answer: Callable[[Any], None]) -> None:
-        self.answer, self.asked = answer, list[tuple[str, str | None]]()
+        self.asked, self.bodies = list[tuple[str, str | None]](), list[bytes]()
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -73,6 +73,11 @@ class Http(http.server.ThreadingHTTPServer):
                 self.server.asked.append((self.path, self.headers.get("Authorization")))  # type: ignore[attr-defined]
                 with contextlib.suppress(OSError):
                     answer(self)
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                self.server.bodies.append(body)  # type: ignore[attr-defined]
+                self.do_GET()
 
             def log_message(self, *_: object) -> None:
                 pass

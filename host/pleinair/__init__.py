@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from pleinair.painting.painter import Painter as Painter
     from pleinair.rolls.beginning import begin_roll as begin_roll
     from pleinair.rolls.beginning import open_roll as open_roll
-    from pleinair.rolls.beginning import resume_roll as resume_roll
+    from pleinair.rolls.resuming import resume_roll as resume_roll
     from pleinair.rolls.status import read_status as read_status
 
     __version__: str
@@ -83,7 +83,7 @@ _ELSEWHERE = {
     "open_camera": "pleinair.cameras.opening",
     "open_roll": "pleinair.rolls.beginning",
     "read_status": "pleinair.rolls.status",
-    "resume_roll": "pleinair.rolls.beginning",
+    "resume_roll": "pleinair.rolls.resuming",
     "styles": "pleinair.models",
 }
 

@@ -13,7 +13,6 @@ import json
 import os
 import struct
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ from typing import IO, Any
 import numpy as np
 
 from pleinair.errors import ImageError
-from pleinair.processes import MEMORY, as_child, bound_memory
+from pleinair.processes import MEMORY, as_child, bound_memory, isolated
 
 #: Seconds for a picture: a Pi takes some ten for the largest that is taken.
 DEADLINE = 30.0
@@ -52,11 +51,7 @@ class Decoder:
 
     def _start(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
-            # Isolated: nothing of the working folder, which may hold somebody else's photos, is imported.
-            program = f"import sys; sys.path[:] = {[path for path in sys.path if path]!r}; {self._program}"
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-            )
+            self._process = subprocess.Popen(isolated(self._program), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         return self._process
 
     def decode(self, data: bytes, name: str) -> tuple[np.ndarray, dict[str, Any]]:

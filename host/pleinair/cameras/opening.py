@@ -31,7 +31,7 @@ from pleinair.processes import bound_memory
 #: What a direct film can be made from, for help and errors.
 STORED_KINDS = "synthetic[:SEED], frames:DIR, video:FILE"
 #: What a roll can be filmed from.
-LIVE_KINDS = "pi[:N], v4l2:N, gphoto2[:PORT], rtsp://..., http://..., https://..."
+LIVE_KINDS = "pi[:N], v4l2:N, gphoto2[:PORT], rtsp://ADDRESS, http://ADDRESS, https://ADDRESS"
 ALL_KINDS = f"{STORED_KINDS}, {LIVE_KINDS}"
 #: Seconds between live frames unless told otherwise.
 LIVE_EVERY = 10.0

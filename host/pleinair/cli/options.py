@@ -148,14 +148,28 @@ config_option = click.option(
 
 
 def _tell_typed(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """Say it where an address with a password is on the command line, which every user of the machine may read."""
+    """Say it where a secret address is on the command line, which every user of the machine may read."""
     typed = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
-    if value is not None and typed and is_address(value) and ("@" in value or "?" in value):
+    secret = value is not None and (param.name != "camera" or (is_address(value) and ("@" in value or "?" in value)))
+    if typed and secret:
+        variable = f", or the variable {param.envvar}," if param.envvar else ""
         remark(
-            "warning: what is typed shows in the machine's list of processes; a file for --config, or the variable "
-            "PLEINAIR_CAMERA of `run`, keeps the camera's address out of it"
+            f"warning: what is typed shows in the machine's list of processes; a file for --config{variable} keeps the "
+            f"address of {max(param.opts, key=len)} out of it"
         )
     return value
+
+
+def notices_option(more: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``--notify``, also from the variable PLEINAIR_NOTIFY where a roll begins."""
+    return click.option(
+        "--notify",
+        "notices",
+        metavar="ADDRESSES",
+        envvar=None if more else "PLEINAIR_NOTIFY",
+        callback=_tell_typed,
+        help="Addresses of Apprise to tell of troubles and news, with blanks between" + (f"; {more}." if more else "."),
+    )
 
 
 def camera_option(about: str, default: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -32,6 +32,7 @@ from pleinair.cli.options import (
     film_light_options,
     force_option,
     frames_for,
+    notices_option,
     refuse_same,
     stopped_by_signals,
     style_option,
@@ -133,8 +134,9 @@ def roll_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--notify-cmd",
             "notify",
             metavar="COMMAND",
-            help="Command to run when something is wrong; it gets the message as its last argument.",
+            help="Command to run on troubles and news; it gets the message as its last argument.",
         ),
+        notices_option(),
         click.option("--daily", is_flag=True, help="Make each day's film on its own when the day is over."),
         click.option(
             "--on-film", metavar="COMMAND", help="Command to call with each day's film; its path is the last argument."
@@ -164,8 +166,9 @@ def refuse_without_roll(settings: Mapping[str, object]) -> None:
     for name in _WITHOUT:
         if settings[name] is not None:
             raise OptionError(f"{settings[name]!r}: needs --roll", option=name)
-    if settings["daily"]:
-        raise OptionError("needs --roll", option="daily")
+    for name, option in (("daily", "daily"), ("notices", "notify")):
+        if settings[name]:
+            raise OptionError("needs --roll", option=option)
 
 
 def film_on_roll(
@@ -179,6 +182,7 @@ def film_on_roll(
     keep_free: int,
     spool: str,
     notify: str | None,
+    notices: str | None,
     daily: bool,
     on_film: str | None,
     preview: int | None,
@@ -224,6 +228,7 @@ def film_on_roll(
         spool=spool,
         out=o.out,
         notify_cmd=notify,
+        notify=notices,
         daily=daily,
         on_film=on_film,
         preview=preview,
@@ -270,6 +275,7 @@ def _film(lapse: Timelapse, out: Path | None, force: bool = False) -> None:
             raise click.exceptions.Exit(130)
         if out is not None:
             _join(roll, settings.look, out, force)
+            lapse.teller.film(out)
         missing = incomplete(lapse.shooter.live, roll.ledger)
     if missing:
         remark(missing)
@@ -392,7 +398,8 @@ def _complete(roll: Roll, look: Look) -> None:
 @preview_option
 @click.option("--preview-host", help="Address of that page; by default as when the roll began.")
 @camera_option("Live camera in place of the roll's, or the same one at another address.")
-@click.option("--notify-cmd", metavar="COMMAND", help="Command to run when something is wrong, in place of the roll's.")
+@click.option("--notify-cmd", metavar="COMMAND", help="Command to run on troubles and news, in place of the roll's.")
+@notices_option("in place of the roll's")
 @click.option("--on-film", metavar="COMMAND", help="Command to call with each day's film, in place of the roll's.")
 @config_option
 def resume(
@@ -401,10 +408,12 @@ def resume(
     preview_host: str | None,
     camera: str | None,
     notify_cmd: str | None,
+    notices: str | None,
     on_film: str | None,
 ) -> None:
     """Continue to film on ROLL after a stop, kill or power cut."""
-    from pleinair.rolls.beginning import open_roll, resume_roll
+    from pleinair.rolls.beginning import open_roll
+    from pleinair.rolls.resuming import resume_roll
     from pleinair_pi.heat import read_heat
 
     with open_roll(roll_folder) as roll:
@@ -417,6 +426,7 @@ def resume(
             preview_host=preview_host,
             camera=camera,
             notify_cmd=notify_cmd,
+            notify=notices,
             on_film=on_film,
             drivers=drivers(),
             thermometer=read_heat,

@@ -1,6 +1,6 @@
-"""Where the addresses of network cameras are kept, which may hold passwords: in files that only their user may read.
+"""Where addresses are kept that may hold passwords, of cameras and of notices: in files that only their user may read.
 
-A roll's settings and journal name an address by its host and a mark (``rtsp://cam.lan/...#1f0c...``), so that
+A roll's settings and journal name a camera's address by its host and a mark (``rtsp://cam.lan/...#1f0c...``), so that
 ``resume`` and the service find it, and whoever is given the roll does not. The mark is made with this user's key
 (:mod:`pleinair.rolls.consent`); nothing can be guessed from it.
 """
@@ -15,11 +15,33 @@ from pleinair.cameras.opening import CameraSource
 from pleinair.errors import CameraError, OptionError
 from pleinair.rolls.consent import give_consent, state_folder
 
-_LONGEST = 8192
+_LONGEST = 16384
 
 
-def _file(mark: str) -> Path:
-    return state_folder() / "cameras" / mark
+def _file(kind: str, mark: str) -> Path:
+    return state_folder() / kind / mark
+
+
+def _keep(kind: str, text: str) -> str:
+    """The mark under which a text is kept for this user. Raises OSError."""
+    mark = give_consent(text)[:16]
+    path = _file(kind, mark)
+    if not mark:
+        raise OSError(None, f"{path.parent} cannot be written")
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    durable.write_file(path, text.encode(), shared=True, private=True)
+    return mark
+
+
+def _kept(kind: str, mark: str | None) -> str | None:
+    """What this user keeps under a mark; None for nothing."""
+    if not mark or not mark.isalnum():
+        return None
+    try:
+        with _file(kind, mark).open() as file:
+            return file.read(_LONGEST)
+    except (OSError, ValueError):
+        return None
 
 
 def keep_address(source: CameraSource) -> str:
@@ -27,35 +49,36 @@ def keep_address(source: CameraSource) -> str:
     address = source.address
     if address is None:
         return str(source)
-    mark = give_consent(address)[:16]
-    path = _file(mark)
     try:
-        if not mark:
-            raise OSError(None, "cannot be written")
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        durable.write_file(path, address.encode(), shared=True, private=True)
+        return kept_name(address, _keep("cameras", address))
     except OSError as error:
         raise OptionError(
-            f"{public(address)}: its address is kept in {path.parent}: {error.strerror}", option="camera"
+            f"{public(address)}: its address cannot be kept: {error.strerror}", option="camera"
         ) from error
-    return kept_name(address, mark)
 
 
 def find_camera(name: str) -> CameraSource:
     """The camera that a roll's settings name. Raises CameraError where its address is not kept here, OptionError."""
-    mark = kept_mark(name)
-    if mark is None:
-        source = CameraSource.parse(name)
-        if source.address is None:
-            return source
+    source, mark = CameraSource.parse(name), kept_mark(name)
+    if source.address is None:
+        return source
+    address = _kept("cameras", mark)
+    if address is None or mark is None or kept_name(address, mark) != name:
+        raise CameraError(
+            f"{source}: this user has not given its address; to give it: pleinair resume ROLL --camera ADDRESS",
+            option="camera",
+        )
+    return CameraSource.parse(address)
+
+
+def keep_notices(addresses: list[str]) -> str:
+    """The mark under which addresses of notices are kept for this user. Raises OptionError."""
     try:
-        with _file(mark or "none").open() as file:
-            found = CameraSource.parse(file.read(_LONGEST))
-        if found.address is not None and kept_name(found.address, mark or "") == name:
-            return found
-    except (OSError, ValueError, OptionError):
-        pass
-    raise CameraError(
-        f"{public(name)}: this user has not given its address; to give it: pleinair resume ROLL --camera ADDRESS",
-        option="camera",
-    )
+        return _keep("notices", " ".join(addresses))
+    except OSError as error:
+        raise OptionError(f"addresses cannot be kept: {error.strerror}", option="notify") from error
+
+
+def find_notices(mark: str) -> list[str]:
+    """The addresses that a roll's settings name; none where this user has not given them."""
+    return (_kept("notices", mark) or "").split()

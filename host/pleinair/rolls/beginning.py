@@ -1,4 +1,4 @@
-"""Beginning a roll, going on with one, and beginning another painting of it."""
+"""Beginning a roll, and beginning another painting of one."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from pleinair.films.steadiness import DEFAULT_STRENGTH
 from pleinair.films.tone import choose_tone
 from pleinair.models import DEFAULT_STYLE, absolute, load_model
 from pleinair.painting.strokes import AUTO, choose_strokes
-from pleinair.rolls.addresses import find_camera, keep_address
-from pleinair.rolls.consent import give_consent, has_consent
+from pleinair.rolls.addresses import keep_address, keep_notices
+from pleinair.rolls.consent import give_consent
 from pleinair.rolls.days import DAY
 from pleinair.rolls.developer import OpenLook, open_look
+from pleinair.rolls.notices import parse_addresses
 from pleinair.rolls.notify import parse_command
 from pleinair.rolls.originals import SUFFIXES
 from pleinair.rolls.roll import Roll
@@ -85,6 +86,7 @@ class _Kept:
     daily: bool
     on_film: str | None
     film_consent: str
+    notices: str
 
     @classmethod
     def checked(
@@ -97,6 +99,7 @@ class _Kept:
         notify: str | None,
         daily: bool,
         on_film: str | None,
+        notices: str | None,
     ) -> _Kept:
         """Raises OptionError, OutputError for a value that is not allowed."""
         for option, value, allowed in (("keep", keep, KEEP), ("spool", spool, SUFFIXES)):
@@ -123,6 +126,7 @@ class _Kept:
             daily=daily,
             on_film=on_film,
             film_consent=give_consent(on_film),
+            notices="" if notices is None else keep_notices(parse_addresses(notices)),
         )
 
 
@@ -202,6 +206,7 @@ def begin_roll(
     spool: str = "jpg",
     out: Path | str | None = None,
     notify_cmd: str | None = None,
+    notify: str | None = None,
     daily: bool = False,
     on_film: str | None = None,
     preview: int | None = None,
@@ -222,13 +227,22 @@ def begin_roll(
     ``deflicker`` is by default on for live cameras. ``light``, ``light_every`` and ``tone`` are as in
     :func:`pleinair.film`. ``strokes`` is 1 to 4 or "auto": see :mod:`pleinair.painting.strokes`. With ``daily``, each
     day's film is made in ``films/`` of the roll when the day is over, and the command ``on_film`` is called with it.
+    ``notify_cmd`` is a command that is told of troubles and news (:mod:`pleinair.rolls.notify`), ``notify`` are
+    addresses of Apprise with blanks between.
     ``drivers`` open live cameras; ``painter`` opens what paints, in the painting process.
 
     Nothing is written when this raises: OptionError, ModelError, CameraError, OutputError, RollError.
     """
     source = (CameraSource.parse(camera) if isinstance(camera, str) else camera).absolute()
     kept = _Kept.checked(
-        keep=keep, keep_free=keep_free, spool=spool, out=out, notify=notify_cmd, daily=daily, on_film=on_film
+        keep=keep,
+        keep_free=keep_free,
+        spool=spool,
+        out=out,
+        notify=notify_cmd,
+        notices=notify,
+        daily=daily,
+        on_film=on_film,
     )
     times = _Times.of(source, every, frames=frames, seconds=seconds, start=start, stop=stop, daylight=daylight)
     lit = _Lit(light, light_every, tone, default_every(source, every or (LIVE_EVERY if source.live else None)))
@@ -239,12 +253,12 @@ def begin_roll(
     about |= {**asdict(times), **asdict(kept), "look": look, "order": order}
     roll, shooter = _create(Path(folder), source, size, framing or Framing(), drivers, strokes, about)
     lapse = Timelapse(roll, shooter, schedule=times.schedule(), thermometer=thermometer, painter=painter)
-    lapse.warnings += _taken_out(remarks_of(shooter))
+    lapse.warnings += taken_out(remarks_of(shooter))
     return lapse
 
 
-def _taken_out(lines: list[str]) -> list[str]:
-    """The lines, which are none there any more."""
+def taken_out(lines: list[str]) -> list[str]:
+    """The lines, which are there no more; for a camera's remarks."""
     taken = list(lines)
     lines.clear()
     return taken
@@ -253,85 +267,6 @@ def _taken_out(lines: list[str]) -> list[str]:
 def open_roll(folder: Path | str) -> Roll:
     """An existing roll, put in order after whatever happened to it: see :meth:`Roll.open`."""
     return Roll.open(Path(folder))
-
-
-def resume_roll(
-    roll: Roll,
-    *,
-    preview: int | None = None,
-    preview_host: str | None = None,
-    camera: CameraSource | str | None = None,
-    notify_cmd: str | None = None,
-    on_film: str | None = None,
-    drivers: Mapping[str, Driver] = DRIVERS,
-    thermometer: Thermometer | None = None,
-    painter: OpenLook = open_look,
-) -> Timelapse | None:
-    """Go on filming an open roll, with a preview elsewhere where one is given.
-
-    ``camera`` is another live camera than the roll's, or the same one at another address; the roll remembers it.
-
-    The roll's commands (to notify by, and for films) are run where this user gave them, here or when the roll began;
-    others are left out, and the time-lapse's ``warnings`` say so.
-
-    None when the roll's camera is gone and is not needed any more: all was captured, and only the film is to be
-    finished. Raises CameraError, OptionError.
-    """
-    another = None if camera is None else _another(roll, camera)
-    settings = roll.settings
-    if preview is not None or preview_host is not None:
-        roll.settings = settings = replace(
-            settings, preview=preview or settings.preview, preview_host=preview_host or settings.preview_host
-        )
-    warnings = list[str]()
-    if notify_cmd is not None:
-        parse_command(notify_cmd)
-        roll.settings = settings = replace(settings, notify=notify_cmd, consent=give_consent(notify_cmd))
-    elif settings.notify is not None and not has_consent(settings.notify, settings.consent):
-        warnings.append(
-            f"the roll's command {settings.notify!r} was not given by this user and is not run; to allow it: "
-            "pleinair resume --notify-cmd COMMAND"
-        )
-        roll.settings = settings = replace(settings, notify=None, consent="")
-    if on_film is not None:
-        parse_command(on_film, "on_film")
-        roll.settings = settings = replace(settings, daily=True, on_film=on_film, film_consent=give_consent(on_film))
-    elif settings.on_film is not None and not has_consent(settings.on_film, settings.film_consent):
-        warnings.append(
-            f"the roll's command {settings.on_film!r} was not given by this user and is not run; to allow it: "
-            "pleinair resume --on-film COMMAND"
-        )
-        roll.settings = settings = replace(settings, on_film=None, film_consent="")
-    schedule = make_schedule(settings.every, start=settings.start, stop=settings.stop, daylight=settings.daylight)
-    try:
-        shooter = open_shooter(
-            another or find_camera(settings.camera),
-            size=settings.ask,
-            step=settings.step,
-            frames=settings.frames,
-            start=roll.ledger.position,
-            every=settings.every,
-            patient=True,
-            order=settings.order,
-            drivers=drivers,
-        )
-    except CameraError:
-        # What was captured to the end can be painted without its source.
-        if roll.ledger.state == "complete" and settings.out is not None:
-            return None
-        raise
-    lapse = Timelapse(roll, shooter, schedule=schedule, thermometer=thermometer, painter=painter)
-    lapse.warnings += [*warnings, *_taken_out(remarks_of(shooter))]
-    return lapse
-
-
-def _another(roll: Roll, camera: CameraSource | str) -> CameraSource:
-    """The live camera that takes the place of a roll's. Raises OptionError, RollError."""
-    source = CameraSource.parse(camera) if isinstance(camera, str) else camera
-    if not (source.live and CameraSource.parse(roll.settings.camera).live):
-        raise OptionError(f"{str(source)!r}: only a live camera can take the place of another", option="camera")
-    roll.change(replace(roll.settings, camera=keep_address(source)))
-    return source
 
 
 def begin_painting(

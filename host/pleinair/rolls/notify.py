@@ -1,11 +1,14 @@
-"""Notifying people: a command of theirs is run when there is trouble.
+"""Notifying people of troubles and of news: by a command of theirs, or by Apprise (:mod:`pleinair.rolls.notices`).
 
-The command is split as a shell would, but no shell runs it; the message is its last argument, and ``PLEINAIR_WHAT``
-(camera, disk, painting, heat, clock), ``PLEINAIR_MESSAGE`` and ``PLEINAIR_ROLL`` are in its environment.
+The command is split as a shell would, but no shell runs it; the message is its last argument. In its environment are
+``PLEINAIR_LEVEL`` (``trouble`` or ``news``), ``PLEINAIR_WHAT`` (what is in trouble: camera, disk, painting, heat,
+clock, film; or the news: first-frame, film-ready, finished), ``PLEINAIR_MESSAGE``, ``PLEINAIR_ROLL``, and with some
+news more.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import shlex
@@ -13,6 +16,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pleinair.errors import OptionError
@@ -20,11 +24,22 @@ from pleinair.text import one_line
 
 #: The same kind of trouble is told once in so many seconds.
 QUIET = 3600.0
-_TIMEOUT = 60.0
+#: Seconds for a notice to be delivered; a film may have to be uploaded.
+TIMEOUT, FILM_TIMEOUT = 60.0, 3600.0
 
 
-#: No further variables.
-_NONE: Mapping[str, str] = {}
+@dataclass(frozen=True)
+class Notice:
+    """What is told: ``what`` is its kind, ``more`` are further variables of the environment."""
+
+    what: str
+    message: str
+    news: bool = False
+    more: Mapping[str, str] = field(default_factory=dict)
+
+
+#: Delivers a notice of a roll; returns what went wrong, "" for nothing.
+Sender = Callable[[Notice, Path], str]
 
 
 def parse_command(text: str, option: str = "notify_cmd") -> list[str]:
@@ -38,62 +53,81 @@ def parse_command(text: str, option: str = "notify_cmd") -> list[str]:
     return command
 
 
-#: A film may have to be uploaded.
-FILM_TIMEOUT = 3600.0
+class Command:
+    """Delivers notices by a command."""
+
+    def __init__(self, command: str, *, timeout: float = TIMEOUT, option: str = "notify_cmd") -> None:
+        """Raises OptionError for a command that cannot be one."""
+        self._command, self._timeout = parse_command(command, option), timeout
+
+    def __call__(self, notice: Notice, roll: Path) -> str:
+        """See :data:`Sender`."""
+        variables = {
+            **notice.more,
+            "PLEINAIR_LEVEL": "news" if notice.news else "trouble",
+            "PLEINAIR_WHAT": notice.what,
+            "PLEINAIR_MESSAGE": notice.message,
+            "PLEINAIR_ROLL": str(roll),
+        }
+        name = self._command[0]
+        try:
+            done = subprocess.run(
+                [*self._command, notice.message],
+                env={**os.environ, **variables},
+                timeout=self._timeout,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        except ValueError as error:  # a NUL in the message, a lone surrogate
+            return f"{name}: {error}"
+        except OSError as error:
+            return f"{name}: {error.strerror}"
+        except subprocess.TimeoutExpired:
+            return f"{name} took longer than {self._timeout:.0f} s"
+        return f"{name} ended with status {done.returncode}" if done.returncode else ""
 
 
 class Notifier:
-    """Runs the command in a thread; ``failed`` is told of a command that fails, or that hangs and is given up."""
+    """Delivers notices in a thread of its own, one after another; whoever tells them never waits."""
 
-    def __init__(
-        self,
-        command: str,
-        roll: Path,
-        failed: Callable[[str], None],
-        quiet: float = QUIET,
-        *,
-        timeout: float = _TIMEOUT,
-        option: str = "notify_cmd",
-    ) -> None:
-        """Raises OptionError for a command that cannot be one."""
-        self._command, self._roll, self._failed, self._quiet = parse_command(command, option), roll, failed, quiet
-        self._timeout = timeout
+    def __init__(self, send: Sender, roll: Path, failed: Callable[[str], None], quiet: float = QUIET) -> None:
+        """``failed`` is told of a notice that fails, or that hangs and is given up."""
+        self._send, self._roll, self._failed, self._quiet = send, roll, failed, quiet
         self._told: dict[str, float] = {}
-        self._queue: queue.Queue[tuple[str, str, Mapping[str, str]] | None] = queue.Queue(16)
-        self._thread = threading.Thread(target=self._work, name="notify", daemon=True)
-        self._thread.start()
+        self._queue: queue.Queue[Notice | None] = queue.Queue(16)
+        self._thread: threading.Thread | None = None
 
-    def tell(self, what: str, message: str, more: Mapping[str, str] = _NONE) -> None:
-        """Pass on a trouble, unless its kind was told of late; ``more`` are further variables."""
+    def tell(self, notice: Notice) -> None:
+        """Pass on news, or a trouble of which no other of its kind was told of late."""
         now = time.monotonic()
-        if now - self._told.get(what, -self._quiet) >= self._quiet and not self._queue.full():
-            self._told[what] = now
-            self._queue.put((what, message, more))
+        if not notice.news and now - self._told.get(notice.what, -self._quiet) < self._quiet:
+            return
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(notice)
+            self._told[notice.what] = now
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="notify", daemon=True)
+            self._thread.start()
 
     def _work(self) -> None:
-        while (item := self._queue.get()) is not None:
-            what, message, more = item[0], one_line(item[1]), item[2]
-            variables = {**more, "PLEINAIR_WHAT": what, "PLEINAIR_MESSAGE": message, "PLEINAIR_ROLL": str(self._roll)}
-            try:
-                done = subprocess.run(
-                    [*self._command, message],
-                    env={**os.environ, **variables},
-                    timeout=self._timeout,
-                    check=False,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                )
-                if done.returncode:
-                    self._failed(f"{self._command[0]} ended with status {done.returncode}")
-            except ValueError as error:  # a NUL in the message, a lone surrogate
-                self._failed(f"{self._command[0]}: {error}")
-            except OSError as error:
-                self._failed(f"{self._command[0]}: {error.strerror}")
-            except subprocess.TimeoutExpired:
-                self._failed(f"{self._command[0]} took longer than {self._timeout:.0f} s")
+        while (notice := self._queue.get()) is not None:
+            message = one_line(notice.message)
+            if problem := self._send(Notice(notice.what, message, notice.news, notice.more), self._roll):
+                self._failed(problem)
 
-    def close(self) -> None:
-        """Wait for what is under way, for as long as a command may take."""
-        self._queue.put(None)
-        self._thread.join(self._timeout)
+    def close(self, seconds: float = TIMEOUT) -> None:
+        """Wait for what is to be told, up to ``seconds``; more is dropped. Whoever tells more begins anew."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        end = time.monotonic() + seconds
+        with contextlib.suppress(queue.Full):
+            self._queue.put(None, timeout=seconds)
+            thread.join(max(0.0, end - time.monotonic()))
+        if thread.is_alive():
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    self._queue.get_nowait()
+            self._queue.put(None)

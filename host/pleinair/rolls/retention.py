@@ -8,10 +8,35 @@ from pathlib import Path
 
 from pleinair.durable import free_bytes
 from pleinair.errors import DiskFullError
+from pleinair.rolls.days import DAY
 from pleinair.rolls.originals import original_path
 from pleinair.rolls.records import Deleted, Unfilmed
 from pleinair.rolls.roll import FILMS, Roll
 from pleinair.rolls.segments import find_segments
+from pleinair.rolls.settings import KEEP
+
+#: What a frame takes with its painting, as a multiple of the largest original.
+_WITH_PAINTING = 1.5
+
+
+def low_room(roll: Roll, days: float = 1.0) -> str:
+    """What to say where a roll that deletes nothing has room for less than so many days of frames; "" for enough.
+
+    Raises OSError.
+    """
+    settings, ledger = roll.settings, roll.ledger
+    if settings.keep != KEEP[0] or settings.every is None or not roll.largest:
+        return ""
+    room = free_bytes(roll.folder) - settings.keep_free
+    frames = max(0, int(room / (_WITH_PAINTING * roll.largest)))
+    wanted = days * DAY / settings.every
+    if settings.frames is not None:
+        wanted = min(wanted, settings.frames - ledger.frames)
+    if settings.seconds is not None:
+        wanted = min(wanted, (settings.seconds - ledger.seconds) / settings.every)
+    if frames >= wanted:
+        return ""
+    return f"room for about {frames} more frames, then capture stops; {settings.keep_free / 1e6:.0f} MB are kept free"
 
 
 class Retention:

@@ -142,13 +142,15 @@ class Settings:
     daily: bool = False
     on_film: str | None = None
     film_consent: str = ""
+    #: Under which mark this user's addresses of notices are kept (:mod:`pleinair.rolls.addresses`).
+    notices: str = ""
     preview: int | None = None
     preview_host: str = "127.0.0.1"
 
     def to_json(self) -> dict[str, object]:
         """As plain values."""
         values = {**dataclasses.asdict(self), "look": self.look.to_json()}
-        for name in ("consent", "daily", "on_film", "film_consent", "order"):
+        for name in ("consent", "daily", "on_film", "film_consent", "notices", "order"):
             if not values[name] or (name == "order" and self.order == ORDERS[0]):
                 del values[name]
         return values
@@ -192,6 +194,7 @@ class Settings:
             self.camera,
             self.consent,
             self.film_consent,
+            self.notices,
             self.spool,
             self.keep,
             self.backend,

@@ -24,12 +24,14 @@ from pleinair.rolls.capture import Capture
 from pleinair.rolls.daily import Daily
 from pleinair.rolls.darkroom import Darkroom
 from pleinair.rolls.developer import Event, OpenLook, Place, open_look
-from pleinair.rolls.notify import FILM_TIMEOUT, Notifier
+from pleinair.rolls.originals import original_path
 from pleinair.rolls.records import Filmed, Sealed, Troubled
+from pleinair.rolls.retention import low_room
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.schedule import Schedule
 from pleinair.rolls.status import Status, Trouble, status_of
 from pleinair.rolls.systemd import tell_systemd
+from pleinair.rolls.telling import Teller
 from pleinair.rolls.thermometer import Heat, Thermometer
 
 _BEAT = 0.2
@@ -71,20 +73,15 @@ class Timelapse:
         self.daily: Daily | None = None
         if settings.daily:
             self.daily = Daily(roll, self.capture, schedule.clock, trouble=self._report, made=self._filmed)
-        notify = settings.notify
-        self._notifier = None if notify is None else Notifier(notify, roll.folder, self._notify_failed)
-        on_film = settings.on_film
-        self._caller = None
-        if on_film is not None:
-            self._caller = Notifier(
-                on_film, roll.folder, self._notify_failed, quiet=0.0, timeout=FILM_TIMEOUT, option="on_film"
-            )
+        self.teller = Teller(roll, self._notify_failed)
         self._thermometer = thermometer
         self._painted_open = 0
         self._reached = -1
         self._failures = 0
         self._began = time.monotonic()
         self._began_frames = roll.ledger.frames
+        self._first_is_told = self._began_frames > 0
+        self._disk_is_low = False
         self._durations: deque[float] = deque(maxlen=50)
         self._stop = threading.Event()
         self._mistake: BaseException | None = None
@@ -97,6 +94,7 @@ class Timelapse:
 
     def close(self) -> None:
         """Give camera and roll back."""
+        self.teller.close()
         self.shooter.close()
         self.roll.close()
 
@@ -104,8 +102,7 @@ class Timelapse:
 
     def _trouble(self, what: str, message: str) -> None:
         self.errors.append(Trouble(time.time(), what, message))
-        if self._notifier is not None:
-            self._notifier.tell(what, message)
+        self.teller.trouble(what, message)
 
     def _notify_failed(self, message: str) -> None:
         self.errors.append(Trouble(time.time(), "notify", message))
@@ -141,9 +138,7 @@ class Timelapse:
                 self._report("painting", event.message)
 
     def _filmed(self, film: Filmed) -> None:
-        if self._caller is not None:
-            path = str((self.roll.folder / film.file).absolute())
-            self._caller.tell("film", path, {"PLEINAIR_FILM": path, "PLEINAIR_DAY": film.day})
+        self.teller.film(self.roll.folder / film.file, film.day)
 
     def _report(self, what: str, message: str) -> None:
         self._journal(Troubled(what=what, message=message))
@@ -170,7 +165,9 @@ class Timelapse:
                 now = time.monotonic()
                 if now - looked >= _HEAT:
                     self._look_at_heat()
+                    self._look_at_disk()
                     looked = now
+                self._tell_first()
                 capturing = thread.is_alive()
                 # The number before the state: a frame that comes in between is asked for next time.
                 over = not capturing and self.capture.state in ("complete", "full")
@@ -207,10 +204,10 @@ class Timelapse:
             self.darkroom.close()
             if self.daily is not None:
                 self.daily.close()
-            if self._caller is not None:
-                self._caller.close()
-            if self._notifier is not None:
-                self._notifier.close()
+            self._tell_first()
+            if self.capture.state == "complete" and self.darkroom.done.is_set():
+                self.teller.finished(self.roll.ledger.frames)
+            self.teller.close()
             self._write_status()
         if self._mistake is not None:
             raise self._mistake
@@ -237,6 +234,20 @@ class Timelapse:
         if troubles and (before is None or before.now() != troubles):
             hot = f" at {self.heat.celsius:.0f} C" if self.heat.celsius is not None else ""
             self._report("heat", f"the Pi reports {', '.join(troubles)}{hot}")
+
+    def _tell_first(self) -> None:
+        ledger = self.roll.ledger
+        if not self._first_is_told and ledger.frames:
+            self._first_is_told = True
+            self.teller.first_frame(original_path(self.roll.originals, 0, self.roll.settings.spool))
+
+    def _look_at_disk(self) -> None:
+        """Tell once that room runs low, and again where it did after there was enough."""
+        with contextlib.suppress(OSError):
+            low = low_room(self.roll, 2.0 if self._disk_is_low else 1.0)
+            if low and not self._disk_is_low:
+                self._report("disk", low)
+            self._disk_is_low = bool(low)
 
     def _line(self) -> str:
         ledger = self.roll.ledger

@@ -19,7 +19,8 @@ from pleinair.errors import AwayError, CameraError, OptionError
 from pleinair.exif import with_exif
 from pleinair.films.pipeline import patient
 from pleinair.films.stamp import stamp
-from pleinair.rolls.beginning import begin_roll, open_roll, resume_roll
+from pleinair.rolls.beginning import begin_roll, open_roll
+from pleinair.rolls.resuming import resume_roll
 from tests.films import frame_of, means, write_frames
 from tests.host.test_exif import camera_part
 from tests.models import write_model

@@ -18,8 +18,9 @@ from pleinair.cameras.camera import Frame
 from pleinair.cameras.framing import Framing
 from pleinair.errors import CameraError, PleinairError, RollError
 from pleinair.network.integer import Convolution, IntegerNetwork, dump, validate
-from pleinair.rolls.beginning import begin_painting, begin_roll, open_roll, resume_roll
+from pleinair.rolls.beginning import begin_painting, begin_roll, open_roll
 from pleinair.rolls.finish import finish, paint_all
+from pleinair.rolls.resuming import resume_roll
 from pleinair.rolls.segments import find_segments
 from pleinair.rolls.status import read_status
 from tests.models import write_model

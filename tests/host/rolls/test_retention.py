@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from pleinair.errors import DiskFullError
 from pleinair.rolls import retention
-from pleinair.rolls.retention import Retention
+from pleinair.rolls.retention import Retention, low_room
 from pleinair.rolls.segments import find_segments
 from tests.rolls import (
     Still,
@@ -77,6 +78,28 @@ def test_the_floor_is_kept_by_deleting_what_may_go_the_oldest_first(tmp_path, mo
         assert covered[0] == 0 and joined(tmp_path / "roll") == captured
     else:
         assert lapse.capture.state == "complete" and covered[0] > 0 and joined(tmp_path / "roll") == covered
+
+
+def test_room_that_runs_low_is_told_before_the_disk_is_full(tmp_path, monkeypatch):
+    """A day of frames ahead, each as large as the largest so far, and its painting half of that."""
+    roll = new_roll(tmp_path / "roll", every=600.0, frames=None, keep="originals", keep_free=1_000_000)
+    monkeypatch.setattr(retention, "free_bytes", lambda _: 1_000_000 + free)
+    free = 0
+    assert low_room(roll) == ""  # nobody knows yet how large frames are
+    roll.largest = 100_000
+    need = 144 * 150_000
+    for free, low in ((need, False), (need - 1, True), (0, True), (-500_000, True)):
+        told = low_room(roll)
+        assert bool(told) == low, free
+    assert told == "room for about 0 more frames, then capture stops; 1 MB are kept free"
+    free = 15 * 150_000
+    assert low_room(roll).startswith("room for about 15 more frames")
+    # Not where fewer are wanted, nor where originals may go.
+    for settings in ({"frames": 15}, {"seconds": 9000.0}, {"keep": "painted"}, {"every": None}):
+        roll.settings, before = replace(roll.settings, **settings), roll.settings
+        assert low_room(roll) == ""
+        roll.settings = before
+    roll.close()
 
 
 def test_nothing_that_is_not_painted_is_deleted(tmp_path, monkeypatch):

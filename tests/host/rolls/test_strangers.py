@@ -13,9 +13,10 @@ import pytest
 
 from pleinair import durable
 from pleinair.errors import RollError
-from pleinair.rolls.beginning import begin_roll, open_roll, resume_roll
+from pleinair.rolls.beginning import begin_roll, open_roll
 from pleinair.rolls.developer import _SEAL, _unsealed
 from pleinair.rolls.journal import format_line
+from pleinair.rolls.resuming import resume_roll
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.settings import Settings
 from pleinair.rolls.status import read_status

@@ -75,7 +75,9 @@ def test_a_stored_camera_goes_on_where_it_was(tmp_path):
 
 
 def test_heat_slows_painting_and_is_told(tmp_path):
-    (tmp_path / "tell.sh").write_text(f'#!/bin/sh\necho "$PLEINAIR_WHAT: $1" >> {tmp_path}/told\n')
+    (tmp_path / "tell.sh").write_text(
+        f'#!/bin/sh\necho "$PLEINAIR_LEVEL $PLEINAIR_WHAT: $1|$PLEINAIR_PICTURE$PLEINAIR_FRAMES" >> {tmp_path}/told\n'
+    )
     (tmp_path / "tell.sh").chmod(0o755)
     roll = new_roll(tmp_path / "roll", notify=str(tmp_path / "tell.sh"))
     lapse = Timelapse(roll, Still(), schedule=Schedule(0.02), painter=open_slow, thermometer=lambda: Heat(83.0, 0b0101))
@@ -89,7 +91,13 @@ def test_heat_slows_painting_and_is_told(tmp_path):
     assert gaps[-1] - gaps[0] > 25 * 0.05 * (1 + MOST_REST) * 0.8
     (trouble,) = events(tmp_path / "roll", "trouble")
     assert trouble["message"] == "the Pi reports under-voltage, throttled at 83 C"
-    assert (tmp_path / "told").read_text() == f"heat: {trouble['message']}\n"
+    told = (tmp_path / "told").read_text().splitlines()
+    picture = tmp_path / "roll" / "originals" / "000000" / "00000000.png"
+    assert sorted(told) == [
+        f"news finished: the roll is finished, with {seen[-1].frames} frames|{seen[-1].frames}",
+        f"news first-frame: the first frame is there: {picture}|{picture}",
+        f"trouble heat: {trouble['message']}|",
+    ]
 
 
 def film_many(tmp_path: Path, count: int, models: Path) -> None:
