@@ -8,6 +8,7 @@ import click
 
 from pleinair.cli.console import remark
 from pleinair.cli.options import PATH, config_option, extra, stopped_by_signals
+from pleinair.cli.rolls import drivers
 from pleinair.cli.types import Whole
 from pleinair.errors import OptionError
 
@@ -45,7 +46,10 @@ def serve(folder: Path, port: int, host: str, read_only: bool, password_file: Pa
         secret = read_password(password_file)
     elif not read_only:
         token = secret = new_token()
-    with stopped_by_signals(lambda: False) as stop, page_of(folder, port, host, secret=secret) as page:
+    with (
+        stopped_by_signals(lambda: False) as stop,
+        page_of(folder, port, host, secret=secret, drivers=drivers()) as page,
+    ):
         remark(f"watch the rolls in {folder} at {page.address}")
         if token is not None:
             remark(f"to change something there, enter this token: {token}")

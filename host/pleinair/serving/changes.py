@@ -5,6 +5,7 @@
     POST /enter                          whether the token is right
     POST /roll/KEY/start, /roll/KEY/stop
     POST /roll/KEY/repaint               the body is a style's name
+    POST /roll/KEY/look, /roll/KEY/rest  look through the camera of a roll that nobody films; no more
     POST /photo                          the body is a photo; it is painted in every style
     GET  /photo/ID, /photo/ID/STYLE.jpg  what became of it
     GET  /styles/NAME.jpg                what a style looks like
@@ -15,7 +16,7 @@ Answers are JSON: ``{"said": SENTENCE}``, and what else there is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -23,23 +24,25 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from pleinair.errors import ImageError
+from pleinair.cameras.opening import Driver
+from pleinair.errors import CameraError, ImageError, OptionError
 from pleinair.serving.deeds import DeedError, Deeds
 from pleinair.serving.easel import LARGEST_PHOTO, Canvas, Easel, Gallery, read_photo
+from pleinair.serving.focus import Finder
 from pleinair.serving.permit import Permit
 from pleinair.serving.shelf import Shelf, Shown
 
 #: Bytes of other bodies at most, and seconds for a body to come.
 _LARGEST, _SECONDS = 1000, 120.0
-_DEEDS = ("start", "stop", "repaint")
+_DEEDS = ("start", "stop", "repaint", "look", "rest")
 
 
 class Changes:
     """The addresses that change something; :attr:`routes` are theirs."""
 
-    def __init__(self, shelf: Shelf, permit: Permit) -> None:
+    def __init__(self, shelf: Shelf, permit: Permit, drivers: Mapping[str, Driver]) -> None:
         self._shelf, self._permit = shelf, permit
-        self.deeds, self.easel = Deeds(), Easel()
+        self.deeds, self.easel, self.finder = Deeds(), Easel(), Finder(drivers)
         self.gallery = Gallery(self.easel)
         self.routes: list[BaseRoute] = [
             Route("/enter", self._guarded(self._enter), methods=["POST"]),
@@ -55,6 +58,11 @@ class Changes:
         """Whether anybody may change anything."""
         return self._permit.given
 
+    def close(self) -> None:
+        """End what is being painted, and give the camera back; what was begun for rolls goes on."""
+        self.easel.close()
+        self.finder.close()
+
     def _guarded(self, answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         async def guarded(request: Request) -> Response:
             address = request.client.host if request.client else ""
@@ -65,6 +73,8 @@ class Changes:
                 return await answer(request)
             except DeedError as error:
                 return JSONResponse({"said": error.message}, 409)
+            except (OptionError, CameraError) as error:
+                return JSONResponse({"said": f"{error.message[:1].upper()}{error.message[1:]}."}, 409)
             except ImageError as error:
                 return JSONResponse({"said": f"{error.message}."}, 422)
 
@@ -83,7 +93,14 @@ class Changes:
         return JSONResponse({"said": said})
 
     def _do(self, deed: str, shown: Shown, told: str) -> str:
+        if deed == "look":
+            self.finder.open(shown.folder)
+            return "The camera is opened."
+        if deed == "rest":
+            self.finder.close()
+            return "The camera is given back."
         if deed == "start":
+            self.finder.close()
             return self.deeds.start(shown.folder)
         if deed == "stop":
             return self.deeds.stop(shown.folder)

@@ -95,7 +95,7 @@ class Pictures:
         """The newest pair of a painting of a roll; the newest original alone where nothing is painted."""
         with self._lock:
             path = plain_file(roll, "paintings", painting, "latest.jpg")
-            newest = None if path is not None else _newest_original(roll)
+            newest = None if path is not None else newest_original(roll)
             try:
                 file = path or newest
                 state: object = None if file is None else (file, file.stat().st_mtime_ns, file.stat().st_size)
@@ -124,7 +124,7 @@ class Pictures:
             except ImageError:
                 data = None
         if path is None or data is None or image is None:
-            newest = newest or _newest_original(roll)
+            newest = newest or newest_original(roll)
             if newest is None:
                 return Pair("", -1, None, original=False, painting=False)
             seq = int(newest.stem)
@@ -132,7 +132,7 @@ class Pictures:
         number = number_in(data)
         seq = -1 if number is None else number
         tag = f"m{path.stat().st_mtime_ns}" if number is None else f"{seq:08d}"
-        original = original_file(roll, seq) if number is not None else _newest_original(roll)
+        original = original_file(roll, seq) if number is not None else newest_original(roll)
         if number is None and original is not None:
             seq = int(original.stem)
         pair = Pair(tag, seq, _taken(original), original=original is not None, painting=True)
@@ -187,7 +187,8 @@ def original_file(roll: Path, seq: int) -> Path | None:
     return None
 
 
-def _newest_original(roll: Path) -> Path | None:
+def newest_original(roll: Path) -> Path | None:
+    """The file of a roll's newest original; None where there is none."""
     try:
         folders = sorted((f for f in (roll / "originals").iterdir() if f.name.isdecimal()), reverse=True)
         for folder in folders[:2]:

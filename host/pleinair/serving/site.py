@@ -11,6 +11,7 @@
     /roll/KEY/painting/PAINTING/TAG      the newest painting in its full size
     /roll/KEY/days/2026-11-25.mp4        a day's film and its pictures
     /roll/KEY/film                       the film of the whole roll, where it lies beside the roll
+    /roll/KEY/focus                      how sharp the newest picture is; focus/NUMBER-centre.jpg, -whole.jpg
 
 What changes something is in :mod:`pleinair.serving.changes`. KEY and PAINTING are looked up among those that there
 are; no path is made from what a browser sends.
@@ -22,7 +23,7 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from pleinair.cameras.opening import DRIVERS, Driver
 from pleinair.errors import RollError
 from pleinair.page import Markup
 from pleinair.rolls.journal import tail
@@ -44,6 +46,7 @@ from pleinair.rolls.settings import read_settings
 from pleinair.rolls.status import Status
 from pleinair.serving.changes import Changes
 from pleinair.serving.deeds import Told
+from pleinair.serving.focus import Finder
 from pleinair.serving.permit import Permit
 from pleinair.serving.pictures import Pictures, original_file, plain_file
 from pleinair.serving.server import Server
@@ -74,6 +77,7 @@ class Site:
     def __init__(self, shelf: Shelf | Single, *, most: int = 48, changes: Changes | None = None) -> None:
         """``most`` pictures stay in memory. Without ``changes`` there are neither styles nor anything to change."""
         self._shelf, self._pictures, self._changes = shelf, Pictures(most), changes
+        self._finder = changes.finder if changes else Finder({})
         self._made = dict[str, tuple[float, bytes]]()
         self._making = threading.Lock()
         folder = Path(__file__).with_name("page")
@@ -94,6 +98,8 @@ class Site:
                 Route("/roll/{key}/painting/{painting}/{tag}", self._painting),
                 Route("/roll/{key}/days/{name}", self._day),
                 Route("/roll/{key}/film", self._film),
+                Route("/roll/{key}/focus", self._focus),
+                Route("/roll/{key}/focus/{number:int}-{which}.jpg", self._seen),
                 *(changes.routes if changes else ()),
             ],
             exception_handlers={RollError: _refuse, HTTPException: _plainly},
@@ -144,11 +150,12 @@ class Site:
         parts = Markup(self._roll_parts(request, shown).decode())
         painting = request.query_params.get("painting")
         refresh = f"/roll/{shown.key}/live" + (f"?painting={painting}" if painting else "")
-        return self._document(f"{shown.name} · pleinair", parts, refresh, front=self._only() is not None)
+        title, at = f"{shown.name} · pleinair", f"/roll/{shown.key}/"
+        return self._document(title, parts, refresh, front=self._only() is not None, roll=at)
 
-    def _document(self, title: str, parts: Markup, refresh: str, *, front: bool) -> Response:
+    def _document(self, title: str, parts: Markup, refresh: str, *, front: bool, roll: str = "") -> Response:
         permitted = self._changes is not None and self._changes.permitted
-        data = document(title, [parts], refresh=refresh, deeds=permitted, photo=permitted and front)
+        data = document(title, [parts], refresh=refresh, deeds=permitted, photo=permitted and front, roll=roll)
         return Response(data, media_type="text/html")
 
     def _roll_parts(self, request: Request, shown: Shown) -> bytes:
@@ -282,6 +289,19 @@ class Site:
             raise HTTPException(404)
         return _send(file, "video/mp4" if asked[2] else "image/png", f"{shown.key}-{name}")
 
+    def _focus(self, request: Request) -> Response:
+        seen, through, problem = self._finder.newest(self._asked(request).folder)
+        told = {} if seen is None else {"number": seen.number, "sharpness": round(seen.sharpness, 1)}
+        return JSONResponse({**told, "camera": through, "problem": problem})
+
+    def _seen(self, request: Request) -> Response:
+        seen, _, _ = self._finder.newest(self._asked(request).folder)
+        pictures = {} if seen is None else {"centre": seen.centre, "whole": seen.whole}
+        picture = pictures.get(request.path_params["which"])
+        if picture is None:
+            raise HTTPException(404)
+        return Response(picture, media_type="image/jpeg")
+
     def _film(self, request: Request) -> Response:
         shown = self._asked(request)
         file = self._film_file(shown)
@@ -341,15 +361,22 @@ def preview(
 
 
 @contextlib.contextmanager
-def page_of(folder: Path, port: int, host: str = "127.0.0.1", *, secret: str | None = None) -> Iterator[Server]:
+def page_of(
+    folder: Path,
+    port: int,
+    host: str = "127.0.0.1",
+    *,
+    secret: str | None = None,
+    drivers: Mapping[str, Driver] = DRIVERS,
+) -> Iterator[Server]:
     """The page of all rolls under a folder while the context is open; who has the ``secret`` may change something.
 
     Raises RollError, OptionError.
     """
     shelf = Shelf(folder)
-    changes = Changes(shelf, Permit(secret))
+    changes = Changes(shelf, Permit(secret), drivers)
     try:
         with Server(Site(shelf, changes=changes).app, port, host) as server:
             yield server
     finally:
-        changes.easel.close()
+        changes.close()

@@ -44,7 +44,13 @@ class RollView:
 
 
 def document(
-    title: str, body: Iterable[Content], *, refresh: str = "", deeds: bool = False, photo: bool = False
+    title: str,
+    body: Iterable[Content],
+    *,
+    refresh: str = "",
+    deeds: bool = False,
+    photo: bool = False,
+    roll: str = "",
 ) -> bytes:
     """A whole page.
 
@@ -54,6 +60,7 @@ def document(
         refresh: the address of those parts, which are fetched again every few seconds.
         deeds: with a place to enter the token.
         photo: with a place to drop a photo.
+        roll: the address of the roll whose focus can be looked at.
     """
     head = element(
         "head",
@@ -70,7 +77,10 @@ def document(
     lost = element("p", "No answer from the camera. What is shown is old.", id="lost", role="alert", hidden="")
     answer = element("p", "", id="answer", role="status", hidden="")
     live = element("div", *body, id="live", data_from=refresh or None)
-    main = element("main", lost, live, answer, *([_photo()] if photo else ()), *([_enter()] if deeds else ()))
+    parts = [_focus(roll, deeds)] if roll else []
+    parts += [_photo()] if photo else []
+    parts += [_enter()] if deeds else []
+    main = element("main", lost, live, *parts, answer)
     return f"<!doctype html>\n{element('html', head, element('body', main), lang='en').html}\n".encode()
 
 
@@ -92,6 +102,30 @@ def _enter() -> Markup:
     why = element("p", "The token was printed when the page was started.", class_="soft locked")
     leave = element("p", element("button", "Forget the token", type="button", id="leave"), class_="open")
     return element("section", element("h2", "Change something"), why, form, leave, id="permit", class_="scripted")
+
+
+def _focus(roll: str, deeds: bool) -> Markup:
+    figure = element("p", "No picture yet.", id="figure", role="status")
+    meter = element("meter", id="meter", min=0, max=1, value=0, aria_label="Sharpness, of the best so far")
+    centre = element("img", id="centre", alt="The middle of the newest picture, enlarged", hidden="")
+    whole = element("img", id="whole", alt="The newest picture", hidden="")
+    why = "The middle of the newest picture, three times as large. Turn the lens until the figure no longer grows."
+    buttons: list[Content] = [
+        _deed(f"{roll}look", "Look through the camera"),
+        " ",
+        _deed(f"{roll}rest", "Give the camera back"),
+    ]
+    through = element("p", *buttons, class_="scripted open")
+    body: list[Content] = [
+        element("p", why, class_="soft"),
+        *([through] if deeds else ()),
+        figure,
+        meter,
+        centre,
+        whole,
+    ]
+    fold = element("details", element("summary", "Sharpness, and the middle enlarged"), *body, id="focus")
+    return element("section", element("h2", "Focus"), fold, data_focus=f"{roll}focus", class_="scripted", id="finder")
 
 
 def _photo() -> Markup:
@@ -310,8 +344,8 @@ def _card(view: RollView, now: float) -> Markup:
         what = "painting" if pair.painting else "frame"
         image = element("img", src=shown, alt=f"The newest {what}", width=SMALL, height=height, loading="lazy")
     counts = f"{s.frames:,} frames, {s.painted:,} painted" + (f", {s.troubles:,} troubles" if s.troubles else "")
-    since = f"since {minute(s.begun)}" if s.begun > 0 else ""
-    words = [element("h2", view.name), _state(s, now), element("p", f"{counts} {since}".strip(), class_="soft")]
+    since = element("span", f"since {minute(s.begun)}" if s.begun > 0 else "", class_="once")
+    words = [element("h2", view.name), _state(s, now), element("p", counts, " ", since, class_="soft")]
     return element("li", element("a", image, element("div", *words), href=view.at()))
 
 

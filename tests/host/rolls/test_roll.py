@@ -56,7 +56,7 @@ def test_a_read_only_folder_is_told_in_one_line(tmp_path):
     # All is imported, and the folder entered, before the privileges go.
     code = (
         f"import os, sys; sys.path[:0] = {PATHS!r}; os.chdir({str(tmp_path)!r})\n"
-        "import pleinair.rolls.beginning, pleinair.rolls.preview, pleinair_pi.camera, pleinair_pi.heat\n"
+        "import pleinair.rolls.beginning, pleinair.serving.site, pleinair_pi.camera, pleinair_pi.heat\n"
         "from pleinair.cli.main import main\n"
         "os.setuid(65534); sys.exit(main(['resume', 'roll']))"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,3 +31,11 @@ def plain_styles(no_styles, tmp_path_factory, monkeypatch) -> Path:
     for module in (deeds, easel):
         monkeypatch.setattr(module, "styles", lambda: {name: folder / name for name in ("plain", "same")})
     return folder
+
+
+@pytest.fixture
+def no_thread_stays() -> Iterator[None]:
+    """Every test ends with the threads that it began with."""
+    before = threading.active_count()
+    yield
+    assert threading.active_count() == before

@@ -182,3 +182,38 @@ if (drop) {
     });
   }
 }
+
+// -- the focus view, while it is open
+
+const finder = document.getElementById("finder");
+if (finder) {
+  const focus = document.getElementById("focus"), figure = document.getElementById("figure");
+  const meter = document.getElementById("meter");
+  let best = 0, number = -1, through = null;
+
+  async function look() {
+    if (!focus.open) return;
+    try {
+      const told = document.hidden ? null : await fetch(finder.dataset.focus, { cache: "no-store" }).then(got => got.json());
+      if (told && told.camera !== through) { best = 0; number = -1; through = told.camera; }
+      if (told && told.number !== undefined && told.number !== number) {
+        number = told.number;
+        best = Math.max(best, told.sharpness);
+        meter.max = best || 1;
+        meter.value = told.sharpness;
+        for (const name of ["centre", "whole"]) {
+          const image = document.getElementById(name);
+          image.src = finder.dataset.focus + "/" + number + "-" + name + ".jpg?" + Date.now();
+          image.hidden = false;
+        }
+        const from = through ? "the camera" : "frame " + number;
+        figure.textContent = "Sharpness " + told.sharpness + " of " + from + "; the best so far " + best + ".";
+      }
+      if (told && told.problem) say(told.problem);
+    } catch (error) {
+      figure.textContent = "No answer.";
+    }
+    setTimeout(look, through ? 500 : 1500);
+  }
+  focus.addEventListener("toggle", () => { best = 0; number = -1; look(); });
+}
