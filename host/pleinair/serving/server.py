@@ -42,7 +42,29 @@ MOST_CONNECTIONS = 128
 _DEADLINE, _LONGEST, _LOOK, _AGAIN = 20.0, 3600.0, 1.0, 15.0
 #: Threads that read files and scale pictures.
 _THREADS = 6
+#: Seconds that a browser waits at least and at most before it asks again; questions a second that are aimed at, and
+#: seconds over which they are counted.
+_PAUSES, _RATE, _WINDOW = (2.0, 60.0), 10.0, 5.0
 _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:[0-9]{1,5})?")
+
+
+class Pace:
+    """How long browsers wait before they ask again: many of them ask no more often together than a few do."""
+
+    def __init__(self) -> None:
+        self._pause, self._since, self._asked = _PAUSES[0], 0.0, 0
+        self._lock = threading.Lock()
+
+    def next(self, now: float) -> float:
+        """Seconds for a browser that asks at ``now``, in seconds of any clock."""
+        with self._lock:
+            passed = now - self._since
+            if passed >= _WINDOW:
+                viewers = self._asked / passed * self._pause
+                self._pause = min(_PAUSES[1], max(_PAUSES[0], round(viewers / _RATE, 1)))
+                self._since, self._asked = now, 0
+            self._asked += 1
+            return self._pause
 
 
 class Names:

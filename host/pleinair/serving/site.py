@@ -49,7 +49,7 @@ from pleinair.serving.deeds import Told
 from pleinair.serving.focus import Finder
 from pleinair.serving.permit import Permit
 from pleinair.serving.pictures import Pictures, original_file, plain_file
-from pleinair.serving.server import Server
+from pleinair.serving.server import Pace, Server
 from pleinair.serving.shelf import Shelf, Shown, Single
 from pleinair.serving.views import RollView, document, roll_parts, shelf_parts
 from pleinair.serving.words import troubles
@@ -79,7 +79,7 @@ class Site:
         self._shelf, self._pictures, self._changes = shelf, Pictures(most), changes
         self._finder = changes.finder if changes else Finder({})
         self._made = dict[str, tuple[float, bytes]]()
-        self._making = threading.Lock()
+        self._making, self._pace = threading.Lock(), Pace()
         folder = Path(__file__).with_name("page")
         self._static = {name: (folder / name).read_bytes() for name in _STATIC}
         self.app = Starlette(
@@ -127,7 +127,7 @@ class Site:
         return self._live(self._roll_parts(request, self._asked(request)))
 
     def _live(self, parts: bytes) -> Response:
-        return Response(parts, media_type="text/html")
+        return Response(parts, media_type="text/html", headers={"Poll-After": f"{self._pace.next(time.monotonic()):g}"})
 
     def _shelf_page(self) -> Response:
         parts = Markup(self._shelf_parts().decode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import heapq
 import http.client
 import resource
 import socket
@@ -19,7 +20,7 @@ from pleinair.rolls.roll import Roll
 from pleinair.rolls.settings import Settings
 from pleinair.rolls.status import Status
 from pleinair.serving import server as module
-from pleinair.serving.server import Server
+from pleinair.serving.server import Pace, Server
 from pleinair.serving.site import preview
 from tests.models import write_model
 from tests.rolls import (
@@ -223,7 +224,8 @@ def test_the_page_of_a_run_reads_and_never_writes_and_stays_at_home(roll):
 
 
 def crowd(place: Path, viewers: int, frames: int, every: float, pause: float) -> tuple[int, int, float]:
-    """Film ``frames`` on a roll, one each ``every`` seconds, while viewers look at its page, with pauses between.
+    """Film ``frames`` on a roll, one each ``every`` seconds, while viewers look at its page, with pauses between as it
+    asks for, and at least ``pause`` seconds.
 
     How many answers they had, how many ticks came too late, and how many seconds it took.
     """
@@ -238,12 +240,14 @@ def crowd(place: Path, viewers: int, frames: int, every: float, pause: float) ->
     over, answers, began = threading.Event(), [0] * viewers, time.monotonic()
 
     def view(number: int) -> None:
-        paths = ("/", "/live", "/state.json", "/page.js", f"/roll/roll/original/{number % frames}")
+        wait, paths = pause, ["/", "/page.css", "/page.js", f"/roll/roll/original/{number % frames}"]
         while not over.is_set():
             with contextlib.suppress(OSError, http.client.HTTPException):
-                if ask(port, paths[answers[number] % len(paths)])[0] in (200, 404):
-                    answers[number] += 1
-            over.wait(pause)
+                status, _, headers = ask(port, paths[0])
+                answers[number] += status in (200, 404)
+                paths = paths[1:] or ["/live"]
+                wait = max(pause, float(headers.get("Poll-After", pause)))  # as the page's own script does
+            over.wait(wait)
 
     threads = [threading.Thread(target=view, args=(number,)) for number in range(viewers)]
     try:
@@ -276,3 +280,17 @@ def test_two_hundred_viewers_cost_a_running_roll_no_frame(tmp_path, viewers):
         f"{viewers} viewers, {answers} answers in {seconds:.0f} s, 120 frames, none lost, {late} late", file=sys.stderr
     )
     assert answers >= viewers
+
+
+@pytest.mark.parametrize("viewers", [1, 20, 200, 2000])
+def test_many_viewers_ask_no_more_often_than_a_few(viewers):
+    pace, due = Pace(), [(number % 20 / 10, number) for number in range(viewers)]
+    asked = list[float]()
+    heapq.heapify(due)
+    while due[0][0] < 400:
+        now, number = heapq.heappop(due)
+        asked.append(now)
+        heapq.heappush(due, (now + pace.next(now), number))
+    late = [now for now in asked if now >= 200]
+    assert len(late) / 200 <= max(15.0, 1.2 * viewers / 60)
+    assert len(late) / 200 >= min(viewers / 2.1, 5.0)  # and nobody waits for nothing

@@ -1,7 +1,7 @@
 // The page's own script: it fetches the parts of the page again and puts in those that changed; and the slider.
 "use strict";
 
-const EVERY = 2000; // milliseconds
+let pause = 2; // seconds until the parts are fetched again; the server asks for more where many watch
 const live = document.getElementById("live");
 const lost = document.getElementById("lost");
 document.documentElement.classList.add("script");
@@ -48,6 +48,7 @@ let shown = new Map();
 async function turn() {
   const answer = await fetch(live.dataset.from, { cache: "no-store" });
   if (!answer.ok) throw new Error(answer.status);
+  pause = Number(answer.headers.get("Poll-After")) || 2;
   const html = await answer.text(), parts = [...parse(html).children];
   const ids = parts.map(part => part.id).join(), there = [...live.children].map(part => part.id).join();
   if (ids !== there && ![...live.children].some(busy)) {
@@ -76,11 +77,11 @@ async function watch() {
     }
     document.body.classList.toggle("lost", !lost.hidden);
   }
-  setTimeout(watch, EVERY);
+  setTimeout(watch, 1000 * pause);
 }
 if (live.dataset.from) {
   for (const part of live.children) shown.set(part.id, part.outerHTML);
-  setTimeout(watch, EVERY);
+  setTimeout(watch, 1000 * pause);
 }
 
 // -- changing something, with the token
