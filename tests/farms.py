@@ -9,12 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from pleinair.errors import FarmError, PleinairError
 from pleinair.farm.cluster import LostError, Result
 from pleinair.farm.work import METER, Done, Job, Unfit
 from pleinair.network.light import Sums
 
 #: Changes a worker's answer to a job on frames.
 Habit = Callable[[Job, Sequence[np.ndarray], Any], Any]
+
+
+class Died(BaseException):
+    """The process of a worker ends in the middle of a task."""
 
 
 def honest(job: Job, frames: Sequence[np.ndarray], done: Any) -> Any:
@@ -93,6 +98,7 @@ class Village:
         shared: Any,
         *handles: Any,
         cores: int,
+        gpus: int = 0,
         name: str,
         away: Collection[str] = (),
     ) -> Any:
@@ -116,7 +122,12 @@ class Village:
         worker = self.chance.choice(sorted(self.habits.keys() - task.away))
         # A worker sees what it was sent, and can change nothing of ours.
         values = [value.copy() for value in task.values]
-        answer = task.function(task.job, lambda: task.shared, *values)
+        try:
+            answer = task.function(task.job, lambda: task.shared, *values)
+        except Died as error:
+            raise LostError("the worker died") from error
+        except PleinairError as error:
+            raise FarmError(f"a worker at 10.0.0.1: {error}") from error
         self.done += 1
         return Result(worker, self.habits[worker](task.job, values, answer))
 

@@ -13,6 +13,7 @@ import click
 from pleinair.cameras.opening import LIVE_KINDS, STORED_KINDS
 from pleinair.cameras.stored import ORDERS
 from pleinair.cli.console import FilmBars, remark, say
+from pleinair.cli.farm import farm_of, farm_options
 from pleinair.cli.fpga import accelerator_options, choose, simulate_build
 from pleinair.cli.options import (
     INCOMPLETE,
@@ -44,6 +45,7 @@ from pleinair.films.rate import Rate, length_text
 from pleinair.films.steadiness import DEFAULT_STRENGTH, MAX_STRENGTH
 
 if TYPE_CHECKING:
+    from pleinair.farm.cluster import Where
     from pleinair.films.tone import Tone
     from pleinair.images import Photo
     from pleinair.painting.painter import Painter
@@ -102,6 +104,7 @@ _SHOWN = 10
 @strokes_option
 @threads_option
 @roll_options
+@farm_options
 @force_option
 @config_option
 def run(
@@ -129,13 +132,15 @@ def run(
     threads: int,
     overlay: str | None,
     fallback: str | None,
+    on: Where | None,
+    audit: float | None,
     force: bool,
     **roll_settings: Any,
 ) -> None:
     """Film a time-lapse: capture, paint, record.
 
-    With --roll, and always with a live camera, frames are kept on a roll: a folder that survives a kill or a power
-    cut. `pleinair resume` continues it.
+    With --roll, and always with a live camera or with --on, frames are kept on a roll: a folder that survives a kill or
+    a power cut. `pleinair resume` continues it.
     """
     from pleinair.cameras.framing import Framing, parse_crop
     from pleinair.cameras.opening import CameraSource
@@ -165,8 +170,9 @@ def run(
         threads=threads,
         force=force,
     )
-    if roll_settings["roll"] is not None or source.live:
-        film_on_roll(common, **roll_settings)
+    farm = farm_of(on, audit, bits=bits, backend=chosen)
+    if roll_settings["roll"] is not None or source.live or farm is not None:
+        film_on_roll(common, **roll_settings, farm=farm)
     else:
         refuse_without_roll(roll_settings)
         _film_at_once(common)

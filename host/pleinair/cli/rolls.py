@@ -17,7 +17,16 @@ from pleinair.backends import FALLBACKS, Backend
 from pleinair.cameras.framing import Framing
 from pleinair.cameras.opening import CameraSource, Driver
 from pleinair.cli.console import Bars, RollDisplay, remark, say, say_json
-from pleinair.cli.farm import check_farmed, farm_options, joined, paint_on_cluster
+from pleinair.cli.farm import (
+    Farm,
+    capture_only,
+    farm_of,
+    farm_options,
+    joined,
+    paint_missing,
+    paint_on_cluster,
+    refuse_with_farm,
+)
 from pleinair.cli.films import Wanted, cut_options, make_film, make_preview, tell_put_aside
 from pleinair.cli.fpga import backend_of, simulate_build
 from pleinair.cli.options import (
@@ -187,11 +196,14 @@ def film_on_roll(
     on_film: str | None,
     preview: int | None,
     preview_host: str,
+    farm: Farm | None = None,
 ) -> None:
     """``pleinair run`` with a roll: begin one, film, paint, and join the film where one is asked for."""
     from pleinair.rolls.beginning import begin_roll
     from pleinair_pi.heat import read_heat
 
+    if farm is not None:
+        refuse_with_farm(o.camera, {"daily": daily, "on_film": on_film, "notify": notify, "preview": preview})
     if o.out is not None:
         refuse_same(o.camera.path, o.out, "the video that it is made from")
     if roll is None:
@@ -237,7 +249,7 @@ def film_on_roll(
         thermometer=read_heat,
         painter=_open_look(),
     )
-    _film(lapse, o.out, o.force)
+    _film(lapse, o.out, o.force, farm)
 
 
 def _end(o: Common) -> tuple[int | None, float | None]:
@@ -249,7 +261,7 @@ def _end(o: Common) -> tuple[int | None, float | None]:
     return frames_for(o.for_, o.camera, o.every, o.frames), None
 
 
-def _film(lapse: Timelapse, out: Path | None, force: bool = False) -> None:
+def _film(lapse: Timelapse, out: Path | None, force: bool = False, farm: Farm | None = None) -> None:
     """Film until it ends; then the film, where one is asked for."""
     roll, settings = lapse.roll, lapse.roll.settings
     with contextlib.ExitStack() as stack:
@@ -262,8 +274,11 @@ def _film(lapse: Timelapse, out: Path | None, force: bool = False) -> None:
         for line in (*lapse.warnings, *due_lines(lapse.schedule)):
             remark(line)
         title = f"{lapse.shooter.name} {settings.size[0]}x{settings.size[1]} on {roll.folder}, {settings.look.name}"
-        with RollDisplay(title) as display:
-            state = lapse.run(stop, report=display.show)
+        if farm is not None:
+            state = capture_only(lapse, stop)
+        else:
+            with RollDisplay(title) as display:
+                state = lapse.run(stop, report=display.show)
         over[0] = True
         remark(_summary(roll.folder, state, roll.ledger))
         if state == "full":
@@ -273,6 +288,8 @@ def _film(lapse: Timelapse, out: Path | None, force: bool = False) -> None:
         if stop.is_set():
             remark(f"interrupted: go on with it by: pleinair resume {roll.folder}")
             raise click.exceptions.Exit(130)
+        if farm is not None:
+            paint_missing(farm, roll, settings.look)
         if out is not None:
             _join(roll, settings.look, out, force)
             lapse.teller.film(out)
@@ -401,6 +418,7 @@ def _complete(roll: Roll, look: Look) -> None:
 @click.option("--notify-cmd", metavar="COMMAND", help="Command to run on troubles and news, in place of the roll's.")
 @notices_option("in place of the roll's")
 @click.option("--on-film", metavar="COMMAND", help="Command to call with each day's film, in place of the roll's.")
+@farm_options
 @config_option
 def resume(
     roll_folder: Path,
@@ -410,6 +428,8 @@ def resume(
     notify_cmd: str | None,
     notices: str | None,
     on_film: str | None,
+    on: Where | None,
+    audit: float | None,
 ) -> None:
     """Continue to film on ROLL after a stop, kill or power cut."""
     from pleinair.rolls.beginning import open_roll
@@ -420,6 +440,10 @@ def resume(
         for line in roll.mended:
             remark(f"mended: {line}")
         out = None if roll.settings.out is None else Path(roll.settings.out)
+        farm = farm_of(on, audit, bits=roll.settings.look.bits)
+        if farm is not None:
+            source = CameraSource.parse(roll.settings.camera if camera is None else camera)
+            refuse_with_farm(source, {"daily": roll.settings.daily, "on_film": on_film, "notify": notify_cmd})
         lapse = resume_roll(
             roll,
             preview=preview,
@@ -433,8 +457,10 @@ def resume(
             painter=_open_look(),
         )
         if lapse is not None:
-            _film(lapse, out)
+            _film(lapse, out, farm=farm)
         elif out is not None:
+            if farm is not None:
+                paint_missing(farm, roll, roll.settings.look)
             _join(roll, roll.settings.look, out)
 
 
@@ -444,10 +470,18 @@ def resume(
 @click.option("--style", type=STYLE, help="Style of another painting of the roll, made by `pleinair repaint`.")
 @click.option("--bits", type=OneOf(*BITS, FLOAT_BITS), help="Bits of that painting, where there are several.")
 @cut_options
+@farm_options
 @force_option
 @config_option
 def finish(
-    roll_folders: tuple[Path, ...], out: Path, style: str | None, bits: int | None, force: bool, **options: Any
+    roll_folders: tuple[Path, ...],
+    out: Path,
+    style: str | None,
+    bits: int | None,
+    on: Where | None,
+    audit: float | None,
+    force: bool,
+    **options: Any,
 ) -> None:
     """Paint the rest of ROLL, or of several, and write the film.
 
@@ -461,6 +495,7 @@ def finish(
 
     wanted = Wanted(**options)
     wanted.check()
+    farm = farm_of(on, audit)
     for folder in roll_folders:
         check_there(folder)
     first = roll_folders[0]
@@ -470,7 +505,10 @@ def finish(
             say(f"{click.format_filename(out)}: {frames} frames; {missing} more are not closed yet")
         else:
             with open_roll(first) as roll:
-                _join(roll, roll.find_painting(style, bits), out, force)
+                look = roll.find_painting(style, bits)
+                if farm is not None:
+                    paint_missing(farm, roll, look)
+                _join(roll, look, out, force)
         make_preview(out, wanted)
         return
     check_film(out)
@@ -481,6 +519,8 @@ def finish(
         else:
             with open_roll(folder) as roll:
                 look = roll.find_painting(style, bits)
+                if farm is not None:
+                    paint_missing(farm, roll, look)
                 _complete(roll, look)
                 own = film_tags(roll.folder, roll.settings, roll.ledger, look)
         reels.append(Reel(folder, look))
@@ -551,14 +591,15 @@ def repaint(
         check_film(out)
     elif not wanted.plain or wanted.preview_image is not None:
         raise OptionError("give --out FILM; the other options say how that film is made")
-    check_farmed(on, audit, bits=bits, backend=backend, engine=engine)
+    painted_by = backend_of(backend, engine, None, None)
+    farm = farm_of(on, audit, bits=bits, backend=painted_by)
     with open_roll(roll_folder) as roll, contextlib.ExitStack() as stack:
-        cluster = None if on is None else stack.enter_context(joined(on))
+        cluster = None if farm is None else stack.enter_context(joined(farm))
         look = begin_painting(
             roll,
             style,
             bits=bits,
-            backend=backend_of(backend, engine, None, None),
+            backend=painted_by,
             threads=threads,
             steady=steady,
             deflicker=deflicker,
@@ -567,8 +608,8 @@ def repaint(
             tone=tone,
             strokes=strokes,
         )
-        if cluster is not None:
-            paint_on_cluster(cluster, roll, look, audit=audit, threads=threads)
+        if cluster is not None and farm is not None:
+            paint_on_cluster(cluster, farm, roll, look)
         if out is not None and wanted.plain:
             _join(roll, look, out, force)
             make_preview(out, wanted)

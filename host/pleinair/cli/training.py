@@ -10,21 +10,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pleinair.cli.console import Bars, print_table, say, say_json, spinner
+from pleinair.cli.farm import on_option
+from pleinair.cli.farm_training import train_styles
 from pleinair.cli.options import PATH, config_option, extra
-from pleinair.cli.types import OneOf, Weight, Whole
+from pleinair.cli.types import OneOf, SomeOf, Weight, Whole
 from pleinair.errors import OptionError
 from pleinair.models import CARD, DEFAULT_GRAIN, DEFAULT_STYLE
 from pleinair.network.floating import FLOAT_BITS
 from pleinair.network.integer import BITS
 
 if TYPE_CHECKING:
+    from pleinair.farm.cluster import Where
     from pleinair_training.trainer import Progress
 
 _LOSS_NETWORK = "vgg16:FILE or vgg19:FILE, weights as .pth or .npz"
 
 
 @click.command()
-@click.option("--style", type=PATH, required=True, help="The painting to learn, an image file.")
+@click.option("--style", type=PATH, help="The painting to learn, an image file.")
+@click.option("--styles", type=PATH, help="With --on: folder of paintings, each of which becomes a style.")
 @click.option(
     "--content",
     type=PATH,
@@ -52,10 +56,10 @@ _LOSS_NETWORK = "vgg16:FILE or vgg19:FILE, weights as .pth or .npz"
 )
 @click.option(
     "--bits",
-    type=OneOf(*BITS, FLOAT_BITS),
-    default=8,
+    type=SomeOf(*BITS, FLOAT_BITS),
+    default="8",
     show_default=True,
-    help="Bits of weights and activations; 32 stops at the float network.",
+    help="Bits of weights and activations; 32 stops at the float network. With --styles several: 8,4.",
 )
 @click.option("--width", type=Whole(4, 128), default=16, show_default=True, help="Channels of the first convolution.")
 @click.option("--blocks", type=Whole(1, 16), default=3, show_default=True, help="Number of residual blocks.")
@@ -150,16 +154,21 @@ _LOSS_NETWORK = "vgg16:FILE or vgg19:FILE, weights as .pth or .npz"
 @click.option("--device", type=OneOf("cpu", "cuda"), default="cpu", show_default=True, help="Where to train.")
 @click.option("--compile", "compiled", is_flag=True, help="Compile the networks with torch.compile.")
 @click.option("--seed", type=Whole(0), default=1, show_default=True, help="Seed of the first weights and the crops.")
+@on_option
+@click.option("--cores", type=Whole(1, 256), help="With --on: cores that each training takes.  [default: 1]")
 @config_option
 def train(
-    style: Path,
+    style: Path | None,
+    styles: Path | None,
     content: Path | None,
     loss_network: str | None,
     out: Path | None,
     name: str | None,
     adding: bool | None,
-    bits: int,
+    bits: tuple[int, ...],
     device: str,
+    on: Where | None,
+    cores: int | None,
     **settings: Any,
 ) -> None:
     """Train a network to paint like a painting.
@@ -170,7 +179,60 @@ def train(
     the integers that will paint. In shape johnson it is trained on without the norm, then quantised.
 
     Stopped at any time, the same command continues. With other --bits it adds a width to a finished run.
+
+    `pleinair train --styles FOLDER --on ray` trains a style for each painting in FOLDER, on the machines of a cluster.
     """
+    if styles is not None or on is not None:
+        alone = {"style": style, "name": name, "adding": adding}
+        train_styles(
+            styles,
+            on,
+            alone,
+            content=content,
+            loss_network=loss_network,
+            out=out,
+            bits=bits,
+            cores=cores,
+            device=device,
+            start=_start(settings, unasked=content is None),
+            **_without_start(settings),
+        )
+        return
+    if style is None:
+        raise OptionError("give a painting to learn, an image file", option="style")
+    if cores is not None:
+        raise OptionError(f"{cores}: needs --on", option="cores")
+    if len(bits) > 1:
+        raise OptionError(f"{','.join(map(str, bits))}: several go with --styles", option="bits")
+    _train_one(
+        style,
+        content=content,
+        loss_network=loss_network,
+        out=out,
+        name=name,
+        adding=adding,
+        bits=bits[0],
+        device=device,
+        settings=settings,
+    )
+
+
+def _without_start(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name != "start"}
+
+
+def _train_one(
+    style: Path,
+    *,
+    content: Path | None,
+    loss_network: str | None,
+    out: Path | None,
+    name: str | None,
+    adding: bool | None,
+    bits: int,
+    device: str,
+    settings: dict[str, Any],
+) -> None:
     with extra("train", "train"):
         from pleinair_training import evening
         from pleinair_training.stages import train_stages

@@ -93,6 +93,16 @@ class OneOf(click.Choice):
         return self._values[text]
 
 
+class SomeOf(OneOf):
+    """One or several of a few whole numbers, with commas between them: a tuple, each once, as they were given."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The chosen numbers."""
+        if isinstance(value, tuple):
+            return value
+        return tuple(dict.fromkeys(super(SomeOf, self).convert(part, param, ctx) for part in str(value).split(",")))
+
+
 class Whole(click.IntRange):
     """A whole number within bounds."""
 

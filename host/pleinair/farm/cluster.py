@@ -65,10 +65,13 @@ class Cluster(Protocol):
         shared: Any,
         *handles: Any,
         cores: int,
+        gpus: int = 0,
         name: str,
         away: Collection[str] = (),
     ) -> Any:
-        """A task: ``function(job, fetch, *values)`` on a worker that is not one of ``away``, with so many cores there.
+        """A task: ``function(job, fetch, *values)`` on a worker that is not one of ``away``.
+
+        It takes so many cores and GPUs there.
 
         The values are those of ``handles``; ``fetch()`` gives that of the handle ``shared``, which travels only where
         it is called. ``name`` is for people who watch the cluster. The worker finds ``function`` by module and name.

@@ -1,9 +1,9 @@
 """The developer of a farm: a roll's originals in, painted by a cluster, the film's closed pieces out.
 
-What one machine does in turns, this one does in three threads: one reads and treats frames, one hands them out, and
-the caller's tones, steadies and encodes paintings. Frames are read ahead over the ends of pieces, so that workers never
-wait there; so what the filters remember at the end of a piece is noted when its last frame is read, its light when that
-is given out, and the rest when it is recorded.
+What one machine does in turns, this one does in four threads: one reads and treats frames, one hands them out, one
+steadies paintings, which workers have toned, and the caller's encodes them. Frames are read ahead over the ends of
+pieces, so that workers never wait there. So what the filters remember at the end of a piece is noted by each of these
+threads when the piece's last frame passes it.
 
 Beside that, the file of what they remember tells which workers the piece before it comes from. It stays until the
 painting is finished: where a worker turns out to have lied, the film is taken back to before its first frame.
@@ -12,11 +12,11 @@ painting is finished: where a worker turns out to have lied, the film is taken b
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pleinair.farm.painting import FarmPainting, Treated
+from pleinair.farm.painting import FarmPainting, Painted, Treated
 from pleinair.films.lighting import FilmLight
 from pleinair.films.pipeline import ReadAhead
 from pleinair.painting.painter import Painter
@@ -45,7 +45,7 @@ class FarmDeveloper(Developer):
 
     def __init__(self, place: Place, painter: Painter, painting: OpenPainting) -> None:
         """``painter`` is this machine's own, for frames that only bring filters near what they were."""
-        super().__init__(place, painter)
+        super().__init__(replace(place, look=replace(place.look, tone=0.0)), painter)
         self._open_painting = painting
         self._behind: dict[str, np.ndarray] = {}
         self._workers = set[str]()
@@ -77,8 +77,9 @@ class FarmDeveloper(Developer):
         treated = ReadAhead(self._treated(start, end), _READ)
         painting = self._open_painting(self._treatment.light)
         painted = ReadAhead(painting.paint(iter(treated)), _WAIT)
+        steadied = ReadAhead(self._steadied(iter(painted)), _WAIT)
         try:
-            for one in painted:
+            for one in steadied:
                 told: _Told = one.tag
                 read = told.read
                 self._open_piece(read.seq)
@@ -96,8 +97,18 @@ class FarmDeveloper(Developer):
                     self._workers.clear()
         finally:
             painting.stop.set()
-            treated.close_patiently()
-            painted.close_patiently()
+            for stage in (steadied, treated, painted):
+                stage.close_patiently()
+
+    def _steadied(self, painted: Iterator[Painted]) -> Iterator[Painted]:
+        for one in painted:
+            told: _Told = one.tag
+            if one.painting is not None:
+                one = replace(one, painting=self._treatment.after(one.painting, told.read.caption))
+            if told.memory is not None:
+                memory = {**told.memory, **_copied(self._treatment.state("paintings"))}
+                one = replace(one, tag=replace(told, memory=memory))
+            yield one
 
     def _treated(self, start: int, end: int) -> Iterator[Treated]:
         for seq in range(start, end + 1):
@@ -105,7 +116,7 @@ class FarmDeveloper(Developer):
             treated = None if image is None else self._treatment.before(image)
             memory = None
             if (seq + 1) % self._piece == 0 or seq == end:
-                memory = {key: value.copy() for key, value in self._treatment.state("deflicker", "frames").items()}
+                memory = _copied(self._treatment.state("deflicker", "frames"))
             yield Treated(treated, _Told(read, memory))
 
     def _begin(self, seq: int) -> None:
@@ -115,10 +126,14 @@ class FarmDeveloper(Developer):
 
     def _memory(self) -> dict[str, np.ndarray]:
         workers = np.array(sorted(self._workers), np.str_) if self._workers else np.zeros(0, "U1")
-        return {**self._treatment.state("paintings"), **self._behind, _WORKERS: workers}
+        return {**self._behind, _WORKERS: workers}
 
     def _forget_filters(self, below: int) -> None:
         """Nothing is forgotten before the painting is finished."""
+
+
+def _copied(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {key: value.copy() for key, value in state.items()}
 
 
 def workers_behind(place: Place, segment: Segment) -> set[str]:

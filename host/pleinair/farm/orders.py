@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -216,15 +216,8 @@ class Orders:
             self._judge(order, index, None)
             return
         job = order.job
-        one = Job(
-            job.kind,
-            job.network,
-            job.bits,
-            job.strokes,
-            job.threads,
-            lights=(job.lights[job.which[index]],) if job.lights else (),
-            which=(0,) if job.lights else (),
-        )
+        lit = bool(job.lights)
+        one = replace(job, lights=(job.lights[job.which[index]],) if lit else (), which=(0,) if lit else ())
         again = Order(one, [order.frames[index]], [order.handles[index]])
         again.name = one.name(again.frames)
         self._send(again, _Audit(order, index, again), self.away | {order.worker})
@@ -245,7 +238,7 @@ class Orders:
         if job.kind == METER:
             truth = self._own.sums(frame)
         else:
-            truth = digest(self._own.paint([frame], [job.lights_of(len(order.frames))[index]])[0])
+            truth = digest(self._own.paint([frame], [job.lights_of(len(order.frames))[index]], job.tone)[0])
         what = "metered" if job.kind == METER else "painted"
         for worker, answer in ((order.worker, _answer(order.done, index)), *([other] if other else [])):
             if answer != truth:

@@ -11,13 +11,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from pleinair.farm.orders import Order, Orders
-from pleinair.farm.work import METER, PAINT, Job
+from pleinair.farm.work import METER, Job
 from pleinair.films.lighting import FilmLight
 from pleinair.network.light import Light, Sums
 from pleinair.painting.adaptive import LightMeter
@@ -77,7 +77,7 @@ class FarmPainting:
     """Paints the frames of one film, or of a part of it, with the work that :class:`Orders` gives out."""
 
     def __init__(self, orders: Orders, job: Job, meter: LightMeter | None, light: FilmLight) -> None:
-        """``job`` says network, strokes and threads. ``meter`` is that of a network that is adaptive, else None."""
+        """``job`` says network, strokes, tone and threads. ``meter`` is that of an adaptive network, else None."""
         self._orders, self._job, self._light = orders, job, light
         self._known = None if meter is None else _Known(meter)
         self._count = light.count
@@ -144,7 +144,7 @@ class FarmPainting:
             coming.handle = self._orders.cluster.keep(frame.image)
             self._bytes += frame.image.nbytes
             if self._known is not None and self._light.lighting.meters(self._count):
-                job = Job(METER, self._job.network, self._job.bits, self._job.strokes, self._job.threads)
+                job = replace(self._job, kind=METER)
                 coming.metering = self._orders.submit(Order(job, [frame.image], [coming.handle]))
             self._count += 1
             taken += 1
@@ -195,8 +195,7 @@ class FarmPainting:
                 which.append(len(lights) - 1)
             lit_by.append(frozenset(self._lit_by))
             tags.append((one.frame.tag, self._light.state()))
-        job = self._job
-        job = Job(PAINT, job.network, job.bits, job.strokes, job.threads, tuple(lights), tuple(which))
+        job = replace(self._job, lights=tuple(lights), which=tuple(which))
         handles = [one.handle for one in coming]
         self._under_way.append(self._orders.submit(Order(job, images, handles, tags, lit_by)))
 

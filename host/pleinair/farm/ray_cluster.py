@@ -63,7 +63,7 @@ class RayCluster:
                 configure_logging=False,
                 **here,
             )
-        except (ConnectionError, OSError, RuntimeError, ValueError, AssertionError) as error:
+        except Exception as error:  # Ray raises all sorts, this one itself among them
             raise FarmError(f"{where}: no cluster of Ray's there: {_first_line(error)}", option="on") from error
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, terminated)  # Ray has put its own there
@@ -81,11 +81,12 @@ class RayCluster:
         shared: Any,
         *handles: Any,
         cores: int,
+        gpus: int = 0,
         name: str,
         away: Collection[str] = (),
     ) -> Any:
         """A task: ``function(job, fetch, *values)``."""
-        options: dict[str, Any] = {"num_cpus": cores, "name": name}
+        options: dict[str, Any] = {"num_cpus": cores, "num_gpus": gpus, "name": name}
         if away:
             full = [node["NodeID"] for node in self._ray.nodes() if node["NodeID"][:_DIGITS] in away]
             if full:

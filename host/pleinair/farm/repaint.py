@@ -109,7 +109,7 @@ def _paint(
     model = load_network(look)
     with contextlib.closing(Brush(model, look.strokes, threads)) as own:
         orders = Orders(cluster, model, own, audit=audit, distrusted=distrusted, tell=tell)
-        job = Job(PAINT, model.sha256, model.bits, look.strokes, threads)
+        job = Job(PAINT, model.sha256, model.bits, look.strokes, look.tone, threads)
         developer = FarmDeveloper(place, own.painter, lambda light: FarmPainting(orders, job, own.meter, light))
         done = last + 1 - first - sum(b + 1 - a for a, b in gaps)
         try:

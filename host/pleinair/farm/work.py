@@ -16,6 +16,7 @@ import numpy as np
 
 from pleinair.backends import CPU, open_painter
 from pleinair.errors import EngineError, OptionError
+from pleinair.films.tone import Tone
 from pleinair.models import Model
 from pleinair.network.floating import FLOAT_BITS
 from pleinair.network.light import Light, Sums
@@ -40,21 +41,23 @@ class Job:
     """What is to be done with some frames.
 
     ``kind`` is PAINT or METER. ``lights`` are those that the frames are painted in, and ``which`` says for each frame
-    which of them; without lights each frame is painted in its own, or the network has none. ``threads`` is how many
-    the worker computes with.
+    which of them; without lights each frame is painted in its own, or the network has none. ``tone`` is how much of the
+    scene's brightness the painting gets back (:class:`~pleinair.films.tone.Tone`). ``threads`` is how many the worker
+    computes with.
     """
 
     kind: str
     network: str
     bits: int
     strokes: int = 1
+    tone: float = 0.0
     threads: int = 1
     lights: tuple[Light, ...] = ()
     which: tuple[int, ...] = ()
 
     def name(self, frames: Sequence[np.ndarray]) -> str:
         """The name of this work on frames, uint8 [H, W, 3] each: SHA-256, hexadecimal."""
-        sha = hashlib.sha256(f"{self.kind} {self.network} {self.bits} {self.strokes} {self.which}".encode())
+        sha = hashlib.sha256(f"{self.kind} {self.network} {self.bits} {self.strokes} {self.tone} {self.which}".encode())
         for light in self.lights:
             sha.update(light.digest().encode())
         for frame in frames:
@@ -99,10 +102,13 @@ class Brush:
         """What a film's light asks; None where the network is not adaptive."""
         return self._base if isinstance(self._base, AdaptivePainter) else None
 
-    def paint(self, frames: Iterable[np.ndarray], lights: Iterable[Light | None]) -> list[np.ndarray]:
-        """The paintings of frames, uint8 [H, W, 3] each, in these lights. Raises ImageError."""
-        queue = iter(lights)
-        return list(self.painter.lit_by(lambda frame, meter: next(queue)).paint_each(frames))
+    def paint(
+        self, frames: Sequence[np.ndarray], lights: Iterable[Light | None], tone: float = 0.0
+    ) -> list[np.ndarray]:
+        """The paintings of frames, uint8 [H, W, 3] each, in these lights, toned. Raises ImageError."""
+        queue, toner = iter(lights), Tone(tone)
+        paintings = self.painter.lit_by(lambda frame, meter: next(queue)).paint_each(frames)
+        return [toner(painting, toner.of(frame)) for painting, frame in zip(paintings, frames, strict=True)]
 
     def sums(self, frame: np.ndarray) -> tuple[Sums, ...]:
         """What is metered in a frame, uint8 [H, W, 3], as it is painted. Raises ImageError."""
@@ -140,7 +146,7 @@ def work(job: Job, fetch: Callable[[], Model], *frames: np.ndarray) -> Done | Un
     if job.kind == METER:
         sums = tuple(brush.sums(frame) for frame in frames)
         return Done(name, brush.painter.name, time.monotonic() - began, sums=sums)
-    paintings = tuple(brush.paint(frames, job.lights_of(len(frames))))
+    paintings = tuple(brush.paint(frames, job.lights_of(len(frames)), job.tone))
     return Done(name, brush.painter.name, time.monotonic() - began, paintings=paintings)
 
 

@@ -202,7 +202,8 @@ class Developer:
             with contextlib.closing(paintings):
                 for painting in paintings:
                     yield from self._without_painting(read)
-                    yield self._record(read.popleft(), painting)
+                    frame = read.popleft()
+                    yield self._record(frame, self._treatment.after(painting, frame.caption))
             yield from self._without_painting(read)
         except BaseException:
             # The filters have seen frames that are in no piece.
@@ -239,9 +240,8 @@ class Developer:
             self._next = read.popleft().seq + 1
             yield outcome
 
-    def _record(self, frame: Read, painting: np.ndarray) -> Event:
+    def _record(self, frame: Read, picture: np.ndarray) -> Event:
         assert self._recorder is not None
-        picture = self._treatment.after(painting, frame.caption)
         self._show(picture, frame.seq)
         self._recorder.add(picture)
         self._next = frame.seq + 1

@@ -63,6 +63,34 @@ def test_a_roll_is_repainted_by_a_cluster(place, capsys, monkeypatch):
     assert "10.0.0.0 (anna): " in err and "worker 10.0.0.1 (liar) painted a frame falsely" in err
 
 
+def test_a_folder_is_filmed_by_a_cluster(place, capsys, monkeypatch):
+    film = ["run", "--style", "integers", "--camera", "frames:frames", "--keep-free", "0", "--spool", "png"]
+    assert main([*film, "--out", "alone.mp4", "--roll", "other"]) == 0
+    monkeypatch.setattr(ray_cluster, "import_ray", lambda: None)
+    village = Village({"anna": honest, "bert": honest})
+    monkeypatch.setattr(ray_cluster, "RayCluster", lambda where: village)
+    # Without --roll it is FILM.roll.
+    assert main([*film, "--out", "farm.mp4", "--on", "ray"]) == 0
+    alone, farm = (sorted((place / r / "paintings").rglob("*.mkv")) for r in ("other", "farm.roll"))
+    assert [piece.read_bytes() for piece in alone] == [piece.read_bytes() for piece in farm] and len(farm) == 1
+    assert "12 frames painted" in capsys.readouterr().err
+    # What is missing is painted by `finish` and by `resume`, too.
+    for command in (["finish", "farm.roll", "--out", "again.mp4"], ["resume", "farm.roll"]):
+        farm[0].unlink()
+        before = village.done
+        assert main([*command, "--on", "ray", "--force"][: -1 if command[0] == "resume" else None]) == 0
+        assert farm[0].read_bytes() == alone[0].read_bytes() and village.done > before
+
+
+def test_a_live_camera_and_films_of_days_are_no_work_for_a_cluster(refused, monkeypatch):
+    monkeypatch.setattr(ray_cluster, "import_ray", lambda: None)
+    live = ("run", "--camera", "v4l2:0", "--out", "film.mp4", "--on", "ray")
+    assert "--camera 'v4l2:0': with --on, frames come from a stored camera" in refused(*live)
+    assert "--daily does not go with --on" in refused(
+        "run", "--camera", "frames:frames", "--roll", "new", "--daily", "--on", "ray"
+    )
+
+
 def test_without_ray_one_line_names_the_extra(refused, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert refused(*REPAINT, "--on", "ray") == "pleinair: --on needs Ray: pip install 'pleinair[farm]'\n"

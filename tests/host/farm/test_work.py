@@ -43,10 +43,11 @@ def test_a_name_tells_every_difference(model):
         replace(job, kind=METER).name(images),
         replace(job, network="0").name(images),
         replace(job, strokes=2).name(images),
+        replace(job, tone=0.5).name(images),
         replace(job, lights=(light,), which=(0, 0)).name(images),
         replace(job, lights=(light, light), which=(0, 1)).name(images),
     }
-    assert len(names) == 10
+    assert len(names) == 11
     # What it is computed with changes nothing.
     assert replace(job, threads=3).name([image.copy() for image in images]) == job.name(images)
 
