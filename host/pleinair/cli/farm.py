@@ -37,7 +37,8 @@ def farm_options(command: Callable[..., Any]) -> Callable[..., Any]:
     audit = click.option(
         "--audit",
         type=SHARE,
-        help="With --on: paint this share of the frames twice, on two machines, and compare.  [default: 1%]",
+        show_default="1%",
+        help="With --on: paint this share of the frames twice, on two machines, and compare.",
     )
     return on_option(audit(command))
 

@@ -30,7 +30,9 @@ from pleinair.errors import OptionError
 )
 @config_option
 def serve(folder: Path, port: int, host: str, read_only: bool, password_file: Path | None) -> None:
-    """Show all rolls under FOLDER on a page, running or finished, until interrupted.
+    """Show all rolls under FOLDER on a page.
+
+    It shows running and finished ones until it is interrupted.
 
     Phones and desktops see the newest original and painting of each roll, its days and films, its progress and its
     troubles. Who has the token that is printed may stop rolls, let them go on, and paint them in other styles.

@@ -155,7 +155,7 @@ _LOSS_NETWORK = "vgg16:FILE or vgg19:FILE, weights as .pth or .npz"
 @click.option("--compile", "compiled", is_flag=True, help="Compile the networks with torch.compile.")
 @click.option("--seed", type=Whole(0), default=1, show_default=True, help="Seed of the first weights and the crops.")
 @on_option
-@click.option("--cores", type=Whole(1, 256), help="With --on: cores that each training takes.  [default: 1]")
+@click.option("--cores", type=Whole(1, 256), show_default="1", help="With --on: cores that each training takes.")
 @config_option
 def train(
     style: Path | None,
