@@ -174,8 +174,10 @@ def repaint(roll: Path, address: str, models: Path, *arguments: str) -> subproce
 
 def test_workers_and_the_command_are_killed_again_and_again(tmp_path, models, nodes):
     chance = random.Random(SEED)
-    roll = new_roll(tmp_path / "roll")
-    wanted = film_of(shutil.copytree(roll, tmp_path / "alone"), models)
+    # A film's title is its roll's name, so both are called the same.
+    (tmp_path / "farm").mkdir()
+    roll = new_roll(tmp_path / "farm" / "roll")
+    wanted = film_of(shutil.copytree(roll, tmp_path / "alone" / "roll"), models)
     for _ in range(2):
         nodes.add(2)
     killed, drivers, began = 0, 0, time.monotonic()
@@ -203,8 +205,10 @@ def test_workers_and_the_command_are_killed_again_and_again(tmp_path, models, no
 def test_a_worker_that_flips_a_bit_is_named_and_the_film_is_right(tmp_path, models, nodes):
     (tmp_path / "liar").mkdir()
     (tmp_path / "liar" / "sitecustomize.py").write_text(_LIAR)
-    roll = new_roll(tmp_path / "roll")
-    wanted = film_of(shutil.copytree(roll, tmp_path / "alone"), models)
+    # A film's title is its roll's name, so both are called the same.
+    (tmp_path / "farm").mkdir()
+    roll = new_roll(tmp_path / "farm" / "roll")
+    wanted = film_of(shutil.copytree(roll, tmp_path / "alone" / "roll"), models)
     for _ in range(2):
         nodes.add(1)
     liar = nodes.add(1, f"{tmp_path / 'liar'}{os.pathsep}{PYTHONPATH}")
