@@ -272,7 +272,7 @@ def test_refused_in_one_line(refused, arguments, said):
         ("fps = 0.5", "--fps '0.5'"),
         ("fps = true", "--config run.toml: fps is true"),
         ("timestamp = [1]", "--config run.toml: timestamp is an array; allowed are true and false"),
-        ("speed = 1", "unknown option 'speed'; there are backend, bits, camera"),
+        ("speed = 1", "unknown option 'speed'; there are audit, backend, bits, camera"),
         ('size = "1x1"', "--size '1x1'"),
         ("=", "--config run.toml: not TOML"),
     ],
