@@ -59,11 +59,13 @@ def test_a_worker_paints_and_meters_as_the_reference_does(model):
     assert isinstance(own, Done) and own.name == Job(PAINT, model.sha256, 8).name(images)
     network, window = model.network, Window(24, 24, 64, 72)
     for image, painting in zip(images, own.paintings, strict=True):
-        np.testing.assert_array_equal(painting, meter.paint(network, add_margin(image, 24, network.stride), window))
+        np.testing.assert_array_equal(
+            painting, meter.paint(network, add_margin(image, 24, network.stride, adaptive=True), window)
+        )
     metered = work(Job(METER, model.sha256, 8), lambda: 1 / 0, images[0])  # its brush is open already
     assert isinstance(metered, Done)
-    assert metered.sums == (meter.sums(network, add_margin(images[0], 24, network.stride), window),)
-    light = meter.measure(network, add_margin(images[0], 24, network.stride), window)
+    assert metered.sums == (meter.sums(network, add_margin(images[0], 24, network.stride, adaptive=True), window),)
+    light = meter.measure(network, add_margin(images[0], 24, network.stride, adaptive=True), window)
     lit = work(Job(PAINT, model.sha256, 8, lights=(light_of(network), light), which=(1, 0)), lambda: model, *images[:2])
     np.testing.assert_array_equal(lit.paintings[0], own.paintings[0])
     assert (lit.paintings[1] != own.paintings[1]).any()
