@@ -300,7 +300,7 @@ def test_a_light_that_cannot_be_written_ends_the_film_or_is_the_fallbacks(board,
 
 
 @pytest.mark.parametrize("state", (0, 1))
-@pytest.mark.parametrize("column, bit", ((0, 3), (0, 31), (1, 0), (2, 0), (2, 4), (2, 9), (3, 0)))
+@pytest.mark.parametrize("column, bit", ((0, 3), (0, 31), (1, 0), (2, 1), (2, 4), (2, 9), (3, 0)))
 def test_a_table_stuck_at_a_bit_is_noticed(board, column, bit, state):
     b = lit(board)
     station = b.deployment.light.stations[0]

@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from pleinair import decoder, images
+from pleinair import images
 from pleinair.cameras.opening import open_camera
 from pleinair.decoder import Decoder
 from pleinair.errors import ImageError
 from pleinair.images import decode_image
+from pleinair.processes import MEMORY
 from tests.films import write_frames
 
 #: A child whose picture is what its bytes say.
@@ -122,8 +123,8 @@ def test_a_picture_that_takes_minutes_is_left_out_of_a_film(tmp_path, monkeypatc
 
 def test_the_childs_memory_is_bounded():
     made = Decoder(
-        "from pleinair.decoder import serve, _MEMORY; import numpy as np, resource; "
+        "from pleinair.decoder import serve; import numpy as np, resource; "
         "serve(lambda data: (np.zeros((1, 1, 3), np.uint8), {'limit': resource.getrlimit(resource.RLIMIT_AS)}))"
     )
-    assert made.decode(b"x", "x")[1]["limit"] == [decoder._MEMORY] * 2
+    assert made.decode(b"x", "x")[1]["limit"] == [MEMORY] * 2
     made.close()

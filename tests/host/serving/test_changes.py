@@ -189,8 +189,8 @@ def test_a_roll_goes_on_stops_and_is_repainted(tmp_path, plain_styles):
         wait_until(lambda: change(served.port, "/roll/roof/repaint", b"same")[0] == 200, "it is not repainted")
         wait_until(lambda: "same-8bit" in read_status(roll).paintings, "no such painting")
         wait_until(lambda: read_status(roll).state == "stopped", "it does not end")
-        page = ask(served.port, "/")[1]
-        assert b"Go on filming" in page and b"ended with status" not in page
+        wait_until(lambda: b"Go on filming" in ask(served.port, "/")[1], "no button to go on")
+        assert b"ended with status" not in ask(served.port, "/")[1]
     positions = [record["position"] for record in frames_of(roll)]
     assert positions == list(range(len(positions)))
 
