@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import resource
 import shutil
 import subprocess
@@ -19,8 +18,6 @@ from pleinair.text import one_line
 
 #: Seconds for a picture: exposure, and download of a raw file by a slow cable.
 DEADLINE = 75.0
-#: gphoto2's names of ports, such as ``usb:001,004`` or ``ptpip:192.168.1.20``.
-PORT = re.compile(r"[a-z]{2,10}:[A-Za-z0-9:.,/_-]{0,100}")
 #: What to install.
 MISSING = "the command gphoto2 is not installed: sudo apt install gphoto2"
 #: Characters of a message of the command's.

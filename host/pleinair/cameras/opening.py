@@ -17,10 +17,7 @@ from pathlib import Path
 from pleinair.cameras.address import check_address, is_address, public
 from pleinair.cameras.camera import Camera, Shooter, StoredShooter
 from pleinair.cameras.framing import FramedCamera, Framing
-from pleinair.cameras.gphoto2 import PORT, Gphoto2Camera
 from pleinair.cameras.guarded import GuardedCamera
-from pleinair.cameras.http import HttpCamera
-from pleinair.cameras.rtsp import RtspCamera
 from pleinair.cameras.stored import ORDERS, FolderCamera
 from pleinair.cameras.synthetic import SYNTHETIC_STEP, SyntheticCamera
 from pleinair.cameras.v4l2 import V4l2Camera
@@ -37,13 +34,10 @@ ALL_KINDS = f"{STORED_KINDS}, {LIVE_KINDS}"
 LIVE_EVERY = 10.0
 _NUMBER = {"synthetic": re.compile("[0-9]{0,9}"), "pi": re.compile("[0-9]{1,2}"), "v4l2": re.compile("[0-9]{1,2}")}
 _LIVE = ("pi", "v4l2")
-#: Subclasses of :class:`~pleinair.cameras.remote.RemoteCamera`, and seconds after which one that hangs is killed.
-_REMOTE = {
-    "rtsp": (RtspCamera, 40.0),
-    "http": (HttpCamera, 50.0),
-    "https": (HttpCamera, 50.0),
-    "gphoto2": (Gphoto2Camera, 120.0),
-}
+#: Kinds of :class:`~pleinair.cameras.remote.RemoteCamera`, and seconds after which one that hangs is killed.
+_REMOTE = {"rtsp": 40.0, "http": 50.0, "https": 50.0, "gphoto2": 120.0}
+#: gphoto2's names of ports, such as ``usb:001,004`` or ``ptpip:192.168.1.20``.
+_PORT = re.compile(r"[a-z]{2,10}:[A-Za-z0-9:.,/_-]{0,100}")
 
 #: Opens live camera ``number``: asked for pictures of a size, (width, height) or None, one every so many seconds.
 Driver = Callable[[int, tuple[int, int] | None, float], Shooter]
@@ -58,9 +52,19 @@ DRIVERS: Mapping[str, Driver] = {"v4l2": _open_v4l2}
 
 
 def _open_remote(kind: str, where: str) -> Shooter:
-    """In the camera's process, which reads what strangers send."""
+    """In the camera's process, which reads what strangers send, and which alone imports what that needs."""
     bound_memory()
-    return _REMOTE[kind][0](where)
+    if kind == "gphoto2":
+        from pleinair.cameras.gphoto2 import Gphoto2Camera
+
+        return Gphoto2Camera(where)
+    if kind == "rtsp":
+        from pleinair.cameras.rtsp import RtspCamera
+
+        return RtspCamera(where)
+    from pleinair.cameras.http import HttpCamera
+
+    return HttpCamera(where)
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class CameraSource:
         kind, colon, rest = text.partition(":")
         if is_address(text):
             return cls(kind.lower(), address=check_address(text))
-        if kind == "gphoto2" and (not colon or PORT.fullmatch(rest)):
+        if kind == "gphoto2" and (not colon or _PORT.fullmatch(rest)):
             return cls(kind, port=rest or None)
         if kind in ("frames", "video") and rest:
             # The shell leaves the tilde in frames:~/garden alone.
@@ -181,7 +185,7 @@ def open_shooter(
         return StoredShooter(open_camera(source, every=step, order=order, **asked), start)  # type: ignore[arg-type]
     if source.kind in _REMOTE:
         remote = partial(_open_remote, source.kind, source.address or source.port or "")
-        seconds = _REMOTE[source.kind][1]
+        seconds = _REMOTE[source.kind]
         return GuardedCamera(remote, str(source), deadline=seconds, start_deadline=seconds, patient=patient)
     if source.kind not in drivers:
         raise OptionError(f"{str(source)!r}: no driver of that name was given", option="camera")
