@@ -314,6 +314,16 @@ def _read(path: Path) -> bytes:
         raise ImageError(f"image {path}: {error.strerror}") from error
 
 
+def within(image: np.ndarray, side: int) -> np.ndarray:
+    """An image, uint8 [H, W, 3], scaled down to a longer side of at most ``side`` pixels; never enlarged."""
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return image
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+
+
 def check_writable(path: Path) -> None:
     """Raise OutputError when a file could not be put at ``path``, before the work for it is done."""
     try:

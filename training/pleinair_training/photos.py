@@ -19,7 +19,7 @@ import numpy as np
 
 from pleinair.durable import file_sha256
 from pleinair.errors import ImageError, OptionError, TrainingError
-from pleinair.images import SUFFIXES, read_image
+from pleinair.images import SUFFIXES, read_image, within
 
 
 def held_out(names: list[str], count: int) -> frozenset[str]:
@@ -49,11 +49,7 @@ def load_painting(path: Path, long_side: int, crop: str = "") -> np.ndarray:
         image, width, height = image[top : top + h, left : left + w], w, h
     if min(height, width) < 64:
         raise TrainingError(f"painting {path}: {width}x{height} is too small, its sides need 64 pixels or more")
-    scale = long_side / max(height, width)
-    if scale < 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return image
+    return within(image, long_side)
 
 
 @dataclass
@@ -112,12 +108,7 @@ class Photos:
         return digest.hexdigest()
 
     def _decode(self, index: int) -> np.ndarray:
-        image = read_image(self.files[index])
-        scale = self.limit / max(image.shape[:2])
-        if scale < 1:
-            size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
-            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-        return image
+        return within(read_image(self.files[index]), self.limit)
 
     def _crop(self, rng: random.Random) -> np.ndarray:
         image = self._decoded(rng.randrange(len(self.files)))

@@ -16,7 +16,8 @@ from pleinair.farm.developer import FarmDeveloper, forget_behind, tainted
 from pleinair.farm.orders import LiedError, Orders, Tally
 from pleinair.farm.painting import FarmPainting
 from pleinair.farm.work import PAINT, Brush, Job, check_bits
-from pleinair.rolls.developer import Place, load_network
+from pleinair.rolls.developer import Event, Place, load_network
+from pleinair.rolls.finish import develop_all
 from pleinair.rolls.records import Distrusted
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.segments import find_segments, uncovered
@@ -112,16 +113,13 @@ def _paint(
         job = Job(PAINT, model.sha256, model.bits, look.strokes, look.tone, threads)
         developer = FarmDeveloper(place, own.painter, lambda light: FarmPainting(orders, job, own.meter, light))
         done = last + 1 - first - sum(b + 1 - a for a, b in gaps)
+
+        def told(event: Event) -> None:
+            nonlocal done
+            done += 1
+            report(done, last + 1 - first, orders.tallies)
+
         try:
-            with contextlib.closing(developer.develop(first, last, True)) as events:
-                for event in events:
-                    if event.kind == "lost":
-                        roll.lose(event.seq)
-                    elif event.piece is not None:
-                        roll.write(event.piece)
-                    if event.piece is None:
-                        done += 1
-                        report(done, last + 1 - first, orders.tallies)
+            develop_all(roll, developer, first, last, told)
         finally:
-            developer.close()
             harvest.add(orders.tallies)

@@ -10,7 +10,7 @@ from pathlib import Path
 from pleinair import exif
 from pleinair.errors import OutputError
 from pleinair.films.recorder import check_film
-from pleinair.rolls.developer import Developer, OpenLook, Place, open_look
+from pleinair.rolls.developer import Developer, Event, OpenLook, Place, open_look
 from pleinair.rolls.ledger import Ledger, read_ledger
 from pleinair.rolls.roll import Roll, choose_painting, read_paintings, refuse_links
 from pleinair.rolls.segments import find_segments, join, uncovered
@@ -71,22 +71,34 @@ def paint_all(roll: Roll, look: Look, *, report: Report = _silent, painter: Open
     # Opened late: a roll that is painted already needs no engine.
     brush = painter(look, roll.settings.backend, roll.settings.threads)
     try:
-        developer = Developer(Place.of(roll, look), brush)
-        try:
-            with contextlib.closing(developer.develop(first, last, True)) as events:
-                for event in events:
-                    if event.kind == "lost":
-                        roll.lose(event.seq)
-                    elif event.piece is not None:
-                        roll.write(event.piece)
-                    elif event.kind == "painted":
-                        report(event.seq + 1 - first, last + 1 - first)
-        finally:
-            developer.close()
+
+        def told(event: Event) -> None:
+            if event.kind == "painted":
+                report(event.seq + 1 - first, last + 1 - first)
+
+        develop_all(roll, Developer(Place.of(roll, look), brush), first, last, told)
     except OSError as error:
         raise OutputError(f"roll {roll.folder}: {error.strerror}") from error
     finally:
         brush.close()
+
+
+def develop_all(roll: Roll, developer: Developer, first: int, last: int, told: Callable[[Event], None]) -> None:
+    """Have a developer do originals ``first`` to ``last``, and journal what comes of it; then it is closed.
+
+    ``told`` gets each event but closed pieces. Raises OSError, and what the developer raises.
+    """
+    try:
+        with contextlib.closing(developer.develop(first, last, True)) as events:
+            for event in events:
+                if event.piece is not None:
+                    roll.write(event.piece)
+                    continue
+                if event.kind == "lost":
+                    roll.lose(event.seq)
+                told(event)
+    finally:
+        developer.close()
 
 
 def film_tags(folder: Path, settings: Settings, ledger: Ledger, look: Look) -> dict[str, str]:

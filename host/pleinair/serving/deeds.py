@@ -10,7 +10,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import IO
 from pleinair.errors import PleinairError, RollError
 from pleinair.models import read_card, styles
 from pleinair.network.floating import FLOAT_BITS
+from pleinair.processes import isolated
 from pleinair.rolls.lock import is_running
 from pleinair.rolls.settings import check_there
 from pleinair.text import one_line
@@ -59,12 +59,6 @@ class _Job:
             lines = [line for line in text.splitlines() if line.strip()]
             return one_line(lines[-1])[:500] if lines else ""
         return ""
-
-
-def _command(*arguments: str) -> list[str]:
-    """The command ``pleinair``, of which nothing is imported from the working folder."""
-    program = f"import sys; sys.path[:] = {[path for path in sys.path if path]!r}; {_PROGRAM}"
-    return [sys.executable, "-I", "-c", program, *arguments]
 
 
 def lock_holder(folder: Path) -> int:
@@ -148,7 +142,7 @@ class Deeds:
             output = tempfile.TemporaryFile()  # noqa: SIM115
             try:
                 process = subprocess.Popen(
-                    _command(what, *options, "--", str(folder)),
+                    [*isolated(_PROGRAM), what, *options, "--", str(folder)],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=output,

@@ -19,6 +19,7 @@ import numpy as np
 from pleinair import durable
 from pleinair.decoder import SHARED
 from pleinair.errors import ImageError, PleinairError
+from pleinair.images import within
 from pleinair.models import read_card, styles
 from pleinair.processes import as_child
 from pleinair.serving.pictures import shrunk
@@ -56,11 +57,7 @@ def read_photo(data: bytes) -> np.ndarray:
     if len(data) > LARGEST_PHOTO:
         raise ImageError(f"a photo of {len(data) / 1e6:.0f} MB; at most {LARGEST_PHOTO / 1e6:.0f} MB are taken")
     image, _ = SHARED.decode(data, "of yours")
-    scale = _SIDE / max(image.shape[:2])
-    if scale < 1:
-        size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return image
+    return within(image, _SIDE)
 
 
 def _paint(connection: Any, picture: np.ndarray, names: Sequence[str]) -> None:

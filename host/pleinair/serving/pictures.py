@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from pleinair.errors import ImageError
-from pleinair.images import decode_image
+from pleinair.images import decode_image, within
 from pleinair.rolls.ledger import moment
 from pleinair.rolls.originals import SUFFIXES, find_originals, number_in, original_path, split
 
@@ -63,11 +63,8 @@ def plain_file(root: Path, *parts: str) -> Path | None:
 
 def shrunk(image: np.ndarray, side: int) -> bytes:
     """uint8 [H, W, 3] RGB as a JPEG of at most that side."""
-    scale = side / max(image.shape[:2])
-    if scale < 1:
-        size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    small = cv2.cvtColor(within(image, side), cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     return bytes(data.tobytes())
 
 
