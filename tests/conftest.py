@@ -1,6 +1,9 @@
-"""For all tests: each has a deadline, and one that passes it fails with the stacks of its threads."""
+"""For all tests: a deadline, at which one fails with the stacks of its threads; and a watch on threads that stay."""
 
 from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,3 +19,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.get_closest_marker("timeout") is None:
             slow = item.get_closest_marker("slow") or item.get_closest_marker("rtl")
             item.add_marker(pytest.mark.timeout(LONG if slow else DEADLINE))
+
+
+@pytest.fixture
+def no_thread_stays() -> Iterator[None]:
+    """The test ends with no threads but those that it began with."""
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) <= before, "threads that the test began are still there"

@@ -16,6 +16,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 
 from pleinair.cameras.camera import Frame, Shooter
 from pleinair.errors import CameraError
@@ -29,6 +30,8 @@ from pleinair.rolls.settings import Look, Settings
 from pleinair.rolls.timelapse import Timelapse
 from tests import children
 from tests.films import read_video
+from tests.models import write_model
+from tests.networks import random_network
 
 WIDTH, HEIGHT = 64, 48
 _BITS, _COLUMNS = 16, 8
@@ -53,6 +56,13 @@ def read_code(image: np.ndarray) -> int:
 def film_codes(path: Path) -> list[int]:
     """The numbers that a film's frames show."""
     return [read_code(image) for image in read_video(path)]
+
+
+def give_styles(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the styles ``plain``, which changes nothing, and ``integers``, which does, and no others of a user's."""
+    write_model(folder / "plain", identity_network(), margin=0, grain=0)
+    write_model(folder / "integers", random_network(3, width=4, blocks=1, kernel=3))
+    monkeypatch.setenv("PLEINAIR_MODELS", str(folder))
 
 
 def write_coded(folder: Path, count: int) -> Path:

@@ -12,18 +12,14 @@ from pleinair.cli.main import main
 from pleinair.farm import ray_cluster
 from tests.farms import Village, flips, honest
 from tests.house import ROOT
-from tests.models import write_model
-from tests.networks import random_network
-from tests.rolls import identity_network, write_coded
+from tests.rolls import give_styles, write_coded
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch) -> Path:
     """The working folder: ``roll`` of 12 frames, painted in ``plain``, and the style ``integers``."""
     write_coded(tmp_path / "frames", 12)
-    write_model(tmp_path / "models" / "plain", identity_network(), margin=0, grain=0)
-    write_model(tmp_path / "models" / "integers", random_network(3, width=4, blocks=1, kernel=3))
-    monkeypatch.setenv("PLEINAIR_MODELS", str(tmp_path / "models"))
+    give_styles(tmp_path / "models", monkeypatch)
     monkeypatch.chdir(tmp_path)
     film = ["run", "--style", "plain", "--camera", "frames:frames", "--roll", "roll", "--keep-free", "0"]
     assert main([*film, "--backend", "reference"]) == 0

@@ -12,9 +12,8 @@ import pytest
 
 from pleinair.cli.main import main
 from pleinair.rolls.roll import Roll
-from tests.models import write_model
 from tests.network_cameras import LOGIN, PASSWORD, Rtsp, pictures, send, served
-from tests.rolls import film_codes, frames_of, identity_network, journal, pleinair
+from tests.rolls import film_codes, frames_of, give_styles, journal, pleinair
 
 #: What must be nowhere, as it is typed and as it is meant.
 SECRETS = (PASSWORD, LOGIN, "s3cr", "t0ken", "roof%20cam")
@@ -24,8 +23,7 @@ RUN = ["run", "--style", "plain", "--backend", "reference", "--roll", "roll", "-
 @pytest.fixture
 def place(tmp_path, monkeypatch) -> Path:
     """The working folder, this user's state, and the style ``plain``."""
-    write_model(tmp_path / "models" / "plain", identity_network(), margin=0, grain=0)
-    monkeypatch.setenv("PLEINAIR_MODELS", str(tmp_path / "models"))
+    give_styles(tmp_path / "models", monkeypatch)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")

@@ -22,16 +22,22 @@ from pleinair.rolls.settings import read_settings
 from tests.films import read_video
 from tests.models import write_model
 from tests.networks import random_network
-from tests.rolls import coded_frame, film_codes, frames_of, identity_network, pleinair, read_code, write_coded
+from tests.rolls import (
+    coded_frame,
+    film_codes,
+    frames_of,
+    give_styles,
+    pleinair,
+    read_code,
+    write_coded,
+)
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch) -> Path:
     """The working folder: 12 frames, the style ``plain`` that changes nothing, and ``integers`` that does."""
     write_coded(tmp_path / "frames", 12)
-    write_model(tmp_path / "models" / "plain", identity_network(), margin=0, grain=0)
-    write_model(tmp_path / "models" / "integers", random_network(3, width=4, blocks=1, kernel=3))
-    monkeypatch.setenv("PLEINAIR_MODELS", str(tmp_path / "models"))
+    give_styles(tmp_path / "models", monkeypatch)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,12 +30,7 @@ FRAMES, PIECE = 45, 10
 HONEST = {"anna": honest, "bert": honest, "cora": honest}
 
 
-@pytest.fixture(autouse=True)
-def no_thread_stays():
-    """Every test ends with the threads that it began with."""
-    before = threading.active_count()
-    yield
-    assert threading.active_count() == before
+pytestmark = pytest.mark.usefixtures("no_thread_stays")
 
 
 @pytest.fixture(autouse=True)

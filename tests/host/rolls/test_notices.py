@@ -17,9 +17,8 @@ from pleinair.rolls.beginning import begin_roll, open_roll
 from pleinair.rolls.notices import Apprise, parse_addresses
 from pleinair.rolls.notify import Command, Notice
 from pleinair.rolls.resuming import resume_roll
-from tests.models import write_model
 from tests.network_cameras import Http, send, served
-from tests.rolls import frames_of, identity_network, write_coded
+from tests.rolls import frames_of, give_styles, write_coded
 
 pytest.importorskip("apprise")
 ROLL = Path("/rolls/roof")
@@ -70,8 +69,7 @@ def test_without_apprise_its_extra_is_named(monkeypatch):
 @pytest.fixture
 def place(tmp_path, monkeypatch) -> Path:
     """The working folder: 12 frames, the style ``plain``, this user's state."""
-    write_model(tmp_path / "models" / "plain", identity_network(), margin=0, grain=0)
-    monkeypatch.setenv("PLEINAIR_MODELS", str(tmp_path / "models"))
+    give_styles(tmp_path / "models", monkeypatch)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")

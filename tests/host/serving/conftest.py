@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,11 +29,3 @@ def plain_styles(no_styles, tmp_path_factory, monkeypatch) -> Path:
     for module in (deeds, easel):
         monkeypatch.setattr(module, "styles", lambda: {name: folder / name for name in ("plain", "same")})
     return folder
-
-
-@pytest.fixture
-def no_thread_stays() -> Iterator[None]:
-    """No test leaves a thread behind."""
-    before = set(threading.enumerate())
-    yield
-    assert set(threading.enumerate()) <= before
