@@ -84,9 +84,19 @@ def test_everything_else_is_refused(file):
         check(file, signer)
 
 
-def test_minisign_itself_made_it(file, tmp_path):
-    if shutil.which("minisign") is None:
-        pytest.skip("minisign is not installed")
-    children.run(["minisign", "-GW", "-p", str(tmp_path / "k.pub"), "-s", str(tmp_path / "k.sec")], check=True)
-    children.run(["minisign", "-S", "-s", str(tmp_path / "k.sec"), "-t", "truly", "-m", str(file)], check=True)
-    assert minisign.check(file, file.read_bytes(), minisign.read_key(str(tmp_path / "k.pub"))) == "truly"
+@pytest.mark.skipif(shutil.which("minisign") is None, reason="minisign is not installed")
+@pytest.mark.parametrize("kind", [(), ("-l",)], ids=["hash", "whole file"])
+def test_minisign_itself_made_it(file, tmp_path, kind):
+    key, changed = tmp_path / "minisign.pub", tmp_path / "other.pleinair"
+    changed.write_bytes(b"a stylf")
+    children.run(["minisign", "-GW", "-p", str(key), "-s", str(tmp_path / "k.sec")], check=True)
+    children.run(["minisign", "-S", *kind, "-s", str(tmp_path / "k.sec"), "-t", "truly", "-m", str(file)], check=True)
+    signed, public = file.with_name(file.name + ".minisig"), minisign.read_key(str(key))
+    assert signed.read_text().splitlines()[1].startswith("RW" if kind else "RU")  # of the kind that was asked for
+    assert minisign.check(file, file.read_bytes(), public) == "truly"
+    shutil.copy(signed, changed.with_name(changed.name + ".minisig"))
+    with pytest.raises(ModelError, match="not of other"):
+        minisign.check(changed, changed.read_bytes(), public)
+    signed.write_text(signed.read_text().replace("truly", "falsely"))
+    with pytest.raises(ModelError, match="not of mine"):
+        minisign.check(file, file.read_bytes(), public)
