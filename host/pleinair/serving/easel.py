@@ -20,7 +20,7 @@ from pleinair import durable
 from pleinair.decoder import SHARED
 from pleinair.errors import ImageError, PleinairError
 from pleinair.images import within
-from pleinair.models import read_card, styles
+from pleinair.models import CARD, read_card, styles
 from pleinair.processes import as_child
 from pleinair.serving.pictures import shrunk
 from pleinair.sharing.sheet import paint_in_each, sheet_picture
@@ -165,6 +165,14 @@ class StyleCard:
     thumbnail: bool
 
 
+@dataclass(frozen=True)
+class _Card:
+    """What the page needs of a style's card; ``key`` tells its networks."""
+
+    key: str
+    title: str
+
+
 class Gallery:
     """The styles that there are, each with a small picture that it painted once. Safe from any thread."""
 
@@ -172,21 +180,21 @@ class Gallery:
         self._easel = easel
         self._pictures: dict[str, bytes] = {}
         self._failed, self._keys = set[str](), dict[str, str]()
+        #: The cards that were read, each with inode, time in nanoseconds and size of its file.
+        self._read: dict[Path, tuple[tuple[int, int, int], _Card | None]] = {}
         self._lock, self._thread = threading.Lock(), threading.Thread()
 
     def cards(self) -> list[StyleCard]:
         """All styles; pictures that are missing are painted meanwhile."""
         found, missing = list[StyleCard](), dict[str, str]()
         for name, folder in styles().items():
-            try:
-                card = read_card(folder)
-            except PleinairError:
+            card = self._card(folder)
+            if card is None:
                 continue
-            digest = hashlib.sha256("".join(card.network_sha256(bits) for bits in sorted(card.networks)).encode())
-            key = digest.hexdigest()
+            key = card.key
             if key not in self._pictures and key not in self._failed and not self._remember(key):
                 missing[name] = key
-            found.append(StyleCard(name, card.painting.title, key in self._pictures))
+            found.append(StyleCard(name, card.title, key in self._pictures))
             self._keys[name] = key
         with self._lock:
             if missing and not self._thread.is_alive():
@@ -197,6 +205,22 @@ class Gallery:
     def picture(self, name: str) -> bytes | None:
         """A style's picture as a JPEG; None where there is none yet."""
         return self._pictures.get(self._keys.get(name, ""))
+
+    def _card(self, folder: Path) -> _Card | None:
+        """A style's card, read again only when its file is another one; None where it cannot be read."""
+        try:
+            there = (folder / CARD).stat()
+        except OSError:
+            return None
+        stamp = there.st_ino, there.st_mtime_ns, there.st_size
+        if folder not in self._read or self._read[folder][0] != stamp:
+            found = None
+            with contextlib.suppress(PleinairError):
+                card = read_card(folder)
+                hashes = "".join(card.network_sha256(bits) for bits in sorted(card.networks))
+                found = _Card(hashlib.sha256(hashes.encode()).hexdigest(), card.painting.title)
+            self._read[folder] = stamp, found
+        return self._read[folder][1]
 
     def _remember(self, key: str) -> bool:
         with contextlib.suppress(OSError), _kept(key).open("rb") as file:

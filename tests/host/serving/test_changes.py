@@ -13,12 +13,13 @@ import cv2
 import numpy as np
 import pytest
 
+from pleinair import durable
 from pleinair.errors import OptionError
 from pleinair.images import decode_image
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.settings import Settings
 from pleinair.rolls.status import read_status
-from pleinair.serving import changes, permit
+from pleinair.serving import changes, easel, permit
 from pleinair.serving.deeds import DeedError, lock_holder
 from pleinair.serving.easel import Canvas, Easel, Gallery
 from pleinair.serving.permit import Permit, new_token, read_password
@@ -281,3 +282,25 @@ def test_styles_show_themselves_and_are_remembered(plain_styles):
     for file in Path(os.environ["XDG_CACHE_HOME"]).rglob("*.jpg"):
         file.write_bytes(b"damaged")
     assert not any(card.thumbnail for card in Gallery(Easel()).cards())
+
+
+def test_a_card_is_read_again_when_it_is_another_one(plain_styles, monkeypatch):
+    gallery, read = Gallery(Easel()), list[str]()
+    real = easel.read_card
+    monkeypatch.setattr(easel, "read_card", lambda folder: (read.append(folder.name), real(folder))[1])
+    monkeypatch.setattr(Gallery, "_paint", lambda *_: None)
+
+    def titles() -> list[str]:
+        return [card.title for card in gallery.cards()]
+
+    assert titles() == titles() == ["Random integers"] * 2 and read == ["plain", "same"]
+    card = plain_styles / "same" / "card.json"
+    whole = card.read_text()
+    card.write_text(whole.replace("Random integers", "Other integers"))
+    assert titles() == ["Random integers", "Other integers"] and read == ["plain", "same", "same"]
+    card.write_text("{")
+    assert titles() == titles() == ["Random integers"] and len(read) == 4
+    durable.write_file(card, whole.encode(), durable=False)
+    assert titles() == ["Random integers"] * 2
+    card.unlink()
+    assert titles() == ["Random integers"] and len(read) == 5
