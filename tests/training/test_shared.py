@@ -25,7 +25,6 @@ def given(workshop: Path) -> dict[str, Any]:
     return {
         "content": str(workshop / "photos"),
         "loss_network": f"vgg16:{workshop / 'vgg.npz'}",
-        "width": 4,
         "blocks": 1,
         "crop": 80,
         "style_size": 96,
@@ -59,7 +58,7 @@ def test_styles_are_named_after_their_files(paintings):
 
 def test_the_order_of_lessons(tmp_path):
     named = {"dog": Path("/dog.png"), "cat": Path("/cat.png")}
-    steps = lessons(named, tmp_path, bits=(8, 4), start=None, threads=1)
+    steps = lessons(named, tmp_path, bits=(8, 4), widths=(4,), start=None, threads=1)
     # 8 bits are rounded by `export`; without a start, the second style starts from the first one's parent.
     assert [(s.name, s.after) for s in steps] == [
         ("dog parent", ()),
@@ -69,7 +68,7 @@ def test_the_order_of_lessons(tmp_path):
     ]
     assert [s.job.start for s in steps] == [None, None, tmp_path / "dog", tmp_path / "dog"]
     assert [s.job.bits for s in steps] == [32, 4, 32, 4]
-    steps = lessons(named, tmp_path, bits=(8, 4), start=Path("/style"), threads=1, shape="johnson")
+    steps = lessons(named, tmp_path, bits=(8, 4), widths=(4,), start=Path("/style"), threads=1, shape="johnson")
     assert [(s.name, s.after) for s in steps[3:]] == [
         ("cat parent", ()),
         ("cat 8-bit", ("cat parent",)),
@@ -78,11 +77,23 @@ def test_the_order_of_lessons(tmp_path):
     assert {s.job.start for s in steps} == {Path("/style")}
 
 
+def test_each_width_is_a_style_and_has_a_first_parent(tmp_path):
+    named = {"dog": Path("/dog.png"), "cat": Path("/cat.png")}
+    steps = lessons(named, tmp_path, bits=(8,), widths=(16, 8), start=None, threads=1)
+    assert [(s.name, s.after, s.job.options["width"], s.job.start) for s in steps] == [
+        ("dog-w16 parent", (), 16, None),
+        ("cat-w16 parent", ("dog-w16 parent",), 16, tmp_path / "dog-w16"),
+        ("dog-w8 parent", (), 8, None),
+        ("cat-w8 parent", ("dog-w8 parent",), 8, tmp_path / "dog-w8"),
+    ]
+    assert [s.job.out for s in steps[::2]] == [tmp_path / "dog-w16", tmp_path / "dog-w8"]
+
+
 def test_the_checkpoints_are_those_of_one_machine(tmp_path, paintings, given, monkeypatch):
     """Two styles at two widths; in each lesson its worker dies once, at a step where nothing was kept yet."""
     before = torch.get_num_threads()
     named = paintings_in(paintings)
-    steps = lessons(named, tmp_path / "farm", bits=(8, 4), start=None, threads=1, **given)
+    steps = lessons(named, tmp_path / "farm", bits=(8, 4), widths=(4,), start=None, threads=1, **given)
     monkeypatch.setattr(shared, "_NOTE", 0.0)
     try:
         with monkeypatch.context() as patch:
@@ -104,10 +115,10 @@ def test_the_checkpoints_are_those_of_one_machine(tmp_path, paintings, given, mo
         for name, painting in named.items():
             alone, farm = tmp_path / "alone" / name, tmp_path / "farm" / name
             for bits in (32, 8, 4):
-                train_stages(alone, bits=bits, start=start, style=str(painting), **given)
+                train_stages(alone, bits=bits, start=start, style=str(painting), width=4, **given)
             for stage in ("parent", "8bit", "4bit"):
                 one, other = (load_checkpoint(run / f"{stage}.pt") for run in (alone, farm))
-                weights = [_tensors(checkpoint) for checkpoint in (one, other)]
+                weights = [tensors(checkpoint) for checkpoint in (one, other)]
                 assert weights[0].keys() == weights[1].keys() and len(weights[0]) > 5
                 for key, value in weights[0].items():
                     np.testing.assert_array_equal(value, weights[1][key], err_msg=f"{name} {stage} {key}")
@@ -118,12 +129,12 @@ def test_the_checkpoints_are_those_of_one_machine(tmp_path, paintings, given, mo
         torch.set_num_threads(before)
 
 
-def _tensors(value: Any, name: str = "") -> dict[str, np.ndarray]:
+def tensors(value: Any, name: str = "") -> dict[str, np.ndarray]:
     """All tensors of a checkpoint, by where they are."""
     if isinstance(value, torch.Tensor):
         return {name: value.detach().numpy()}
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
-    return {key: tensor for part, held in parts for key, tensor in _tensors(held, f"{name}/{part}").items()}
+    return {key: tensor for part, held in parts for key, tensor in tensors(held, f"{name}/{part}").items()}
 
 
 def test_a_run_that_says_nothing_of_its_progress(tmp_path):

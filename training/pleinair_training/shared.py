@@ -67,11 +67,30 @@ def paintings_in(folder: Path) -> dict[str, Path]:
     return named
 
 
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run that becomes a style: its name, its painting, and its network's width."""
+
+    name: str
+    painting: Path
+    width: int
+
+
+def runs_of(paintings: Mapping[str, Path], widths: Sequence[int]) -> list[PlannedRun]:
+    """A run for each painting and width; of several widths each is in its runs' names."""
+    return [
+        PlannedRun(f"{name}-w{width}" if len(widths) > 1 else name, painting, width)
+        for width in widths
+        for name, painting in paintings.items()
+    ]
+
+
 def lessons(
     paintings: Mapping[str, Path],
     out: Path,
     *,
     bits: Sequence[int],
+    widths: Sequence[int],
     start: Path | None,
     threads: int,
     device: str = "cpu",
@@ -79,24 +98,25 @@ def lessons(
 ) -> list[Step]:
     """The lessons of some styles, each after those that it needs; runs are folders in ``out``.
 
-    A style's widths come one after another, behind its float parent. Where there is no ``start``, the first painting's
-    parent is trained from nothing, and the others start from it.
+    A run's bits come one after another, behind its float parent. Where there is no ``start``, the first painting's
+    parent at each width is trained from nothing, and the others of that width start from it.
     """
-    steps, first = list[Step](), next(iter(paintings))
-    for name, painting in paintings.items():
+    steps, firsts = list[Step](), dict[int, str]()
+    for run in runs_of(paintings, widths):
         warm, before = start, ""
-        if start is None and name != first:
+        first = firsts.setdefault(run.width, run.name)
+        if start is None and run.name != first:
             warm, before = out / first, _named(first, FLOAT_BITS)
-        for width in (FLOAT_BITS, *(width for width in bits if _is_trained(width, options))):
-            told = {**options, "style": str(painting)}
-            lesson = Lesson(name, out / name, width, warm, threads, device, told)
-            steps.append(Step(_named(name, width), lesson, (before,) if before else ()))
-            before = _named(name, width)
+        for number in (FLOAT_BITS, *(number for number in bits if _is_trained(number, options))):
+            told = {**options, "style": str(run.painting), "width": run.width}
+            lesson = Lesson(run.name, out / run.name, number, warm, threads, device, told)
+            steps.append(Step(_named(run.name, number), lesson, (before,) if before else ()))
+            before = _named(run.name, number)
     return steps
 
 
 def _is_trained(bits: int, options: Mapping[str, Any]) -> bool:
-    """Whether a width has a stage of its own; what has none is rounded by `pleinair export`."""
+    """Whether a number of bits has a stage of its own; what has none is rounded by `pleinair export`."""
     if bits == FLOAT_BITS:
         return False
     return options.get("shape") == "johnson" or bool(options.get("quantised_steps", None) or ADAPTIVE_STEPS[bits])

@@ -26,6 +26,7 @@ def train_styles(
     loss_network: str | None,
     out: Path | None,
     bits: tuple[int, ...],
+    widths: tuple[int, ...],
     cores: int | None,
     device: str,
     start: Path | None,
@@ -42,6 +43,8 @@ def train_styles(
     for name, value in alone.items():
         if value is not None:
             raise OptionError("does not go with --styles", option={"adding": "add"}.get(name, name))
+    if start is not None and len(widths) > 1:
+        raise OptionError(f"{start}: has one width; several start from no other network", option="from")
     farm = farm_of(on, None)
     assert farm is not None
     with extra("train", "train"):
@@ -49,11 +52,12 @@ def train_styles(
         from pleinair_training.evaluation import evaluate
         from pleinair_training.loss_network import parse_loss_network
         from pleinair_training.report import console_table, make_folder, write_report
-        from pleinair_training.shared import lessons, paintings_in, read_progress, teach
+        from pleinair_training.shared import lessons, paintings_in, read_progress, runs_of, teach
 
     from pleinair.farm.steps import run_steps
 
     paintings = {name: path.absolute() for name, path in paintings_in(styles).items()}
+    names = [run.name for run in runs_of(paintings, widths)]
     runs = (Path("runs") if out is None else out).absolute()
     kind, weights = parse_loss_network(evening.reduced_loss_network() if loss_network is None else loss_network)
     judge = f"{kind}:{weights.absolute()}"
@@ -62,6 +66,7 @@ def train_styles(
         paintings,
         runs,
         bits=bits,
+        widths=widths,
         start=None if start is None else start.absolute(),
         threads=cores or 1,
         device=device,
@@ -86,7 +91,7 @@ def train_styles(
         run_steps(cluster, teach, steps, cores=cores or 1, gpus=gpus, beat=beat, done=done, tell=bars.tell)
         make_folder(runs / "report")
         evaluation = evaluate(
-            [str(runs / name) for name in paintings],
+            [str(runs / name) for name in names],
             paintings=None,
             content=photos,
             loss_network=judge,
@@ -97,4 +102,4 @@ def train_styles(
     write_report(evaluation, runs / "report")
     print_table(console_table(evaluation))
     say(f"report: {click.format_filename(runs / 'report' / 'report.html')}")
-    say(f"next: pleinair export {click.format_filename(runs / next(iter(paintings)))} --out models/NAME")
+    say(f"next: pleinair export {click.format_filename(runs / names[0])} --out models/NAME")

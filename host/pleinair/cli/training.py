@@ -13,7 +13,7 @@ from pleinair.cli.console import Bars, print_table, say, say_json, spinner
 from pleinair.cli.farm import on_option
 from pleinair.cli.farm_training import train_styles
 from pleinair.cli.options import PATH, config_option, extra
-from pleinair.cli.types import OneOf, SomeOf, Weight, Whole
+from pleinair.cli.types import OneOf, SomeOf, Weight, Whole, Wholes
 from pleinair.errors import OptionError
 from pleinair.models import CARD, DEFAULT_GRAIN, DEFAULT_STYLE
 from pleinair.network.floating import FLOAT_BITS
@@ -61,7 +61,13 @@ _LOSS_NETWORK = "vgg16:FILE or vgg19:FILE, weights as .pth or .npz"
     show_default=True,
     help="Bits of weights and activations; 32 stops at the float network. With --styles several: 8,4.",
 )
-@click.option("--width", type=Whole(4, 128), default=16, show_default=True, help="Channels of the first convolution.")
+@click.option(
+    "--width",
+    type=Wholes(4, 128),
+    default="16",
+    show_default=True,
+    help="Channels of the first convolution. With --styles several: 16,8.",
+)
 @click.option("--blocks", type=Whole(1, 16), default=3, show_default=True, help="Number of residual blocks.")
 @click.option(
     "--crop",
@@ -166,6 +172,7 @@ def train(
     name: str | None,
     adding: bool | None,
     bits: tuple[int, ...],
+    width: tuple[int, ...],
     device: str,
     on: Where | None,
     cores: int | None,
@@ -192,6 +199,7 @@ def train(
             loss_network=loss_network,
             out=out,
             bits=bits,
+            widths=width,
             cores=cores,
             device=device,
             start=_start(settings, unasked=content is None),
@@ -202,8 +210,9 @@ def train(
         raise OptionError("give a painting to learn, an image file", option="style")
     if cores is not None:
         raise OptionError(f"{cores}: needs --on", option="cores")
-    if len(bits) > 1:
-        raise OptionError(f"{','.join(map(str, bits))}: several go with --styles", option="bits")
+    for option, values in (("bits", bits), ("width", width)):
+        if len(values) > 1:
+            raise OptionError(f"{','.join(map(str, values))}: several go with --styles", option=option)
     _train_one(
         style,
         content=content,
@@ -213,7 +222,7 @@ def train(
         adding=adding,
         bits=bits[0],
         device=device,
-        settings=settings,
+        settings={**settings, "width": width[0]},
     )
 
 

@@ -111,6 +111,25 @@ class Whole(click.IntRange):
         return "N"
 
 
+class Wholes(click.ParamType):
+    """One or several whole numbers within bounds, with commas between them: a tuple, each once, as they were given."""
+
+    name = "whole numbers"
+
+    def __init__(self, least: int, most: int) -> None:
+        self._one = Whole(least, most)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The numbers."""
+        if isinstance(value, tuple):
+            return value
+        return tuple(dict.fromkeys(self._one(part, param, ctx) for part in str(value).split(",")))
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """How ``--help`` shows the value."""
+        return "N[,N]"
+
+
 class Weight(click.FloatRange):
     """A number from 0 on."""
 

@@ -24,6 +24,8 @@ _DIGITS = 12
 #: Seconds for which what was asked of the cluster counts as known.
 _KNOWN = 2.0
 _NODE = "ray.io/node-id"
+#: The variable that says whether Ray's processes show each other a token, which lies in ~/.ray/auth_token.
+_AUTHENTICATION = "RAY_AUTH_MODE"
 
 
 def import_ray() -> Any:
@@ -55,6 +57,9 @@ class RayCluster:
         self._ray = ray = import_ray()
         terminated = signal.getsignal(signal.SIGTERM)
         here = {} if where.address else {"num_cpus": cores_here(), "include_dashboard": False}
+        if not where.address:
+            # Other users of this machine are kept out by a token, as Ray does by default from 2.60 on; it says so then.
+            os.environ.setdefault(_AUTHENTICATION, "token")
         try:
             ray.init(
                 address=where.address or "local",
@@ -64,7 +69,8 @@ class RayCluster:
                 **here,
             )
         except Exception as error:  # Ray raises all sorts, this one itself among them
-            raise FarmError(f"{where}: no cluster of Ray's there: {_first_line(error)}", option="on") from error
+            hint = "" if _AUTHENTICATION in os.environ else f"; one that asks for a token needs {_AUTHENTICATION}=token"
+            raise FarmError(f"{where}: no cluster of Ray's there: {_first_line(error)}{hint}", option="on") from error
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, terminated)  # Ray has put its own there
         self._remote = ray.remote(max_retries=_RETRIES)(_on_worker)

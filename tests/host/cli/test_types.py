@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from pleinair.cli.types import BYTES, DURATION, RATE, SIZE, Name, OneOf, Whole
+from pleinair.cli.types import BYTES, DURATION, RATE, SIZE, Name, OneOf, SomeOf, Whole, Wholes
 from pleinair.errors import OptionError
 
 KINDS = {
@@ -16,6 +16,8 @@ KINDS = {
     "word": (OneOf("jpg", "png"), "png", "png", "[jpg|png]"),
     "number": (OneOf(4, 8), "8", 8, "[4|8]"),
     "whole": (Whole(1, 9), "7", 7, "N"),
+    "wholes": (Wholes(1, 9), "7,3,7", (7, 3), "N[,N]"),
+    "some": (SomeOf(4, 8), "8,4", (8, 4), "[4|8]"),
 }
 
 
@@ -30,7 +32,7 @@ def test_a_value_its_default_and_its_metavar(kind):
     assert f"--keep-free {metavar}" in command.get_help(click.Context(command))
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "whole"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith("whole")])
 def test_a_refusal_names_the_option_and_the_value(kind):
     option = click.Option(["-k", "--keep-free", "name"], type=KINDS[kind][0])
     command = click.Command("film", params=[option], callback=lambda name: name)

@@ -8,26 +8,26 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pleinair.models import load_model
 from pleinair.rolls.records import Captured
 from pleinair.rolls.roll import Roll
+from pleinair.rolls.segments import LENGTH
 from pleinair.rolls.settings import Look, Settings
 from tests.house import PYTHONPATH
 from tests.models import write_model
 from tests.networks import adaptive_network
+from tests.ray_nodes import Nodes, begun
 from tests.rolls import HEIGHT, WIDTH, coded_frame, events, pleinair
 
-ray = pytest.importorskip("ray", reason="needs Ray: pip install '.[farm]'")
+pytest.importorskip("ray", reason="needs Ray: pip install '.[farm]'")
 pytestmark = pytest.mark.slow
 
 SEED, FRAMES, KILLS, DRIVERS = 20261127, 2000, 20, 5
@@ -59,84 +59,11 @@ sys.meta_path.insert(0, Liar())
 """
 
 
-def _little() -> dict[str, Any]:
-    """What makes a node small, and ports of its own: it waits fifteen seconds for those that it is not told."""
-    names = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in names]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        ports = {name: one.getsockname()[1] for name, one in zip(names, sockets, strict=True)}
-    return {"object_store_memory": 100 << 20, "include_log_monitor": False, **ports}
-
-
-class Nodes:
-    """A cluster: a head without cores for work, and nodes with some."""
-
-    def __init__(self) -> None:
-        from ray.cluster_utils import Cluster
-
-        common = {"include_dashboard": False, "no_monitor": True, **_little()}
-        # On a busy machine nobody counts as dead for being slow.
-        patient = {"health_check_failure_threshold": 1000, "worker_register_timeout_seconds": 900}
-        self.cluster = Cluster(
-            initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": patient, **common}
-        )
-
-    @property
-    def address(self) -> str:
-        """Where it is joined."""
-        return str(self.cluster.address)
-
-    def add(self, cpus: int, path: str = PYTHONPATH) -> Any:
-        """A node with so many workers, whose Python finds modules on ``path``."""
-        variables = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-        return self.cluster.add_node(num_cpus=cpus, env_vars=variables, wait=False, **_little())
-
-    def workers(self) -> list[int]:
-        """Process numbers of workers that are at a task."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            with contextlib.suppress(OSError, ValueError):
-                name = (entry / "cmdline").read_bytes()
-                if name.startswith((b"ray::paint", b"ray::meter")) and self._ours(int(entry.name)):
-                    found.append(int(entry.name))
-        return found
-
-    def _ours(self, pid: int) -> bool:
-        """Whether this process is an ancestor."""
-        while pid > 1:
-            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-            if pid == os.getpid():
-                return True
-        return False
-
-
-def patiently(ask: Callable[..., Any]) -> Callable[..., Any]:
-    """Asks again for ten minutes: Ray gives a node half a minute to begin, which is short on a busy machine."""
-
-    def answer(*arguments: Any) -> Any:
-        end = time.monotonic() + 600
-        while True:
-            try:
-                return ask(*arguments)
-            except RuntimeError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.5)
-
-    return answer
-
-
 @pytest.fixture
 def nodes(monkeypatch) -> Iterator[Nodes]:
     """A cluster with no workers yet."""
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
-    monkeypatch.setattr(ray._private.services, "get_node", patiently(ray._private.services.get_node))
-    made = Nodes()
-    yield made
-    made.cluster.shutdown()
+    with begun(monkeypatch) as made:
+        yield made
 
 
 @pytest.fixture
@@ -172,6 +99,24 @@ def repaint(roll: Path, address: str, models: Path, *arguments: str) -> subproce
     return pleinair("repaint", roll, *same, "--on", f"ray:{address}", *arguments, models=models, deadline=1800)
 
 
+def closed_pieces(roll: Path) -> int:
+    """Of the painting."""
+    return len(list(roll.glob("paintings/*/*.mkv")))
+
+
+def shuffled(pids: list[int], chance: random.Random) -> list[int]:
+    """The same in any order."""
+    return chance.sample(pids, len(pids))
+
+
+def killed(pid: int) -> bool:
+    """Kill a process; whether it was there."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+        return True
+    return False
+
+
 def test_workers_and_the_command_are_killed_again_and_again(tmp_path, models, nodes):
     chance = random.Random(SEED)
     # A film's title is its roll's name, so both are called the same.
@@ -180,26 +125,31 @@ def test_workers_and_the_command_are_killed_again_and_again(tmp_path, models, no
     wanted = film_of(shutil.copytree(roll, tmp_path / "alone" / "roll"), models)
     for _ in range(2):
         nodes.add(2)
-    killed, drivers, began = 0, 0, time.monotonic()
-    process = repaint(roll, nodes.address, models)
-    while killed < KILLS or drivers < DRIVERS:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() - began < 1800
-        time.sleep(chance.uniform(0.05, 0.5))
-        there = nodes.workers()
-        if there and killed < KILLS:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(chance.choice(there), signal.SIGKILL)
-                killed += 1
-        if there and drivers < DRIVERS and killed >= (drivers + 1) * KILLS // (DRIVERS + 1):
+    # How much of the film is closed when each of them dies, all over its first three quarters.
+    most = FRAMES // LENGTH * 3 // 4
+    plan = [(chance.randrange(most), "worker") for _ in range(KILLS)]
+    plan += [(chance.randrange(most), "command") for _ in range(DRIVERS)]
+    process, began, commands = repaint(roll, nodes.address, models), time.monotonic(), list[int]()
+    for after, what in sorted(plan, key=lambda entry: entry[0]):
+        wait = chance.uniform(0.0, 0.2)
+        while closed_pieces(roll) < after or not nodes.workers("paint", "meter"):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() - began < 1800
+            time.sleep(0.02)
+        time.sleep(wait)
+        if what == "worker":
+            while not any(killed(pid) for pid in shuffled(nodes.workers("paint", "meter"), chance)):
+                assert process.poll() is None, process.communicate()
+        else:
+            assert process.poll() is None, process.communicate()
             process.kill()
             process.communicate()
-            drivers += 1
+            commands.append(closed_pieces(roll))
             process = repaint(roll, nodes.address, models)
     _, err = process.communicate()
     assert process.returncode == 0, err
     assert film_of(roll, models) == wanted
-    print(f"seed {SEED}: {killed} workers, {drivers} commands killed; {err.splitlines()[-4:]}", file=sys.stderr)
+    print(f"seed {SEED}: commands killed with {commands} pieces closed; {err.splitlines()[-4:]}", file=sys.stderr)
 
 
 def test_a_worker_that_flips_a_bit_is_named_and_the_film_is_right(tmp_path, models, nodes):
