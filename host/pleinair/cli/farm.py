@@ -68,7 +68,7 @@ def farm_of(on: Where | None, audit: float | None, *, bits: int = 8, backend: Ba
     from pleinair.farm.work import check_bits
 
     check_bits(bits)
-    import_ray()
+    import_ray(on)
     return Farm(on, audit)
 
 

@@ -28,8 +28,12 @@ _NODE = "ray.io/node-id"
 _AUTHENTICATION = "RAY_AUTH_MODE"
 
 
-def import_ray() -> Any:
-    """Ray. Raises FarmError where it is not installed."""
+def import_ray(where: Where) -> Any:
+    """Ray, for a cluster. Raises FarmError where it is not installed."""
+    if not where.address:
+        # A token keeps other users of this machine out. Ray does so by itself from 2.60 on, with a warning; it reads
+        # the variable when it is imported.
+        os.environ.setdefault(_AUTHENTICATION, "token")
     # Else Ray sends statistics of its use to its makers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray's next way, and without it a warning: a task without a GPU is not kept from one.
@@ -54,12 +58,9 @@ class RayCluster:
 
     def __init__(self, where: Where) -> None:
         """Join a cluster, or begin one on this machine that ends with this process. Raises FarmError."""
-        self._ray = ray = import_ray()
+        self._ray = ray = import_ray(where)
         terminated = signal.getsignal(signal.SIGTERM)
         here = {} if where.address else {"num_cpus": cores_here(), "include_dashboard": False}
-        if not where.address:
-            # Other users of this machine are kept out by a token, as Ray does by default from 2.60 on; it says so then.
-            os.environ.setdefault(_AUTHENTICATION, "token")
         try:
             ray.init(
                 address=where.address or "local",

@@ -48,7 +48,7 @@ REPAINT = ("repaint", "roll", "--style", "integers")
 def test_a_roll_is_repainted_by_a_cluster(place, capsys, monkeypatch):
     assert main([*REPAINT, "--out", "alone.mp4"]) == 0
     (place / "roll/paintings/integers-8bit").rename(place / "alone")
-    monkeypatch.setattr(ray_cluster, "import_ray", lambda: None)
+    monkeypatch.setattr(ray_cluster, "import_ray", lambda where: None)
     village = Village({"anna": honest, "liar": flips(0.5)})
     monkeypatch.setattr(ray_cluster, "RayCluster", lambda where: village)
     capsys.readouterr()
@@ -62,7 +62,7 @@ def test_a_roll_is_repainted_by_a_cluster(place, capsys, monkeypatch):
 def test_a_folder_is_filmed_by_a_cluster(place, capsys, monkeypatch):
     film = ["run", "--style", "integers", "--camera", "frames:frames", "--keep-free", "0", "--spool", "png"]
     assert main([*film, "--out", "alone.mp4", "--roll", "other"]) == 0
-    monkeypatch.setattr(ray_cluster, "import_ray", lambda: None)
+    monkeypatch.setattr(ray_cluster, "import_ray", lambda where: None)
     village = Village({"anna": honest, "bert": honest})
     monkeypatch.setattr(ray_cluster, "RayCluster", lambda where: village)
     # Without --roll it is FILM.roll.
@@ -79,7 +79,7 @@ def test_a_folder_is_filmed_by_a_cluster(place, capsys, monkeypatch):
 
 
 def test_a_live_camera_and_films_of_days_are_no_work_for_a_cluster(refused, monkeypatch):
-    monkeypatch.setattr(ray_cluster, "import_ray", lambda: None)
+    monkeypatch.setattr(ray_cluster, "import_ray", lambda where: None)
     live = ("run", "--camera", "v4l2:0", "--out", "film.mp4", "--on", "ray")
     assert "--camera 'v4l2:0': with --on, frames come from a stored camera" in refused(*live)
     assert "--daily does not go with --on" in refused(
@@ -93,7 +93,7 @@ def test_without_ray_one_line_names_the_extra(refused, monkeypatch):
 
 
 def test_what_is_refused(refused, monkeypatch):
-    monkeypatch.setattr(ray_cluster, "import_ray", lambda: None)
+    monkeypatch.setattr(ray_cluster, "import_ray", lambda where: None)
     assert "--on 'dask': give ray for this machine" in refused(*REPAINT, "--on", "dask")
     assert "--audit 5%: needs --on" in refused(*REPAINT, "--audit", "5%")
     assert "--audit '2': give a share such as 1%" in refused(*REPAINT, "--on", "ray", "--audit", "2")

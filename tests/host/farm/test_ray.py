@@ -170,3 +170,15 @@ def test_a_worker_that_flips_a_bit_is_named_and_the_film_is_right(tmp_path, mode
     assert f"({liar.node_id[:12]}) painted a frame falsely: all that it did" in err
     assert film_of(roll, models) == wanted
     print(err, file=sys.stderr)
+
+
+def test_without_an_address_the_cores_of_this_machine_share_the_work(tmp_path, models):
+    (tmp_path / "farm").mkdir()
+    roll = new_roll(tmp_path / "farm" / "roll", 150)
+    wanted = film_of(shutil.copytree(roll, tmp_path / "alone" / "roll"), models)
+    same = ["--style", "lit", "--light-every", "12", "--tone", "0.5", "--on", "ray"]
+    process = pleinair("repaint", roll, *same, models=models, deadline=600)
+    _, err = process.communicate()
+    # Nothing of Ray's own is said.
+    assert process.returncode == 0 and "RAY" not in err and "gcs" not in err, err
+    assert "150 frames painted" in err and film_of(roll, models) == wanted
