@@ -53,7 +53,11 @@ def test_a_painting_alone_becomes_a_style_and_a_film(evening_place, workshop, mo
     assert len(frames) == 4 and frames[0].shape == (48, 64, 3)
     assert "index.html" in err and "my-dog-2: added to your styles" in out
     page = (run / "index.html").read_text()
-    assert "parent: step 2 of 2" in page and page.count("data:image/jpeg") == 1 and 'http-equiv="refresh"' in page
+    assert "parent: step 2 of 2; it is one of your styles now: my-dog-2" in page
+    assert (
+        page.count("data:image/jpeg") == 1 and '<a href="my-dog-2.mp4">' in page and 'http-equiv="refresh"' not in page
+    )
+    assert "photos: 8 of 8" in err
     # It began with the shipped parent: two steps change it little.
     from pleinair_training.trainer import load_start
 
@@ -61,6 +65,29 @@ def test_a_painting_alone_becomes_a_style_and_a_film(evening_place, workshop, mo
     trained = load_start(run / "parent.pt", card_shape(card))
     moved = [float((a - b).detach().abs().max()) for a, b in zip(shape.parameters(), trained.parameters(), strict=True)]
     assert 0 < max(moved) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("options", "start"),
+    [
+        (["--parent-steps", "40"], "starry-night"),
+        (["--from", "great-wave"], "great-wave"),
+        (["--width", "8"], None),
+        (["--content", "photos"], None),
+    ],
+    ids=str,
+)
+def test_what_it_begins_with(evening_place, monkeypatch, capsys, options, start):
+    asked = {}
+
+    def begun(run, **settings):
+        asked.update(settings)
+        raise TrainingError("enough")
+
+    monkeypatch.setattr(stages, "train_stages", begun)
+    monkeypatch.setattr(evening, "reduced_loss_network", lambda: "vgg16:x")
+    assert main(["train", "--style", "My Dog (2).png", *options]) == 2 and "enough" in capsys.readouterr().err
+    assert asked["start"] == (None if start is None else find_style(start))
 
 
 def card_shape(card):
@@ -95,6 +122,7 @@ def test_the_time_is_told_beforehand_and_the_page_follows(tmp_path):
         if step in (21, 799):
             page = (tmp_path / "index.html").read_text()
             assert "parent: step 21 of 800, about 19 min more" in page and "parent, step 20" in page
+            assert 'http-equiv="refresh"' in page
     assert "index.html" in bars.told.pop(0) and bars.told == ["stage parent: about 20 min more, 1.50 s a step"]
     follow.write()
     assert "<p>parent: step 800 of 800</p>" in (tmp_path / "index.html").read_text()

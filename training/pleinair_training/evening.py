@@ -8,7 +8,9 @@ it goes.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import cv2
 import numpy as np
@@ -29,17 +31,26 @@ _REFRESH = 20
 PAGE = "index.html"
 
 
-def starter_photos(folder: Path) -> Path:
-    """The folder, with the starter set in it; a picture that is there already is left as it is. Raises OutputError."""
+def starter_photos(folder: Path, report: Callable[[int, int], None] | None = None) -> Path:
+    """The folder, with the starter set in it; a picture that is there already is left as it is. Raises OutputError.
+
+    ``report`` is told how many are there, and of how many.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: {error.strerror}") from error
-    for seed in range(1, _VALLEYS + 1):
-        missing = [(i, s) for i, s in enumerate(_HOURS) if not (folder / f"valley-{seed:02d}-{i}.jpg").exists()]
-        for number, seconds in missing:
-            (frame,) = SyntheticCamera(_SIZE, 1, seed=seed, start=seconds).frames()
-            write_image(folder / f"valley-{seed:02d}-{number}.jpg", frame.image)
+    wanted = [
+        (folder / f"valley-{seed:02d}-{number}.jpg", seed, seconds)
+        for seed in range(1, _VALLEYS + 1)
+        for number, seconds in enumerate(_HOURS)
+    ]
+    missing = [(path, seed, seconds) for path, seed, seconds in wanted if not path.exists()]
+    for done, (path, seed, seconds) in enumerate(missing, len(wanted) - len(missing) + 1):
+        (frame,) = SyntheticCamera(_SIZE, 1, seed=seed, start=seconds).frames()
+        write_image(path, frame.image)
+        if report is not None:
+            report(done, len(wanted))
     return folder
 
 
@@ -60,16 +71,20 @@ def style_name(painting: Path) -> str:
     return plain or "painting"
 
 
-def write_page(run: Path, progress: str) -> None:
-    """Write ``index.html`` into a run's folder: its newest pictures, each with its step. Raises OutputError."""
+def write_page(run: Path, progress: str, *, film: Path | None = None, over: bool = False) -> None:
+    """Write ``index.html`` into a run's folder: its newest pictures, each with its step. Raises OutputError.
+
+    ``film`` is a sample film in that folder, to be opened from there. Until it is ``over``, a browser renews the page.
+    """
     pictures = sorted((run / "previews").glob("*.png"), key=lambda path: path.stat().st_mtime, reverse=True)[:_SHOWN]
-    parts = [
-        element("h1", f"Training {run.resolve().name}"),
-        paragraph(progress),
+    parts = [element("h1", f"{'Trained' if over else 'Training'} {run.resolve().name}"), paragraph(progress)]
+    if film is not None:
+        parts.append(paragraph(element("a", "A sample film: a day painted in it", href=quote(film.name))))
+    parts.append(
         paragraph(
             "Each picture has photos on the left and their paintings on the right; the newest is on top.", kind="soft"
-        ),
-    ]
+        )
+    )
     for path in pictures:
         try:
             picture = read_image(path)
@@ -78,8 +93,8 @@ def write_page(run: Path, progress: str) -> None:
         stage, _, step = path.stem.rpartition("-")
         caption = f"{stage}, step {int(step)}" if step.isdigit() else path.stem
         parts += [element("h2", caption), image(_jpeg(picture), "jpeg", f"Photos and paintings at {caption}")]
-    text = page(f"Training {run.resolve().name}", parts, rules="img { max-width: 100%; }", refresh=_REFRESH)
-    write_bytes(run / PAGE, text.encode())
+    rules, refresh = "img { max-width: 100%; }", None if over else _REFRESH
+    write_bytes(run / PAGE, page(f"Training {run.resolve().name}", parts, rules=rules, refresh=refresh).encode())
 
 
 def _jpeg(picture: np.ndarray) -> bytes:

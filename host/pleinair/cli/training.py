@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pleinair.cli.console import Bars, print_table, say, say_json, spinner
+from pleinair.cli.console import Bars, print_table, remark, say, say_json, spinner
 from pleinair.cli.farm import on_option
 from pleinair.cli.farm_training import train_styles
 from pleinair.cli.options import PATH, config_option, extra
@@ -261,7 +261,7 @@ def _train_one(
         if loss_network is None:
             loss_network = evening.reduced_loss_network()
         if content is None:
-            content = evening.starter_photos(run / "photos")
+            content = evening.starter_photos(run / "photos", lambda done, of: bars.show("photos", done, of))
         follow = _Follower(run, bars) if first else None
         checkpoint = train_stages(
             run,
@@ -275,13 +275,14 @@ def _train_one(
             **settings,
         )
         if follow is not None:
-            follow.write()
+            follow.write(over=not add)
         # Only a run of Johnson's shape, which has a plain stage, exports all of its widths unasked.
         adaptive = not (run / "plain.pt").exists()
         rounded = f" --bits {bits}" if adaptive and bits != FLOAT_BITS else ""
         bars.tell(f"done: {checkpoint}" + ("" if add else f"; next: pleinair export {run}{rounded} --out models/NAME"))
-    if add and first:
-        _add_trained(run, name, style, bits if adaptive else None)
+    if add and follow is not None:
+        film = _add_trained(run, name, style, bits if adaptive else None)
+        follow.write(f"; it is one of your styles now: {name}", film=film, over=True)
 
 
 def _start(settings: dict[str, Any], *, unasked: bool) -> Path | None:
@@ -291,7 +292,7 @@ def _start(settings: dict[str, Any], *, unasked: bool) -> Path | None:
     start: Path | None = settings["start"]
     if start is not None:
         return find_style(str(start)) if not start.exists() and str(start) in styles() else start
-    chosen = ("parent_steps", "shape", "width", "blocks")
+    chosen = ("shape", "width", "blocks")  # a parent of another shape serves for nothing
     context = click.get_current_context()
     if unasked and all(context.get_parameter_source(n) is click.core.ParameterSource.DEFAULT for n in chosen):
         return find_style(DEFAULT_STYLE)
@@ -323,11 +324,11 @@ class _Follower:
             self._pictures = pictures
             self.write(f", about {left} more")
 
-    def write(self, more: str = "") -> None:
+    def write(self, more: str = "", *, film: Path | None = None, over: bool = False) -> None:
         """Write the page; ``more`` goes on with its first line. Raises OutputError."""
         from pleinair_training.evening import write_page
 
-        write_page(self._run, f"{self._words or 'nothing was left to train'}{more}")
+        write_page(self._run, f"{self._words or 'nothing was left to train'}{more}", film=film, over=over)
 
 
 #: Steps after which a stage's time is known well enough to be told.
@@ -340,8 +341,8 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
-def _add_trained(run: Path, name: str, painting: Path, bits: int | None) -> None:
-    """Add a finished run to the user's styles, and film a sample beside the run."""
+def _add_trained(run: Path, name: str, painting: Path, bits: int | None) -> Path:
+    """Add a finished run to the user's styles, and film a sample beside the run; the film."""
     import shutil
 
     import pleinair
@@ -367,10 +368,12 @@ def _add_trained(run: Path, name: str, painting: Path, bits: int | None) -> None
     added = add_style(model, name=name, force=True)
     say(f"{name}: added to your styles, in {click.format_filename(added.folder)}")
     film = run / f"{name}.mp4"
+    remark("a sample film is made")
     with pleinair.open_painter(model, bits=bits or max(read_card(model).networks)) as painter:
         pleinair.film("synthetic", painter, film, size=_SAMPLE_SIZE, every=_SAMPLE_EVERY)
     say(f"{click.format_filename(film)}: a day painted in it")
     say(f"next: pleinair paint photo.jpg painting.png --style {name}")
+    return film
 
 
 #: The sample film: a synthetic day, a frame each quarter of an hour.
