@@ -15,6 +15,10 @@ from pleinair.rolls.records import Captured
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.settings import Look, Settings
 from pleinair.rolls.status import Status, Trouble, read_status
+from pleinair.serving.listening import Names, listen
+from pleinair.serving.server import Server
+from pleinair.serving.shelf import Shelf
+from pleinair.serving.site import Site
 from tests.rolls import HEIGHT, WIDTH, coded_frame
 
 #: A moment, in seconds since 1970.
@@ -66,6 +70,14 @@ def busy_status(folder: Path) -> Status:
         last_wall=WALL,
         errors=(Trouble(WALL, "camera", "<b>hung</b> & so on"),),
     )
+
+
+def page_showing(roll: Path, status: Status, host: str = "127.0.0.1") -> Server:
+    """The page of one roll that stands in a way, as that of a roll that is being filmed: it changes nothing."""
+    shelf, names = Shelf(roll), Names(host)
+    (shown,) = shelf.rolls().values()
+    shown.tell = lambda: status
+    return Server(Site(shelf).app, names, listen(names, 0))
 
 
 def ask(

@@ -61,6 +61,7 @@ from pleinair.rolls.cut import Reel
 from pleinair.rolls.days import DAY
 from pleinair.rolls.originals import SUFFIXES
 from pleinair.rolls.settings import KEEP
+from pleinair.serving.beside import Beside
 from pleinair.text import one_line
 
 if TYPE_CHECKING:
@@ -303,11 +304,10 @@ def _show_page(lapse: Timelapse, port: int, host: str, stack: contextlib.ExitSta
     """Serve the roll's page while filming; what is in its way is told, and filming goes on."""
     try:
         with extra("cpu", "the page"):
-            from pleinair.serving.site import preview
+            page = stack.enter_context(Beside(lapse.roll.folder, port, host))
     except OptionError as error:
         remark(f"warning: {error}; filming goes on without it")
         return
-    page = stack.enter_context(preview(lapse.roll.folder, lapse.status, port, host, patient=True))
     if page.problem:
         remark(f"warning: {page.problem}; filming goes on, and the page is tried again")
     else:

@@ -1,17 +1,13 @@
-"""The page's server: Starlette's application on uvicorn, in a thread beside whatever films.
+"""The page's server: Starlette's application on uvicorn, in a thread.
 
-It never costs a frame: connections are few and have deadlines, and what takes long runs in few threads. When all
-connections are taken, a new one takes the place of the one that has waited longest with nothing asked. Unless told
-otherwise the server listens on this machine alone, and then answers to this machine's own names only; to the network it
-answers by address and by this machine's names. So no web page elsewhere can have a browser read it.
+Connections are few and have deadlines, and what takes long runs in few threads. When all connections are taken, a new
+one takes the place of the one that has waited longest with nothing asked. Who asks for another name than the server's
+is refused.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
-import re
 import socket
 import threading
 import time
@@ -21,12 +17,11 @@ import anyio.to_thread
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from pleinair.errors import OptionError
+from pleinair.serving.listening import Names
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_LOCAL = ("127.0.0.1", "localhost", "::1")
 #: Sent with every answer.
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -35,17 +30,16 @@ _HEADERS = {
     "style-src 'self'; script-src 'self'; manifest-src 'self'; form-action 'self'; frame-ancestors 'none'; "
     "base-uri 'none'",
 }
-#: Connections at a time.
+#: Connections at a time, and as many that wait for one.
 MOST_CONNECTIONS = 128
-#: Seconds for a request to come, and for a client to take what it was sent; for a whole answer, such as a film; between
-#: two looks at that; and until a port that is taken is tried again.
-_DEADLINE, _LONGEST, _LOOK, _AGAIN = 20.0, 3600.0, 1.0, 15.0
+#: Seconds for a request to come, and for a client to take what it was sent; for a whole answer, such as a film; and
+#: between two looks at that.
+_DEADLINE, _LONGEST, _LOOK = 20.0, 3600.0, 1.0
 #: Threads that read files and scale pictures.
 _THREADS = 6
 #: Seconds that a browser waits at least and at most before it asks again; questions a second that are aimed at, and
 #: seconds over which they are counted.
 _PAUSES, _RATE, _WINDOW = (2.0, 60.0), 10.0, 5.0
-_HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:[0-9]{1,5})?")
 
 
 class Pace:
@@ -65,35 +59,6 @@ class Pace:
                 self._since, self._asked = now, 0
             self._asked += 1
             return self._pause
-
-
-class Names:
-    """The names by which a server may be asked for."""
-
-    def __init__(self, host: str) -> None:
-        """``host`` is an address to listen on; after it and a comma, further names, such as a proxy's."""
-        self.host, *names = (name.strip() for name in host.split(","))
-        self.local = self.host in _LOCAL
-        own = socket.gethostname().lower()
-        self._names = {*_LOCAL, *map(str.lower, names)}
-        if not self.local:
-            self._names |= {self.host.lower(), own, f"{own.partition('.')[0]}.local"}
-
-    def know(self, asked: str) -> bool:
-        """Whether a request's Host is this machine's name, or an address: a page elsewhere can take neither."""
-        match = _HOST.fullmatch(asked)
-        if match is None:
-            return False
-        name = match[1].strip("[]").lower().rstrip(".")
-        if name in self._names:
-            return True
-        if self.local:
-            return False
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return True
 
 
 class _Guard:
@@ -176,18 +141,15 @@ class _Connection(H11Protocol):
 class Server:
     """Serves an application while the context is open."""
 
-    def __init__(
-        self, app: ASGIApp, port: int, host: str = "127.0.0.1", *, patient: bool = False, option: str = "port"
-    ) -> None:
-        """``port`` 0 takes a free one. After ``host`` and a comma, further names by which the page is asked for.
-
-        Raises OptionError, which names ``option``, when the address cannot be had; ``patient`` tries again, and
-        ``problem`` says why.
-        """
-        self._names, self._option = Names(host), option
+    def __init__(self, app: ASGIApp, names: Names, listener: socket.socket) -> None:
+        """``listener`` was opened by :func:`~pleinair.serving.listening.listen`, and is closed in the end."""
+        self._listener = listener
+        self.port: int = listener.getsockname()[1]
+        #: Where a browser finds the page.
+        self.address = names.address(self.port)
         connection = type("Connection", (_Connection,), {"_open": {}})
         config = uvicorn.Config(
-            _Guard(app, self._names),
+            _Guard(app, names),
             http=connection,
             loop="asyncio",
             ws="none",
@@ -202,56 +164,18 @@ class Server:
             timeout_graceful_shutdown=1,
         )
         self._uvicorn = uvicorn.Server(config)
-        self._socket: socket.socket | None = None
-        self._closed = threading.Event()
-        #: Why there is no page yet; "" when there is.
-        self.problem = ""
-        self.port = port
-        try:
-            self._open()
-        except OptionError as error:
-            if not patient:
-                raise
-            self.problem = str(error)
         self._thread = threading.Thread(target=self._serve, name="page", daemon=True)
-
-    def _open(self) -> None:
-        host = self._names.host
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((host, self.port))
-            listener.listen(MOST_CONNECTIONS)
-        except (OSError, OverflowError, ValueError) as error:
-            listener.close()
-            cause = getattr(error, "strerror", None) or str(error)
-            raise OptionError(f"{self.port} on {host}: {cause}", option=self._option) from error
-        self._socket = listener
-        self.port, self.problem = listener.getsockname()[1], ""
 
     @property
     def connections(self) -> int:
         """How many connections there are."""
         return len(self._uvicorn.server_state.connections)
 
-    @property
-    def address(self) -> str:
-        """Where a browser finds the page."""
-        host = self._names.host
-        shown = "localhost" if self._names.local else f"[{host}]" if ":" in host else host
-        return f"http://{shown}:{self.port}/"
-
     def _serve(self) -> None:
-        while self._socket is None:
-            if self._closed.wait(_AGAIN):
-                return
-            with contextlib.suppress(OptionError):
-                self._open()
-        with self._socket:
-            asyncio.run(self._run(self._socket))
+        with self._listener:
+            asyncio.run(self._run())
 
-    async def _run(self, listener: socket.socket) -> None:
+    async def _run(self) -> None:
         def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
             # No descriptor to spare, a client that went away: nobody's trouble.
             if not isinstance(context.get("exception"), OSError):
@@ -259,13 +183,12 @@ class Server:
 
         asyncio.get_running_loop().set_exception_handler(handle)
         anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
-        await self._uvicorn.serve(sockets=[listener])
+        await self._uvicorn.serve(sockets=[self._listener])
 
     def __enter__(self) -> Server:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._closed.set()
         self._uvicorn.should_exit = self._uvicorn.force_exit = True
         self._thread.join()

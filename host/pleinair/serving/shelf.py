@@ -1,4 +1,4 @@
-"""The rolls that the page shows: the one that is being filmed here, or all under a folder."""
+"""The rolls that the page shows: all under a folder, or the one that the folder is."""
 
 from __future__ import annotations
 
@@ -108,20 +108,6 @@ class Shelf:
                 elif depth < _DEPTH:
                     waiting += [(path, depth + 1) for path in sorted(inner)]
         return sorted(found)
-
-
-class Single:
-    """The one roll that is being filmed by this process."""
-
-    def __init__(self, folder: Path, status: Callable[[], Status]) -> None:
-        self.folder = folder.absolute()
-        name = folder.resolve().name
-        key = name if _PLAIN.fullmatch(name) else _key(name)
-        self._rolls = {key: Shown(key, os.fsencode(name).decode(errors="replace"), self.folder, status)}
-
-    def rolls(self) -> dict[str, Shown]:
-        """The roll by its key."""
-        return self._rolls
 
 
 def _key(name: str) -> str:

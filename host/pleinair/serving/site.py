@@ -43,14 +43,14 @@ from pleinair.rolls.ledger import Ledger
 from pleinair.rolls.originals import number_in
 from pleinair.rolls.roll import FILMS
 from pleinair.rolls.settings import read_settings
-from pleinair.rolls.status import Status
 from pleinair.serving.changes import Changes
 from pleinair.serving.deeds import Told
 from pleinair.serving.focus import Finder
+from pleinair.serving.listening import Names, listen
 from pleinair.serving.permit import Permit
 from pleinair.serving.pictures import Pictures, original_file, plain_file
 from pleinair.serving.server import Pace, Server
-from pleinair.serving.shelf import Shelf, Shown, Single
+from pleinair.serving.shelf import Shelf, Shown
 from pleinair.serving.views import RollView, document, roll_parts, shelf_parts
 from pleinair.serving.words import troubles
 
@@ -74,7 +74,7 @@ _ICONS = (180, 192, 512)
 class Site:
     """Answers for some rolls; :attr:`app` is the application."""
 
-    def __init__(self, shelf: Shelf | Single, *, most: int = 48, changes: Changes | None = None) -> None:
+    def __init__(self, shelf: Shelf, *, most: int = 48, changes: Changes | None = None) -> None:
         """``most`` pictures stay in memory. Without ``changes`` there are neither styles nor anything to change."""
         self._shelf, self._pictures, self._changes = shelf, Pictures(most), changes
         self._finder = changes.finder if changes else Finder({})
@@ -350,16 +350,6 @@ def _plainly(request: Request, error: Exception) -> Response:
     return PlainTextResponse(f"{error.detail.lower()}\n", error.status_code, headers=error.headers)
 
 
-def preview(
-    roll: Path, status: Callable[[], Status], port: int, host: str = "127.0.0.1", *, patient: bool = False
-) -> Server:
-    """The page of one roll, which this process films. ``status`` tells how it stands, from any thread.
-
-    See :class:`~pleinair.serving.server.Server` for the rest. Raises OptionError.
-    """
-    return Server(Site(Single(roll, status), most=16).app, port, host, patient=patient, option="preview")
-
-
 @contextlib.contextmanager
 def page_of(
     folder: Path,
@@ -373,10 +363,11 @@ def page_of(
 
     Raises RollError, OptionError.
     """
-    shelf = Shelf(folder)
+    shelf, names = Shelf(folder), Names(host)
+    listener = listen(names, port)
     changes = Changes(shelf, Permit(secret), drivers)
     try:
-        with Server(Site(shelf, changes=changes).app, port, host) as server:
+        with Server(Site(shelf, changes=changes).app, names, listener) as server:
             yield server
     finally:
         changes.close()

@@ -24,7 +24,7 @@ from pleinair.rolls.schedule import Schedule
 from pleinair.rolls.settings import Look, Settings
 from pleinair.rolls.status import read_status
 from pleinair.rolls.timelapse import Timelapse
-from pleinair.serving.site import preview
+from pleinair.serving.site import page_of
 from tests.clocks import HeldClock
 from tests.films import read_video
 from tests.rolls import HEIGHT, WIDTH, Still, coded_frame, events, frames_of, open_plain, read_code
@@ -100,7 +100,7 @@ class Watcher:
 
     def _watch(self) -> None:
         frames, films = 0, 0
-        with preview(self.folder, self.lapse.status, 0) as page:
+        with page_of(self.folder, 0) as page:
             over = False
             while not over:
                 over = self._over.wait(1.0)  # once more at the end, so that a fast machine looks, too

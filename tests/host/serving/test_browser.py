@@ -12,8 +12,7 @@ import cv2
 import pytest
 
 from pleinair.rolls.status import Status
-from pleinair.serving.site import preview
-from tests.serving import busy_status, make_roll, status_in
+from tests.serving import busy_status, make_roll, page_showing, status_in
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
@@ -38,7 +37,7 @@ def test_the_page_in_a_browser(tmp_path, width, dark):
     status = busy_status(roll)
     shot = tmp_path / "page.png"
     dom = ""
-    with preview(roll, lambda: status, 0) as served:
+    with page_showing(roll, status) as served:
         flags = [f"--window-size={width},1300", f"--screenshot={shot}"]
         if dark:
             flags.append("--blink-settings=preferredColorScheme=0")
@@ -73,5 +72,5 @@ def test_every_state_in_a_browser(tmp_path):
     ]
     for status, word in states:
         # A page of its own for each: what a page was told stands for some seconds.
-        with preview(roll, lambda status=status: status, 0) as served:
+        with page_showing(roll, status) as served:
             assert word in text_of(browse(tmp_path, served.address, "--dump-dom"))

@@ -24,9 +24,9 @@ from pleinair.serving.deeds import DeedError, lock_holder
 from pleinair.serving.easel import Canvas, Easel, Gallery
 from pleinair.serving.permit import Permit, new_token, read_password
 from pleinair.serving.server import Server
-from pleinair.serving.site import page_of, preview
+from pleinair.serving.site import page_of
 from tests.rolls import HEIGHT, WIDTH, frames_of, look_of, write_coded
-from tests.serving import ask, busy_status, make_roll
+from tests.serving import ask, busy_status, make_roll, page_showing
 
 SECRET = "k7pf-92ma-xq3d-hh4t"
 RIGHT = {"Authorization": f"Bearer {SECRET}"}
@@ -103,7 +103,7 @@ def test_reading_changes_nothing_and_other_methods_are_refused(served, nothing_b
 def test_read_only_and_the_page_of_a_run_change_nothing(tmp_path, nothing_begins):
     roll = make_roll(tmp_path / "roof")
     status = busy_status(roll)
-    with page_of(tmp_path, 0) as reading, preview(roll, lambda: status, 0) as running:
+    with page_of(tmp_path, 0) as reading, page_showing(roll, status) as running:
         for path in CHANGING:
             assert change(reading.port, path)[0] == 403
             assert change(running.port, path)[0] in (404, 405)

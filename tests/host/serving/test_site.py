@@ -18,9 +18,9 @@ from pleinair.rolls.roll import Roll
 from pleinair.rolls.settings import Look
 from pleinair.serving import site
 from pleinair.serving.pictures import SIDE, SMALL
-from pleinair.serving.site import page_of, preview
+from pleinair.serving.site import page_of
 from tests.rolls import coded_frame, read_code
-from tests.serving import WALL, ask, busy_status, get, make_roll, write_painting
+from tests.serving import WALL, ask, busy_status, get, make_roll, page_showing, write_painting
 
 
 def main(page: bytes) -> str:
@@ -38,7 +38,7 @@ def shown(port: int, which: str, tag: str, roll: str = "roof") -> np.ndarray:
 def test_the_page_of_one_roll(tmp_path):
     roll = make_roll(tmp_path / "roof")
     status = busy_status(roll)
-    with preview(roll, lambda: status, 0) as served:
+    with page_showing(roll, status) as served:
         assert served.address == f"http://localhost:{served.port}/"
         page = get(served.port, "/")[1]
         assert page.startswith(b"<!doctype html>")
