@@ -121,6 +121,7 @@ class Developer:
         self._recorder: SegmentRecorder | None = None
         self._next = -1
         self._shown = self._recorded = 0.0
+        self._unseen: tuple[np.ndarray, int] | None = None
         #: Frames that are left out unseen, because painting died of them.
         self.avoid: set[int] = set()
         self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -249,18 +250,24 @@ class Developer:
         return Event("painted", frame.seq, self._recorded - max(frame.began, before))
 
     def _show(self, picture: np.ndarray, seq: int) -> None:
-        """Leave the last painted frame, with its number, for the page."""
-        now = time.monotonic()
-        if now - self._shown >= _SHOW:
-            done, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-            if done:
-                shown = with_number(data.tobytes(), seq)
-                durable.write_file(self._folder / "latest.jpg", shown, durable=False)
-            self._shown = time.monotonic()
+        """Leave the last painted frame, with its number, for the page: now and then, and at a piece's end."""
+        self._unseen = picture, seq
+        if time.monotonic() - self._shown >= _SHOW:
+            self._show_last()
+
+    def _show_last(self) -> None:
+        if self._unseen is None:
+            return
+        picture, seq = self._unseen
+        done, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        if done:
+            durable.write_file(self._folder / "latest.jpg", with_number(data.tobytes(), seq), durable=False)
+        self._shown, self._unseen = time.monotonic(), None
 
     def _seal(self) -> Iterator[Event]:
         if self._recorder is None:
             return
+        self._show_last()
         # What the filters remember comes first, so that painting can go on after every closed piece.
         self._keep_filters()
         sealed = self._recorder.seal(self._next - 1)

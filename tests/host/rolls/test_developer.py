@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from pleinair.errors import ImageError
+from pleinair.images import decode_image
 from pleinair.painting.painter import Painter
 from pleinair.painting.side_by_side import Task, paint_side_by_side
 from pleinair.rolls.developer import Developer, Event, Place, caption
-from pleinair.rolls.originals import original_path
+from pleinair.rolls.originals import number_in, original_path
 from pleinair.rolls.records import Captured
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.settings import Look
@@ -228,3 +229,10 @@ def test_the_places_of_a_roll_are_absolute(tmp_path, monkeypatch):
         place = Place.of(roll, roll.settings.look)
     assert place.originals == tmp_path / "roll" / "originals"
     assert place.folder == tmp_path / "roll" / "paintings" / "plain-8bit" and place.piece == 10
+
+
+def test_the_last_frame_of_a_piece_is_left_for_the_page(roll):
+    place = place_of(roll, "shown")
+    develop(place, Plain(), [all_of])  # in less time than lies between two pictures for the page
+    data = (place.folder / "latest.jpg").read_bytes()
+    assert number_in(data) == FRAMES - 1 and read_code(decode_image(data, "latest.jpg")) == FRAMES - 1
