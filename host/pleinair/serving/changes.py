@@ -1,8 +1,9 @@
-"""What the page changes, for who has the permit: rolls go on, stop, are painted again, and a photo is painted.
+"""What the page changes, for who has the permit: rolls begin, go on, stop, are painted again, and a photo is painted.
 
 ::
 
     POST /enter                          whether the token is right
+    POST /begin                          a new roll; the body is a JSON object with what NewRoll has
     POST /roll/KEY/start, /roll/KEY/stop
     POST /roll/KEY/repaint               the body is a style's name
     POST /roll/KEY/look, /roll/KEY/rest  look through the camera of a roll that nobody films; no more
@@ -16,7 +17,9 @@ Answers are JSON: ``{"said": SENTENCE}``, and what else there is.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -26,14 +29,16 @@ from starlette.routing import BaseRoute, Route
 
 from pleinair.cameras.opening import Driver
 from pleinair.errors import CameraError, ImageError, OptionError
-from pleinair.serving.deeds import DeedError, Deeds
+from pleinair.serving.deeds import DeedError, Deeds, NewRoll
 from pleinair.serving.easel import LARGEST_PHOTO, Canvas, Easel, Gallery, read_photo
 from pleinair.serving.focus import Finder
 from pleinair.serving.permit import Permit
 from pleinair.serving.shelf import Shelf, Shown
 
 #: Bytes of other bodies at most, and seconds for a body to come.
-_LARGEST, _SECONDS = 1000, 120.0
+_LARGEST, _SECONDS = 4000, 120.0
+#: Seconds for a camera to give a new roll's first frame, and between two looks at that.
+_CAMERA, _LOOK = 120.0, 0.2
 _DEEDS = ("start", "stop", "repaint", "look", "rest")
 
 
@@ -47,6 +52,7 @@ class Changes:
         self.routes: list[BaseRoute] = [
             Route("/enter", self._guarded(self._enter), methods=["POST"]),
             *(Route(f"/roll/{{key}}/{deed}", self._guarded(self._deed), methods=["POST"]) for deed in _DEEDS),
+            Route("/begin", self._guarded(self._new_roll), methods=["POST"]),
             Route("/photo", self._guarded(self._photo), methods=["POST"]),
             Route("/photo/{key}", self._painted),
             Route("/photo/{key}/{name}.jpg", self._painting),
@@ -57,6 +63,11 @@ class Changes:
     def permitted(self) -> bool:
         """Whether anybody may change anything."""
         return self._permit.given
+
+    @property
+    def begins(self) -> bool:
+        """Whether a roll may be begun here: the folder is no roll itself."""
+        return self.permitted and not (self._shelf.folder / "roll.json").exists()
 
     def close(self) -> None:
         """End what is being painted, and give the camera back; what was begun for rolls goes on."""
@@ -104,7 +115,25 @@ class Changes:
             return self.deeds.start(shown.folder)
         if deed == "stop":
             return self.deeds.stop(shown.folder)
-        return self.deeds.repaint(shown.folder, told)
+        return self.deeds.repaint(shown.folder, told, self.gallery.bits(told))
+
+    async def _new_roll(self, request: Request) -> Response:
+        new = _read_new_roll(await _body(request, _LARGEST))
+        folder = await run_in_threadpool(self._begin_roll, new)
+        for _ in range(round(_CAMERA / _LOOK)):
+            if (folder / "roll.json").exists():
+                self._shelf.look_again()
+                return JSONResponse({"said": f"{new.name} has begun.", "roll": f"/roll/{new.name}/"})
+            told = self.deeds.told(folder)
+            if told.wrong:
+                raise DeedError(told.text)
+            await asyncio.sleep(_LOOK)
+        return JSONResponse({"said": "The camera has given no frame yet; the roll begins with the first one."})
+
+    def _begin_roll(self, new: NewRoll) -> Path:
+        if not self.begins:
+            raise DeedError("The folder that is shown is a roll itself; show the one that it is in.")
+        return self.deeds.begin(self._shelf.folder, new, self.gallery.bits(new.style))
 
     # -- a photo
 
@@ -142,6 +171,18 @@ class Changes:
         if picture is None:
             raise HTTPException(404)
         return Response(picture, media_type="image/jpeg")
+
+
+def _read_new_roll(body: bytes) -> NewRoll:
+    """A new roll as the page sends it. Raises HTTPException."""
+    try:
+        told = json.loads(body)
+        fields = {name: told[name].strip() for name in ("name", "camera", "style", "every")}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise HTTPException(400) from error
+    if not all(text.isprintable() for text in fields.values()):
+        raise HTTPException(400)
+    return NewRoll(**fields)
 
 
 async def _body(request: Request, most: int) -> bytes:

@@ -1,24 +1,26 @@
-"""What can be done to rolls from the page: go on filming, stop, and paint again in another style.
+"""What can be done to rolls from the page: begin one, go on filming, stop, and paint again in another style.
 
-Each is the command that a user would type, in a process of its own: it goes on when the page ends. No text from a
-browser becomes part of a command but the name of a style that there is.
+Each is the command that a user would type, in a process of its own: it goes on when the page ends. Of what comes from
+a browser, the command gets the name of a style that there is, a new roll's plain name, and what was written for the
+time between frames. A new roll's camera may have a password in it, so it is in the process's environment.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import tempfile
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from pleinair.cameras.opening import CameraSource
 from pleinair.errors import PleinairError, RollError
-from pleinair.models import read_card, styles
-from pleinair.network.floating import FLOAT_BITS
 from pleinair.processes import isolated
 from pleinair.rolls.lock import is_running
 from pleinair.rolls.settings import check_there
@@ -27,6 +29,8 @@ from pleinair.text import one_line
 _PROGRAM = "from pleinair.cli.main import entry; entry()"
 #: Bytes of what a command says that are looked at, and processes that are remembered.
 _SAID, _KNOWN = 4096, 50
+#: What a new roll may be called: a plain name that no command takes for an option.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,59}")
 
 
 @dataclass(frozen=True)
@@ -79,15 +83,23 @@ def lock_holder(folder: Path) -> int:
     raise DeedError("The process that has this roll cannot be told from here; it may be another user's.")
 
 
-def paintable() -> dict[str, int]:
-    """The styles that a roll can be painted in, each with the bits that are used."""
-    found = dict[str, int]()
-    for name, folder in styles().items():
-        with contextlib.suppress(PleinairError):
-            bits = [bits for bits in read_card(folder).networks if bits != FLOAT_BITS]
-            if bits:
-                found[name] = 8 if 8 in bits else max(bits)
-    return found
+@dataclass(frozen=True, kw_only=True)
+class NewRoll:
+    """A roll to begin, as it was written on the page. ``every`` is the time between frames, such as ``10s``."""
+
+    name: str
+    camera: str
+    style: str
+    every: str
+
+
+def _check_style(bits: int) -> None:
+    if not bits:
+        raise DeedError("There is no such style.")
+
+
+#: No variables besides those of this process.
+_NO_MORE: Mapping[str, str] = {}
 
 
 class Deeds:
@@ -99,18 +111,34 @@ class Deeds:
 
     def start(self, folder: Path) -> str:
         """Go on filming; a sentence to show. Raises DeedError."""
-        return self._begin(folder, "resume", "It starts.", "")
+        return self._go_on(folder, "resume", "It starts.", "")
 
-    def repaint(self, folder: Path, style: str) -> str:
-        """Paint a roll again in a style; a sentence to show. Raises DeedError."""
-        bits = paintable().get(style)
-        if bits is None:
-            raise DeedError("There is no such style.")
+    def repaint(self, folder: Path, style: str, bits: int) -> str:
+        """Paint a roll again in a style; a sentence to show. Raises DeedError; ``bits`` 0 where there is no such."""
+        _check_style(bits)
         with self._lock:
             if any(job.what == "repaint" and job.process.poll() is None for job in self._jobs.values()):
                 raise DeedError("Another roll is being repainted; one at a time.")
         doing = f"It is painted again in {style}."
-        return self._begin(folder, "repaint", doing, doing, "--style", style, "--bits", str(bits))
+        return self._go_on(folder, "repaint", doing, doing, "--style", style, "--bits", str(bits))
+
+    def begin(self, within: Path, new: NewRoll, bits: int) -> Path:
+        """Begin a roll in a folder, by ``pleinair run``.
+
+        Returns the roll's own folder, which is there once its camera has given a frame. Raises DeedError, also where
+        ``bits`` is 0; OptionError for a camera that there is not.
+        """
+        if not _NAME.fullmatch(new.name):
+            raise DeedError("A roll's name has up to 60 letters, digits, dots, dashes and underscores.")
+        source, folder = CameraSource.parse(new.camera), within / new.name
+        if not source.live and source.kind != "synthetic":
+            raise DeedError("A folder or a video is filmed from the command line: pleinair run.")
+        _check_style(bits)
+        if os.path.lexists(folder):
+            raise DeedError(f"There is something called {new.name} already.")
+        options = ("--roll", str(folder), "--style", new.style, "--bits", str(bits), f"--every={new.every}")
+        self._run(folder, "run", options, variables={"PLEINAIR_CAMERA": new.camera})
+        return folder
 
     def stop(self, folder: Path) -> str:
         """Ask the process that has a roll to end, as Ctrl-C does; a sentence to show. Raises DeedError."""
@@ -129,24 +157,32 @@ class Deeds:
             os.close(handle)
         return "It ends when the frame at hand is kept."
 
-    def _begin(self, folder: Path, what: str, said: str, doing: str, *options: str) -> str:
+    def _go_on(self, folder: Path, what: str, said: str, doing: str, *options: str) -> str:
+        try:
+            check_there(folder)
+        except RollError as error:
+            raise DeedError(error.message) from error
+        self._run(folder, what, (*options, "--", str(folder)), doing=doing)
+        return said
+
+    def _run(
+        self, folder: Path, what: str, words: Sequence[str], *, doing: str = "", variables: Mapping[str, str] = _NO_MORE
+    ) -> None:
+        """Run a command for a roll, with more variables in its environment."""
         with self._lock:
             self._forget()
-            try:
-                check_there(folder)
-            except RollError as error:
-                raise DeedError(error.message) from error
             job = self._jobs.get(folder)
             if is_running(folder) or (job is not None and job.process.poll() is None):
                 raise DeedError("Another process has this roll; stop that first.")
             output = tempfile.TemporaryFile()  # noqa: SIM115
             try:
                 process = subprocess.Popen(
-                    [*isolated(_PROGRAM), what, *options, "--", str(folder)],
+                    [*isolated(_PROGRAM), what, *words],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=output,
                     cwd="/",
+                    env={**os.environ, **variables},
                     start_new_session=True,
                 )
             except OSError as error:
@@ -154,7 +190,6 @@ class Deeds:
                 raise DeedError(f"It cannot be started: {error.strerror}.") from error
             self._jobs.pop(folder, None)
             self._jobs[folder] = _Job(what, doing, process, output)
-        return said
 
     def _forget(self) -> None:
         for folder, job in list(self._jobs.items()):

@@ -21,6 +21,7 @@ from pleinair.decoder import SHARED
 from pleinair.errors import ImageError, PleinairError
 from pleinair.images import within
 from pleinair.models import CARD, read_card, styles
+from pleinair.network.floating import FLOAT_BITS
 from pleinair.processes import as_child
 from pleinair.serving.pictures import shrunk
 from pleinair.sharing.sheet import paint_in_each, sheet_picture
@@ -158,19 +159,27 @@ class Easel:
 
 @dataclass(frozen=True)
 class StyleCard:
-    """A style as the page shows it; ``thumbnail`` says whether its picture is there."""
+    """A style as the page shows it.
+
+    ``thumbnail`` says whether its picture is there, ``rolls`` whether it paints rolls.
+    """
 
     name: str
     title: str
     thumbnail: bool
+    rolls: bool = True
 
 
 @dataclass(frozen=True)
 class _Card:
-    """What the page needs of a style's card; ``key`` tells its networks."""
+    """What the page needs of a style's card.
+
+    ``key`` tells its networks; ``bits`` are those that rolls are painted with, 0 where there is a float network alone.
+    """
 
     key: str
     title: str
+    bits: int
 
 
 class Gallery:
@@ -194,13 +203,19 @@ class Gallery:
             key = card.key
             if key not in self._pictures and key not in self._failed and not self._remember(key):
                 missing[name] = key
-            found.append(StyleCard(name, card.title, key in self._pictures))
+            found.append(StyleCard(name, card.title, key in self._pictures, rolls=card.bits > 0))
             self._keys[name] = key
         with self._lock:
             if missing and not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._paint, args=(missing,), name="gallery", daemon=True)
                 self._thread.start()
         return found
+
+    def bits(self, name: str) -> int:
+        """The bits with which a style paints rolls; 0 where there is none of that name, or none that does."""
+        folder = styles().get(name)
+        card = None if folder is None else self._card(folder)
+        return 0 if card is None else card.bits
 
     def picture(self, name: str) -> bytes | None:
         """A style's picture as a JPEG; None where there is none yet."""
@@ -218,7 +233,9 @@ class Gallery:
             with contextlib.suppress(PleinairError):
                 card = read_card(folder)
                 hashes = "".join(card.network_sha256(bits) for bits in sorted(card.networks))
-                found = _Card(hashlib.sha256(hashes.encode()).hexdigest(), card.painting.title)
+                widths = [bits for bits in card.networks if bits != FLOAT_BITS]
+                bits = 8 if 8 in widths else max(widths, default=0)
+                found = _Card(hashlib.sha256(hashes.encode()).hexdigest(), card.painting.title, bits)
             self._read[folder] = stamp, found
         return self._read[folder][1]
 

@@ -78,6 +78,10 @@ class Shelf:
                 self._rolls, self._at = found, time.monotonic()
             return self._rolls
 
+    def look_again(self) -> None:
+        """Look anew when next asked."""
+        self._at = float("-inf")
+
     def _shown(self, folder: Path) -> Shown:
         name = folder.name if folder == self.folder else folder.relative_to(self.folder).as_posix()
         key = name if _PLAIN.fullmatch(name) and name not in (".", "..") else _key(name)

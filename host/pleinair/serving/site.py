@@ -155,7 +155,11 @@ class Site:
 
     def _document(self, title: str, parts: Markup, refresh: str, *, front: bool, roll: str = "") -> Response:
         permitted = self._changes is not None and self._changes.permitted
-        data = document(title, [parts], refresh=refresh, deeds=permitted, photo=permitted and front, roll=roll)
+        styles = list[str]()
+        if front and self._changes is not None and self._changes.begins:
+            styles = [card.name for card in self._changes.gallery.cards() if card.rolls]
+        photo = permitted and front
+        data = document(title, [parts], refresh=refresh, deeds=permitted, photo=photo, begin=styles, roll=roll)
         return Response(data, media_type="text/html")
 
     def _roll_parts(self, request: Request, shown: Shown) -> bytes:

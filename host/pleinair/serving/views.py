@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from pleinair.models import DEFAULT_STYLE
 from pleinair.page import Content, Markup, element, join
 from pleinair.rolls.status import Status, Trouble
 from pleinair.serving.deeds import Told
@@ -50,6 +51,7 @@ def document(
     refresh: str = "",
     deeds: bool = False,
     photo: bool = False,
+    begin: Sequence[str] = (),
     roll: str = "",
 ) -> bytes:
     """A whole page.
@@ -60,6 +62,7 @@ def document(
         refresh: the address of those parts, which are fetched again every few seconds.
         deeds: with a place to enter the token.
         photo: with a place to drop a photo.
+        begin: with a place to begin a roll in one of these styles.
         roll: the address of the roll whose focus can be looked at.
     """
     head = element(
@@ -78,6 +81,7 @@ def document(
     answer = element("p", "", id="answer", role="status", hidden="")
     live = element("div", *body, id="live", data_from=refresh or None)
     parts = [_focus(roll, deeds)] if roll else []
+    parts += [_begin(begin)] if begin else []
     parts += [_photo()] if photo else []
     parts += [_enter()] if deeds else []
     main = element("main", lost, live, *parts, answer)
@@ -126,6 +130,31 @@ def _focus(roll: str, deeds: bool) -> Markup:
     ]
     fold = element("details", element("summary", "Sharpness, and the middle enlarged"), *body, id="focus")
     return element("section", element("h2", "Focus"), fold, data_focus=f"{roll}focus", class_="scripted", id="finder")
+
+
+def _begin(styles: Sequence[str]) -> Markup:
+    def field(name: str, label: str, control: Markup, note: str) -> Markup:
+        text = element("label", label, for_=f"new-{name}")
+        return element("p", text, control, element("small", note, id=f"about-{name}", class_="soft"))
+
+    def entry(name: str, value: str = "", **more: str) -> Markup:
+        named = {"id": f"new-{name}", "name": name, "aria_describedby": f"about-{name}", "required": "", **more}
+        return element("input", type="text", value=value or None, autocomplete="off", spellcheck="false", **named)
+
+    options = [element("option", style, selected="" if style == DEFAULT_STYLE else None) for style in styles]
+    style = element("select", *options, id="new-style", name="style", aria_describedby="about-style")
+    kinds = [element("option", value=kind) for kind in ("pi", "v4l2:0", "gphoto2", "http://", "rtsp://", "synthetic")]
+    form = element(
+        "form",
+        field("name", "Name", entry("name", maxlength="60"), "of its folder"),
+        field("camera", "Camera", entry("camera", list="cameras"), "pi, v4l2:0, gphoto2, or http://..., rtsp://..."),
+        element("datalist", *kinds, id="cameras"),
+        field("style", "Style", style, "to paint it in"),
+        field("every", "A frame every", entry("every", "10s"), "such as 10s, 5m or 1h"),
+        element("p", element("button", "Begin filming", type="submit")),
+        id="begin",
+    )
+    return element("section", element("h2", "A new roll"), form, id="new", class_="scripted open")
 
 
 def _photo() -> Markup:
@@ -215,7 +244,7 @@ def _styles(cards: Sequence[StyleCard], view: RollView | None) -> Markup:
             address = f"/styles/{quote(card.name)}.jpg"
             image = element("img", src=address, alt=f"Painted in {card.name}", width=300, height=200, loading="lazy")
         words: list[Content] = [element("h3", card.name), element("p", card.title, class_="soft")]
-        if view is not None:
+        if view is not None and card.rolls:
             ask = f"Paint {view.name} again in {card.name}? The paintings that it has stay."
             button = _deed(view.at("repaint"), "Repaint in it", body=card.name, ask=ask)
             words.append(element("p", button, class_="scripted open"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pleinair.serving import deeds, easel
+from pleinair.serving import easel
 from tests.models import write_model
 from tests.rolls import identity_network
 
@@ -15,8 +15,7 @@ from tests.rolls import identity_network
 def no_styles(tmp_path_factory, monkeypatch) -> None:
     """No style is known and nothing is remembered, so that no test paints what it did not ask for."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-    for module in (deeds, easel):
-        monkeypatch.setattr(module, "styles", dict)
+    monkeypatch.setattr(easel, "styles", dict)
 
 
 @pytest.fixture
@@ -26,6 +25,5 @@ def plain_styles(no_styles, tmp_path_factory, monkeypatch) -> Path:
     for name in ("plain", "same"):
         write_model(folder / name, identity_network(), margin=0, grain=0)
     monkeypatch.setenv("PLEINAIR_MODELS", str(folder))
-    for module in (deeds, easel):
-        monkeypatch.setattr(module, "styles", lambda: {name: folder / name for name in ("plain", "same")})
+    monkeypatch.setattr(easel, "styles", lambda: {name: folder / name for name in ("plain", "same")})
     return folder

@@ -1,28 +1,29 @@
-"""The page in a browser: headless Chromium, on a phone and a desktop, light and dark, in every state."""
+"""The page in headless Chromium, on a phone and a desktop, light and dark, in every state; looked at and clicked on."""
 
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
-from pleinair.rolls.status import Status
+from pleinair.images import decode_image
+from pleinair.rolls.status import Status, read_status
+from pleinair.serving.site import page_of
+from tests.browser import CHROMIUM, FLAGS, Browser
 from tests.serving import busy_status, make_roll, page_showing, status_in
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 
 
 def browse(place: Path, address: str, *flags: str) -> str:
     """What headless Chromium prints of a page once it has had some seconds of its own time."""
-    assert BROWSER is not None
-    always = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=5000"]
-    command = [BROWSER, *always, f"--user-data-dir={place / 'browser'}", *flags, address]
+    assert CHROMIUM is not None
+    command = [CHROMIUM, *FLAGS, "--virtual-time-budget=5000", f"--user-data-dir={place / 'browser'}", *flags, address]
     return subprocess.run(command, capture_output=True, text=True, timeout=240, check=True).stdout
 
 
@@ -74,3 +75,65 @@ def test_every_state_in_a_browser(tmp_path):
         # A page of its own for each: what a page was told stands for some seconds.
         with page_showing(roll, status) as served:
             assert word in text_of(browse(tmp_path, served.address, "--dump-dom"))
+
+
+SECRET = "k7pf-92ma-xq3d-hh4t"
+
+
+def enter(browser: Browser, secret: str) -> None:
+    """Enter a token, as one types it."""
+    browser.type("#token", secret)
+    browser.click("#enter button")
+
+
+def test_a_photo_is_dropped_and_seen_in_every_style(tmp_path, plain_styles):
+    make_roll(tmp_path / "roof")
+    photo = tmp_path / "photo.png"
+    cv2.imwrite(str(photo), np.full((90, 120, 3), (40, 90, 160), np.uint8))
+    with page_of(tmp_path, 0, secret=SECRET) as served, Browser(tmp_path) as browser:
+        browser.open(served.address)
+        assert "A photo in every style" not in browser.text()  # not before there is a token
+        enter(browser, "wrong")
+        browser.wait_for("document.getElementById('answer').innerText.startsWith('The token is not')")
+        assert "A photo in every style" not in browser.text()
+        enter(browser, SECRET)
+        browser.wait_for("document.documentElement.classList.contains('may')")
+        assert "A photo in every style" in browser.text()
+        browser.drop("#drop", photo)
+        browser.wait_for("document.querySelectorAll('#painted img').length === 3")
+        browser.wait_for("[...document.querySelectorAll('#painted img')].every(i => i.complete && i.naturalWidth)")
+        assert browser.text("#painted") == "your photo plain same"
+        assert browser.text("#answer") == "Painted in 2 styles."
+        # The styles change nothing: all three are seen in the photo's colour.
+        picture = decode_image(browser.picture(whole=True), "the page").astype(int)
+        for number in range(3):
+            box = f"document.querySelectorAll('#painted img')[{number}].getBoundingClientRect()"
+            left, top, width, height = browser.run(
+                f"(b => [b.left + scrollX, b.top + scrollY, b.width, b.height])({box})"
+            )
+            seen = picture[round(top + 8) : round(top + height - 8), round(left + 8) : round(left + width - 8)]
+            assert seen.size and np.abs(seen - (160, 90, 40)).max() < 6, number
+        assert [fault for fault in browser.faults if "401" not in fault] == []
+
+
+def test_a_roll_is_begun_from_the_page(tmp_path, plain_styles):
+    with page_of(tmp_path, 0, secret=SECRET) as served, Browser(tmp_path / "b", (390, 844), dark=True) as browser:
+        browser.open(served.address)
+        assert "No roll is in it yet." in browser.text() and "A new roll" not in browser.text()
+        enter(browser, SECRET)
+        browser.wait_for("document.documentElement.classList.contains('may')")
+        assert "A new roll" in browser.text()
+        assert browser.run("document.documentElement.scrollWidth") == 390  # nothing sticks out on a phone
+        for name, text in (("name", "sky"), ("camera", "frames:/etc"), ("every", "6h")):
+            browser.type(f"#new-{name}", text)
+        browser.run("document.getElementById('new-style').value = 'same'")
+        browser.click("#begin button")
+        browser.wait_for("document.getElementById('answer').innerText.includes('from the command line')")
+        browser.type("#new-camera", "synthetic")
+        browser.click("#begin button")
+        browser.wait_for("location.pathname === '/roll/sky/' && document.readyState === 'complete'")
+        browser.wait_for("document.querySelector('#state').innerText.includes('finished')")
+        assert browser.text("h1") == "sky"
+        assert [fault for fault in browser.faults if "409" not in fault] == []
+    status = read_status(tmp_path / "sky")
+    assert (status.frames, status.look) == (4, "same-8bit")

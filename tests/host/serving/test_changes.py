@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ from tests.serving import ask, busy_status, make_roll, page_showing
 
 SECRET = "k7pf-92ma-xq3d-hh4t"
 RIGHT = {"Authorization": f"Bearer {SECRET}"}
-CHANGING = ("/enter", "/roll/roof/start", "/roll/roof/stop", "/roll/roof/repaint", "/photo")
+CHANGING = ("/enter", "/roll/roof/start", "/roll/roof/stop", "/roll/roof/repaint", "/begin", "/photo")
 
 
 def change(port: int, path: str, body: bytes = b"", **headers: str) -> tuple[int, dict[str, object]]:
@@ -65,6 +66,7 @@ def nothing_begins(monkeypatch) -> None:
 
     monkeypatch.setattr(changes.Changes, "_do", begun)
     monkeypatch.setattr(changes.Changes, "_begin", begun)
+    monkeypatch.setattr(changes.Changes, "_begin_roll", begun)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +111,8 @@ def test_read_only_and_the_page_of_a_run_change_nothing(tmp_path, nothing_begins
             assert change(running.port, path)[0] in (404, 405)
         for server in (reading, running):
             page = ask(server.port, "/")[1]
-            assert b"data-post" not in page and b'id="token"' not in page and b'id="drop"' not in page
+            for what in (b"data-post", b'id="token"', b'id="drop"', b'id="begin"'):
+                assert what not in page, what
 
 
 def test_the_page_itself_may(served):
@@ -157,7 +160,7 @@ def test_tokens_and_passwords(tmp_path):
 
 
 def test_bodies_are_bounded(served, monkeypatch):
-    assert change(served.port, "/roll/roof/repaint", b"x" * 1001)[0] == 413
+    assert change(served.port, "/roll/roof/repaint", b"x" * 4001)[0] == 413
     monkeypatch.setattr(changes, "LARGEST_PHOTO", 1000)
     assert change(served.port, "/photo", b"x" * 1001)[0] == 413
     status, told = change(served.port, "/photo", b"no picture")
@@ -194,6 +197,79 @@ def test_a_roll_goes_on_stops_and_is_repainted(tmp_path, plain_styles):
         assert b"ended with status" not in ask(served.port, "/")[1]
     positions = [record["position"] for record in frames_of(roll)]
     assert positions == list(range(len(positions)))
+
+
+NEW = {"name": "sky", "camera": "synthetic", "style": "plain", "every": "2h"}
+
+
+def begin(served: Server, **changed: object) -> tuple[int, dict[str, object]]:
+    """What a new roll is answered."""
+    return change(served.port, "/begin", json.dumps({**NEW, **changed}).encode())
+
+
+def test_a_roll_begins(served, tmp_path, plain_styles):
+    form = ask(served.port, "/")[1].decode().partition('id="begin"')[2].partition("</form>")[0]
+    assert re.findall(r"<option>(.*?)</option>", form) == ["plain", "same"]
+    assert begin(served) == (200, {"said": "sky has begun.", "roll": "/roll/sky/"})
+    assert ask(served.port, "/roll/sky/")[0] == 200
+    wait_until(lambda: read_status(tmp_path / "sky").state == "complete", "it does not end")
+    status = read_status(tmp_path / "sky")
+    assert (status.camera, status.frames, status.look) == ("synthetic", 12, "plain-8bit")
+    assert begin(served) == (409, {"said": "There is something called sky already."})
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"name": ""}, "A roll's name has"),
+        ({"name": "../sky"}, "A roll's name has"),
+        ({"name": "/tmp/sky"}, "A roll's name has"),
+        ({"name": ".sky"}, "A roll's name has"),
+        ({"name": "--help"}, "A roll's name has"),
+        ({"name": "s" * 61}, "A roll's name has"),
+        ({"name": "roof"}, "There is something called roof already."),
+        ({"name": "link"}, "There is something called link already."),
+        ({"camera": "frames:/etc"}, "from the command line"),
+        ({"camera": "video:/etc/passwd"}, "from the command line"),
+        ({"camera": "file:///etc/passwd"}, "write rtsp://, http://"),
+        ({"camera": "--help"}, "choose from"),
+        ({"style": "other"}, "There is no such style."),
+        ({"style": "--help"}, "There is no such style."),
+        ({"every": "soon"}, "run ended with status 2: pleinair: --every 'soon'"),
+        ({"every": "2h --keep=none"}, "run ended with status 2: pleinair: --every '2h --keep=none'"),
+        ({"camera": "v4l2:77"}, "run ended with status 2: pleinair: camera v4l2:77"),
+        (
+            {"camera": "http://me:secret@127.0.0.1:9/x"},
+            "run ended with status 2: pleinair: camera http://127.0.0.1:9: Connection",
+        ),
+    ],
+    ids=str,
+)
+def test_what_does_not_begin_a_roll(served, tmp_path, plain_styles, changed, said):
+    (tmp_path / "link").symlink_to("nowhere")
+    there = sorted(path.name for path in tmp_path.iterdir())
+    status, told = begin(served, **changed)
+    assert status == 409 and said in str(told["said"]) and "secret" not in str(told)
+    assert sorted(path.name for path in tmp_path.iterdir()) == there
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"1", b"{}", b'{"name": 1}'], ids=str)
+def test_a_new_roll_that_is_none(served, body):
+    assert change(served.port, "/begin", body)[0] == 400
+
+
+def test_new_rolls_are_written_as_lines_of_text(served, plain_styles):
+    for text in ("a\0b", "a\nb", "\ud800"):
+        assert begin(served, camera=text)[0] == 400
+    assert change(served.port, "/begin", b"x" * 4001)[0] == 413
+
+
+def test_no_roll_begins_in_a_roll(tmp_path, plain_styles):
+    roll = make_roll(tmp_path / "roof")
+    with page_of(roll, 0, secret=SECRET) as served:
+        assert b'id="begin"' not in ask(served.port, "/")[1]
+        status, told = begin(served)
+        assert status == 409 and "is a roll itself" in str(told["said"]) and not (roll / "sky").exists()
 
 
 def test_what_could_not_be_started_is_told(tmp_path):

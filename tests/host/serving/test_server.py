@@ -222,12 +222,16 @@ def memory(pid: int) -> float:
 
 @dataclass(frozen=True)
 class Crowd:
-    """What came of viewers: answers that they had, ticks that came too late, and the most megabytes of all processes
-    that filmed, painted and served."""
+    """What came of viewers.
+
+    Answers that they had; ticks that came too late; how late the others were, in milliseconds: 19 of 20 by no more than
+    the first figure, all by no more than the second; the most megabytes of all processes that filmed, painted, served.
+    """
 
     answers: int
     late: int
-    megabytes: float
+    milliseconds: tuple[int, int]
+    megabytes: int
 
 
 def crowd(place: Path, viewers: int, frames: int, every: float, pause: float) -> Crowd:
@@ -274,7 +278,8 @@ def crowd(place: Path, viewers: int, frames: int, every: float, pause: float) ->
     assert not [line for line in journal(roll) if line["event"] == "trouble"]
     assert joined(roll) == list(range(frames))
     late = sum(line["ticks"] for line in journal(roll) if line["event"] == "skipped")
-    return Crowd(sum(answers), late, max(most))
+    by = sorted(round(1000 * record["late"]) for record in frames_of(roll))
+    return Crowd(sum(answers), late, (by[len(by) * 19 // 20], by[-1]), round(max(most)))
 
 
 def test_viewers_cost_a_running_roll_no_frame(tmp_path):

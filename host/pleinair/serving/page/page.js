@@ -139,6 +139,21 @@ if (document.getElementById("permit")) {
   document.getElementById("leave").addEventListener("click", () => { may(""); say(""); });
 }
 
+// -- a new roll
+
+const begin = document.getElementById("begin");
+if (begin) {
+  begin.addEventListener("submit", async event => {
+    event.preventDefault();
+    const button = begin.querySelector("button");
+    button.disabled = true;
+    say("The camera is asked for a first frame.");
+    const told = await post("/begin", JSON.stringify(Object.fromEntries(new FormData(begin)))).catch(() => say("No answer."));
+    button.disabled = false;
+    if (told && told.roll) location.href = told.roll;
+  });
+}
+
 // -- a photo in every style
 
 const drop = document.getElementById("drop");
@@ -173,13 +188,13 @@ if (drop) {
     }
   }
 
-  const begin = file => file && paint(file).catch(() => say("No answer."));
-  document.getElementById("file").addEventListener("change", event => begin(event.target.files[0]));
+  const take = file => file && paint(file).catch(() => say("No answer."));
+  document.getElementById("file").addEventListener("change", event => take(event.target.files[0]));
   for (const name of ["dragover", "dragleave", "drop"]) {
     drop.addEventListener(name, event => {
       event.preventDefault();
       drop.classList.toggle("over", name === "dragover");
-      if (name === "drop") begin(event.dataTransfer.files[0]);
+      if (name === "drop") take(event.dataTransfer.files[0]);
     });
   }
 }
