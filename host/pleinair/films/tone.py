@@ -108,20 +108,26 @@ def _smooth(cells: np.ndarray) -> np.ndarray:
 
 
 def _between(cells: np.ndarray, painting: np.ndarray) -> np.ndarray:
-    """Values 0 .. 256 between the cells' centres, uint16 [H, W]. Sums stay below 2^24, so they are exact in float32."""
-    rows, columns = (_weights(side, cells.shape[axis]) for axis, side in enumerate(painting.shape[:2]))
-    spread = (rows @ cells.astype(np.float32)) @ columns.T
-    spread *= 1 / 4096
+    """Values 0 .. 256 between the cells' centres, uint16 [H, W]. Sums stay below 2^24.
+
+    Not a matrix product: libraries for those have threads, which spin for a while after each, on the painter's cores.
+    """
+    (above, part), (left, weight) = (_places(side, cells.shape[axis]) for axis, side in enumerate(painting.shape[:2]))
+    cells = cells.astype(np.int32)
+    right = np.minimum(left + 1, cells.shape[1] - 1)
+    lines = cells[:, left] * (64 - weight) + cells[:, right] * weight
+    steps = np.diff(lines, axis=0, append=lines[-1:])
+    lines <<= 6
+    spread = np.take(steps, above, axis=0, mode="clip")
+    spread *= part[:, None]
+    spread += np.take(lines, above, axis=0, mode="clip")
+    spread >>= 12
     between: np.ndarray = spread.astype(np.uint16)
     return between
 
 
 @lru_cache(maxsize=8)
-def _weights(side: int, cells: int) -> np.ndarray:
-    """Bilinear weights in 64ths, float32 [side, cells]; each row's sum is 64."""
-    places = np.clip(((2 * np.arange(side) + 1) * cells * 32) // side - 32, 0, 64 * (cells - 1))
-    first, part = places // 64, places % 64
-    weights = np.zeros((side, cells), np.float32)
-    weights[np.arange(side), first] = 64 - part
-    weights[np.arange(side), np.minimum(first + 1, cells - 1)] += part
-    return weights
+def _places(side: int, cells: int) -> tuple[np.ndarray, np.ndarray]:
+    """For each pixel of a side the cell before it, and the 64ths behind that one's centre; int32 [side]."""
+    places = np.clip(((2 * np.arange(side, dtype=np.int64) + 1) * cells * 32) // side - 32, 0, 64 * (cells - 1))
+    return (places // 64).astype(np.int32), (places % 64).astype(np.int32)
