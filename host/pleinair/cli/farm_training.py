@@ -15,6 +15,7 @@ from pleinair.errors import OptionError
 
 if TYPE_CHECKING:
     from pleinair.farm.cluster import Result, Where
+    from pleinair_training.trainer import Progress
 
 
 def train_styles(
@@ -75,12 +76,14 @@ def train_styles(
         loss_network=judge,
     )
     with joined(farm) as cluster, Bars(lines=True) as bars:
+        shown = dict[str, Progress]()
 
         def beat(states: Mapping[str, str]) -> None:
             begun = {name.rpartition(" ")[0] for name, state in states.items() if state == "begun"}
             for name in sorted(begun):
                 told = read_progress(runs / name)
-                if told is not None:
+                if told is not None and told != shown.get(name):
+                    shown[name] = told
                     losses = f"{told.stage}: content {told.content:,.0f} style {told.style:,.0f}"
                     bars.show(name, told.step, told.steps, f"{losses} {told.seconds_per_step:.2f} s a step")
 

@@ -11,6 +11,7 @@ painting is finished: where a worker turns out to have lied, the film is taken b
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 
@@ -27,6 +28,9 @@ from pleinair.rolls.segments import Segment, find_segments, uncovered
 _WORKERS = "farm.workers"
 #: Frames that are read, and paintings that wait to be recorded, beside those under way.
 _READ, _WAIT = 4, 8
+
+#: What its four threads do, in the order in which a frame comes to them.
+STAGES = ("read", "hand out", "steady", "encode")
 
 #: Makes what paints a film, or the rest of one, in its light.
 OpenPainting = Callable[[FilmLight], FarmPainting]
@@ -49,6 +53,8 @@ class FarmDeveloper(Developer):
         self._open_painting = painting
         self._behind: dict[str, np.ndarray] = {}
         self._workers = set[str]()
+        #: Processor seconds of each of the four threads.
+        self.spent = dict.fromkeys(STAGES, 0.0)
 
     def develop(
         self,
@@ -74,6 +80,7 @@ class FarmDeveloper(Developer):
         super()._forget_filters(last + 1 - self._piece)
 
     def _stretch(self, start: int, end: int) -> Iterator[Event]:
+        began = time.thread_time()
         treated = ReadAhead(self._treated(start, end), _READ)
         painting = self._open_painting(self._treatment.light)
         painted = ReadAhead(painting.paint(iter(treated)), _WAIT)
@@ -99,6 +106,9 @@ class FarmDeveloper(Developer):
             painting.stop.set()
             for stage in (steadied, treated, painted):
                 stage.close_patiently()
+            spent = (treated.spent, painted.spent, steadied.spent, time.thread_time() - began)
+            for name, seconds in zip(STAGES, spent, strict=True):
+                self.spent[name] += seconds
 
     def _steadied(self, painted: Iterator[Painted]) -> Iterator[Painted]:
         for one in painted:

@@ -29,13 +29,19 @@ AUDIT = 0.01
 
 @dataclass
 class Harvest:
-    """What came of it: what each worker did, by its name, and what was found of those that lied."""
+    """What came of it: what each worker did, by its name, and what was found of those that lied.
+
+    ``spent``: processor seconds that this machine took for each of :data:`~pleinair.farm.developer.STAGES`.
+    """
 
     tallies: dict[str, Tally] = field(default_factory=dict)
     lies: dict[str, str] = field(default_factory=dict)
+    spent: dict[str, float] = field(default_factory=dict)
 
-    def add(self, tallies: dict[str, Tally]) -> None:
-        """Take in what workers did since."""
+    def add(self, tallies: dict[str, Tally], spent: dict[str, float]) -> None:
+        """Take in what was done since."""
+        for stage, seconds in spent.items():
+            self.spent[stage] = self.spent.get(stage, 0.0) + seconds
         for worker, tally in tallies.items():
             known = self.tallies.setdefault(worker, Tally(tally.address))
             known.address, known.engine = tally.address, tally.engine
@@ -122,4 +128,4 @@ def _paint(
         try:
             develop_all(roll, developer, first, last, told)
         finally:
-            harvest.add(orders.tallies)
+            harvest.add(orders.tallies, developer.spent)

@@ -48,6 +48,8 @@ class ReadAhead(Generic[T]):
         self._source = source
         self._queue: queue.Queue[tuple[list[T], BaseException | None]] = queue.Queue(depth)
         self._stop = stop or threading.Event()
+        #: Processor seconds that the thread took; set by the time it is closed.
+        self.spent = 0.0
         #: What the source raised; set by the time it is closed, also when ``stop`` kept it from the reader.
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -76,6 +78,7 @@ class ReadAhead(Generic[T]):
                 close()
         except BaseException as error:
             self.failure = self.failure or error
+        self.spent = time.thread_time()
         self._put([], self.failure)
 
     def __iter__(self) -> Iterator[T]:

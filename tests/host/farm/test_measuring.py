@@ -1,0 +1,57 @@
+"""What sharing costs, measured: the figures are those of what was painted."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+
+import pytest
+
+from pleinair.farm import measuring
+from pleinair.rolls.roll import Roll
+from tests.models import write_model
+from tests.networks import adaptive_network
+
+
+@pytest.fixture
+def roll(tmp_path, monkeypatch):
+    """A roll of nine small frames in an adaptive style."""
+    write_model(tmp_path / "models" / "lit", adaptive_network(2, 2), margin=24)
+    monkeypatch.setenv("PLEINAIR_MODELS", str(tmp_path / "models"))
+    return measuring.make_roll(tmp_path / "roll", 9, (64, 48), "lit", 8)
+
+
+def test_a_film_and_the_painter_alone(roll):
+    with Roll.open(roll) as opened:
+        assert opened.ledger.frames == 9 and opened.settings.look.light_every == 12
+    alone = measuring.measure("alone", roll)
+    assert alone.frames == 9 and alone.rate == pytest.approx(9 / alone.paint)
+    assert list(alone.pieces) == ["00000000-00000008.mkv"]
+    painter = measuring.measure("painter", roll)
+    assert painter.frames == 9 and painter.rate > 0
+    lines = "\n".join(measuring._lines({"painter": painter, "alone": alone}))
+    assert "    alone: 9 frames in" in lines and "processor time of a frame" in lines
+
+
+def _burn() -> None:
+    kept = bytearray(b"x") * 50_000_000
+    end = time.process_time() + 1.5
+    while time.process_time() < end:
+        kept[0] ^= 1
+
+
+def test_the_watch_sees_processor_time_and_memory():
+    process = multiprocessing.get_context("spawn").Process(target=_burn)
+    process.start()
+    assert process.pid is not None
+    watch = measuring._Watch(process.pid)
+    while process.is_alive():
+        watch.look()
+        time.sleep(0.05)
+    (kind,) = watch.kinds().values()
+    assert 1.2 < kind.processor < 5 and 50 < max(kind.memory) < 150
+
+
+def test_what_failed_is_said(tmp_path):
+    with pytest.raises(ValueError, match="alone: it failed"):
+        measuring.measure("alone", tmp_path / "none")
