@@ -59,8 +59,11 @@ _Size = tuple[int, int]
 class EngineMeter:
     """Meters frames for one adaptive network with an engine, and paints them. Several threads may do so at a time."""
 
-    def __init__(self, network: IntegerNetwork, engine: Engine) -> None:
-        """As many threads meter as the engine has."""
+    def __init__(self, network: IntegerNetwork, engine: Engine, staging: Engine | None = None) -> None:
+        """As many threads meter as the engine has.
+
+        ``staging`` computes single convolutions, by default ``engine`` where it can be relit, else ONNX Runtime.
+        """
         self.network, self.engine = network, engine
         self._pool = ThreadPoolExecutor(engine.threads - 1) if engine.threads > 1 else None
         self._idle: list[_Desk] = []
@@ -69,7 +72,7 @@ class EngineMeter:
         relights = isinstance(engine, Relighting) and not network.wide
         self._lights = _Lights(network, engine) if relights else None
         if not network.wide:
-            self._walk = _Walk(network, _staging(engine), engine.threads)
+            self._walk = _Walk(network, staging or _staging(engine), engine.threads)
 
     def measure(self, pixels: np.ndarray, frame: Window) -> Light:
         """See :func:`pleinair.painting.meter.measure`. Networks of more than 8 bits are metered there."""
@@ -667,8 +670,9 @@ def _stages(network: IntegerNetwork, count: int) -> list[_Stage]:
 def exact_meter(network: IntegerNetwork, run: Runner | WindowRunner, threads: int) -> EngineMeter:
     """What meters frames and paints them in their own light on this machine, equal to :func:`meter.paint`.
 
-    ``run``: the network's exact runner of so many threads. Its engine is tried first, then ONNX Runtime. Networks of
-    more than 8 bits are metered in NumPy and painted by the engine.
+    ``run``: the network's exact runner of so many threads. Its engine paints whole networks, ONNX Runtime single
+    convolutions, which it has ready much sooner than OpenVINO, and computes nearly as fast; where that is not exact,
+    each is tried for both. Networks of more than 8 bits are metered in NumPy and painted by the engine.
     """
     assert isinstance(run, EngineRunner)
     if network.wide:
@@ -676,10 +680,17 @@ def exact_meter(network: IntegerNetwork, run: Runner | WindowRunner, threads: in
     side = 64
     pixels, frame = check_image(side), Window(side // 8, side // 8, side - 6, side - 9)
     wanted = [(n, meter.paint(n, pixels, frame)) for n in (worst_case(network), network)]
-    engines = [run.engine]
-    if DEFAULT_ENGINE in installed_engines():
-        engines += variants(DEFAULT_ENGINE, threads)
-    for engine in engines:
-        if all(np.array_equal(EngineMeter(n, engine).paint(pixels, frame), painted) for n, painted in wanted):
-            return EngineMeter(network, engine)
+    for engine, staging in _pairs(run.engine, threads):
+        if all(np.array_equal(EngineMeter(n, engine, staging).paint(pixels, frame), painted) for n, painted in wanted):
+            return EngineMeter(network, engine, staging)
     raise EngineError("no engine here meters a frame exactly; use the backend reference")
+
+
+def _pairs(engine: Engine, threads: int) -> Iterator[tuple[Engine, Engine]]:
+    """What may paint whole networks and single convolutions, the best first."""
+    staging = list(variants(DEFAULT_ENGINE, threads)) if DEFAULT_ENGINE in installed_engines() else []
+    if type(engine) not in map(type, staging):
+        yield from ((engine, other) for other in staging)
+    if isinstance(engine, Relighting):
+        yield engine, engine
+    yield from ((other, other) for other in staging)

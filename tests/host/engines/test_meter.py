@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from pleinair.engines import meter as module
-from pleinair.engines.exact import check_image, installed_engines, variants, worst_case
-from pleinair.engines.meter import EngineMeter, join, sums_of_rows
+from pleinair.engines.exact import EngineRunner, check_image, installed_engines, variants, worst_case
+from pleinair.engines.meter import EngineMeter, exact_meter, join, sums_of_rows
+from pleinair.engines.onnxruntime import OrtEngine
 from pleinair.errors import LightError
 from pleinair.network import reference
 from pleinair.network.integer import validate
@@ -117,6 +118,51 @@ def test_the_worst_integers_are_metered_exactly(engine):
     wanted = meter.paint(network, pixels, frame)
     found = [np.array_equal(EngineMeter(network, v).paint(pixels, frame), wanted) for v in variants(engine, 1)]
     assert any(found)
+
+
+class _Off(OrtEngine):
+    """ONNX Runtime, one too much in whatever it computes in a light."""
+
+    def relightable(self, program, changing, *, alone):
+        relit = super().relightable(program, changing, alone=alone)
+
+        def lit(program):
+            run = relit(program)
+
+            def off(pixels, painted):
+                run(pixels, painted)
+                painted += 1
+
+            return off
+
+        return lit
+
+
+@pytest.mark.parametrize("engine", installed_engines())
+def test_single_convolutions_are_computed_by_onnx_runtime_where_that_is_exact(engine, monkeypatch):
+    network = adaptive_network(7, blocks=1)
+    run = EngineRunner(network, next(iter(variants(engine, 1))))
+    made: list[tuple[str, str]] = []
+    begin = EngineMeter.__init__
+
+    def noted(self, network, engine, staging=None):
+        made.append((type(engine).__name__, type(staging).__name__))
+        begin(self, network, engine, staging)
+
+    monkeypatch.setattr(EngineMeter, "__init__", noted)
+    assert exact_meter(network, run, 1).engine is run.engine
+    assert set(made) == {(type(run.engine).__name__, "OrtEngine")}
+
+    real = variants
+    off = [_Off(1)]
+    monkeypatch.setattr(module, "variants", lambda name, threads: iter([*off, *real(name, threads)]))
+    pixels, frame = check_image(64), Window(8, 8, 58, 55)
+    wanted = meter.paint(network, pixels, frame)
+    made.clear()
+    assert np.array_equal(exact_meter(network, run, 1).paint(pixels, frame), wanted)
+    if engine != "onnxruntime":
+        assert made[0] == (type(run.engine).__name__, "_Off")
+        assert made[-1][1] == "OrtEngine"
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 16, 48, 64, 80])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -117,3 +120,30 @@ def test_the_default_is_for_networks_that_even_brightness_out():
     assert choose_tone(None, adaptive=True) == DEFAULT_TONE
     assert choose_tone(None, adaptive=False) == 0
     assert choose_tone(0.2, adaptive=False) == 0.2
+
+
+def test_tone_leaves_no_thread_behind_that_keeps_another_core_busy():
+    """As NumPy's matrix products do for many milliseconds after each."""
+    code = """
+import time
+import cv2
+import subprocess
+import sys
+
+import numpy as np
+from pleinair.films.tone import Tone
+
+cv2.setNumThreads(1)
+frame = np.random.default_rng(1).integers(0, 256, (480, 640, 3), np.uint8)
+tone = Tone(0.5)
+scene = tone.of(frame[::-1])
+tone(frame, scene)
+whole, own = time.process_time(), time.thread_time()
+for _ in range(10):
+    tone(frame, scene)
+    time.sleep(0.02)
+print(time.process_time() - whole, time.thread_time() - own)
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    whole, own = map(float, told.stdout.split())
+    assert whole < 1.5 * own + 0.02
