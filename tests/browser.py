@@ -113,6 +113,7 @@ class Browser:
 
     def resize(self, size: tuple[int, int], scale: float = 1.0) -> None:
         """Give the page another size in CSS pixels, each of ``scale`` dots."""
+        self.scale = scale
         self.ask(
             "Emulation.setDeviceMetricsOverride", width=size[0], height=size[1], deviceScaleFactor=scale, mobile=False
         )
@@ -169,5 +170,9 @@ class Browser:
 
     def picture(self, *, whole: bool = False, kind: str = "png") -> bytes:
         """What is seen, or the ``whole`` page, as a picture."""
-        shot = self.ask("Page.captureScreenshot", format=kind, captureBeyondViewport=whole)
+        size = {}
+        if whole:
+            width, height = self.run("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
+            size = {"clip": {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}}
+        shot = self.ask("Page.captureScreenshot", format=kind, captureBeyondViewport=whole, **size)
         return base64.b64decode(shot["data"])

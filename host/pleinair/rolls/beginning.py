@@ -247,6 +247,8 @@ def begin_roll(
     times = _Times.of(source, every, frames=frames, seconds=seconds, start=start, stop=stop, daylight=daylight)
     lit = _Lit(light, light_every, tone, default_every(source, every or (LIVE_EVERY if source.live else None)))
     times.check_due()
+    if daily and source.timed and not source.live:
+        raise OptionError(f"{source}: its frames have no dates, so no day has a film", option="daily")
     deflicker = deflicker if deflicker is not None else DEFAULT_FRAMES if source.live else 0
     look = _look(style, bits, lit, fps=read_rate(fps), steady=steady, deflicker=deflicker, timestamp=timestamp)
     about = {"backend": _absolute(backend), "threads": threads, "preview": preview, "preview_host": preview_host}

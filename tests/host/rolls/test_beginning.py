@@ -104,6 +104,8 @@ def open_blind(number: int, size: tuple[int, int] | None, every: float) -> Blind
         ({"daylight": "north"}, "^daylight 'north'"),
         ({"notify_cmd": "'"}, "^notify_cmd"),
         ({"out": "film.avi"}, "^out film.avi: a film ends in"),
+        ({"camera": "synthetic:1", "daily": True}, "^daily synthetic:1: its frames have no dates"),
+        ({"camera": "video:frames/a.mp4", "daily": True}, "^daily video:.*a.mp4: its frames have no dates"),
         ({"framing": Framing(crop=(100, 100, 0, 0))}, "^crop '100x100[+]0[+]0': reaches outside the camera's 64x48"),
         ({"folder": "frames"}, "^roll frames: there is something already; name a new folder"),
         ({"folder": "no/where"}, "^roll no/where: the folder .* does not exist"),

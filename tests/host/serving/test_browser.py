@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from pleinair.images import decode_image
+from pleinair.rolls.records import Ended
+from pleinair.rolls.roll import Roll
 from pleinair.rolls.status import Status, read_status
 from pleinair.serving.site import page_of
 from tests.browser import CHROMIUM, FLAGS, Browser
@@ -137,3 +139,69 @@ def test_a_roll_is_begun_from_the_page(tmp_path, plain_styles):
         assert [fault for fault in browser.faults if "409" not in fault] == []
     status = read_status(tmp_path / "sky")
     assert (status.frames, status.look) == (4, "same-8bit")
+
+
+#: Of every word that is seen: the contrast between its colour and what is behind it, as WCAG 2.2 defines it.
+_CONTRASTS = """
+(() => {
+  const parts = colour => { const [r, g, b, a = 1] = colour.match(/[0-9.]+/g).map(Number); return [r, g, b, a]; };
+  const over = (top, below) => [0, 1, 2].map(i => top[i] * top[3] + below[i] * (1 - top[3])).concat(1);
+  const light = colour => colour.slice(0, 3).map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 :
+    ((v + 0.055) / 1.055) ** 2.4).reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = element => {
+    if (!element) return [255, 255, 255, 1];
+    const own = parts(getComputedStyle(element).backgroundColor);
+    return own[3] === 1 ? own : over(own, behind(element.parentElement));
+  };
+  return [...document.querySelectorAll("main *")].filter(element => element.checkVisibility() &&
+    [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim())).map(element => {
+      const back = behind(element), [a, b] = [light(over(parts(getComputedStyle(element).color), back)), light(back)];
+      return [element.innerText.trim(), (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)];
+    });
+})()
+"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_every_word_stands_out_from_what_is_behind_it(tmp_path, plain_styles, dark):
+    shelf, seen = tmp_path / "shelf", set[str]()
+    shelf.mkdir()
+    for state in ("new", "stopped", "failed"):
+        with Roll.open(make_roll(shelf / state)) as roll:
+            if state != "new":
+                roll.write(Ended(state=state, message="the disk failed"))
+    status = busy_status(shelf / "new")
+    with (
+        page_of(shelf, 0, secret=SECRET) as all_rolls,
+        page_showing(shelf / "new", status) as running,
+        page_showing(shelf / "stopped", replace(status, camera_failures=3)) as waiting,
+        Browser(tmp_path, dark=dark) as browser,
+    ):
+        browser.open(all_rolls.address)
+        enter(browser, SECRET)
+        browser.wait_for("document.documentElement.classList.contains('may')")
+        for address in (all_rolls.address, f"{all_rolls.address}roll/stopped/", running.address, waiting.address):
+            browser.open(address)
+            found = browser.run(_CONTRASTS)
+            assert len(found) > 20
+            assert [(word, round(contrast, 2)) for word, contrast in found if contrast < 4.5] == []
+            seen |= {word for word, _ in found}
+    for word in ("running", "waiting for the camera", "stopped", "failed", "Begin filming", "3 late", "of its folder"):
+        assert any(word in text for text in seen), word
+
+
+def test_without_javascript_the_latest_pair_is_there(tmp_path):
+    status = busy_status(roll := make_roll(tmp_path / "roof"))
+    with page_showing(roll, status) as served, Browser(tmp_path, (390, 844)) as browser:
+        browser.ask("Emulation.setScriptExecutionDisabled", value=True)
+        browser.ask("Page.navigate", url=served.address)
+        browser.wait_for("document.querySelectorAll('.pair img').length === 2 && document.readyState === 'complete'")
+        boxes = browser.run(
+            "[...document.querySelectorAll('.pair img')].map(i => (b => [i.naturalWidth > 0, b.top, b.bottom, b.width])"
+            "(i.getBoundingClientRect()))"
+        )
+        (original, top, bottom, width), (painting, below, _, _) = boxes
+        assert original and painting and width == 390 - 32 and below >= bottom > top  # one below the other
+        words = browser.text()
+        assert "running" in words and "1,234" in words and "Focus" not in words
+        assert not browser.run("document.querySelector('.slider').checkVisibility()")
