@@ -204,7 +204,7 @@ def _check_folder(request: Request) -> None:
         raise OptionError(
             f"{path!r}: allowed are printable characters, and no folder's name that ends in a blank", option="out"
         )
-    if " " in path and (vivado := environment.find_vivado()) is not None and not request.options.pumped:
+    if " " in path and (vivado := environment.find_vivado()) is not None:
         raise OptionError(f"{path}: our scripts for {vivado.name} cannot hold a path with blanks", option="out")
     _check_ours(request.out)
 
@@ -326,7 +326,7 @@ def _check_open(request: Request, board: Board) -> None:
         allowed = ", ".join(tools.OPEN_BOARDS)
         raise OptionError(f"open: makes bitstreams for {allowed}, not for {board.name}", option="toolchain")
     if request.options.pumped:
-        raise OptionError("cannot be with the open tools: the shell has no clock of twice the rate", option="pumped")
+        raise OptionError("cannot be with the open tools: their shell has no clock of twice the rate", option="pumped")
     if not 1 <= request.seeds <= MOST_SEEDS:
         raise OptionError(f"{request.seeds}: allowed are 1 to {MOST_SEEDS}", option="seeds")
     if not 0 <= request.clock_margin <= 90:
@@ -406,7 +406,7 @@ def _synthesise(
     model: Any, source: Source, bits: int, board: Board, plan: Plan, folder: Path, say: Progress
 ) -> Path | None:
     vivado = environment.find_vivado()
-    if vivado is None or source.folder is None or plan.options.pumped:
+    if vivado is None or source.folder is None:
         return None
     from pleinair_hw.vivado import assemble, synthesise
 

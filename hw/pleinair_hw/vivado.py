@@ -166,6 +166,7 @@ def write_script(shell: Shell, board: Board, clock_mhz: int, board_files: Path, 
         "board_files": f"{{{board_files}}}",
         "family": f"{{{shell.family}}}",
         "clock_mhz": str(clock_mhz),
+        "pumped": str(int(shell.pumped)),
         "jobs": str(jobs),
         "sources": _tcl_list(list(shell.sources)),
         "block_source": f"{{{shell.block_source}}}",
@@ -192,17 +193,13 @@ def synthesise(model: Any, board: Board, clock_mhz: int, vivado: Vivado, folder:
 
     Raises:
         ToolchainError: what Vivado needs besides could not be fetched.
-        OptionError: the folder has a name that Vivado's scripts cannot hold, or products are pumped.
+        OptionError: the folder has a name that Vivado's scripts cannot hold.
         VivadoError: Vivado failed, or the clock was not reached.
     """
     folder = folder.resolve()
     for path in (folder, vivado.folder):
         if any(c.isspace() or c in "{}\\" for c in str(path)):
             raise OptionError(f"{path}: Vivado's scripts cannot hold a path with spaces, braces or backslashes")
-    if any(a.name == "pumpedCompute" and a.i for node in model.graph.node for a in node.attribute):
-        raise OptionError(
-            "cannot be: the shell gives no clock of twice the rate; such a build ends with RTL", option="pumped"
-        )
     board_files = fetch_board_files(board)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -427,18 +427,26 @@ def test_weights_and_requantisers_are_read_from_where_they_lie(tmp_path):
 
 @needs_finn
 @needs_tcl
-def test_products_at_twice_the_clock_have_none_in_the_shell(tmp_path, fetched):
+@pytest.mark.parametrize("name", ["pynq-z2", "kv260"])
+def test_pumped_products_get_a_second_clock(tmp_path, fetched, name):
     from pleinair_hw.finn.compiler import compile_plan
     from pleinair_hw.plan.plan import BuildOptions
     from pleinair_hw.plan.search import plan_for_rate
 
-    board = BOARDS["pynq-z2"]
+    board = BOARDS[name]
     network = random_network(3, width=4, blocks=1, bits=8, kernel=3)
     model = compile_plan(
         plan_for_rate(network, 16, 16, board, 2000, options=BuildOptions(pumped=True)), tmp_path / "build"
     )
-    with pytest.raises(OptionError, match="^pumped cannot be: the shell gives no clock of twice"):
-        deployment.synthesise(model, board, 100, install_vivado(tmp_path / "Xilinx"), tmp_path / "out")
+    made = deployment.synthesise(model, board, 100, install_vivado(tmp_path / "Xilinx"), tmp_path / "out")
+    properties, joined, _ = design_of(made)
+    assert properties["clk_wiz_0 CONFIG.CLKOUT1_REQUESTED_OUT_FREQ"] == "100"
+    assert properties["clk_wiz_0 CONFIG.CLKOUT2_REQUESTED_OUT_FREQ"] == "200"
+    assert ("clk_wiz_0 CONFIG.CLKOUT2_MATCHED_ROUTING" in properties) == (not board.is_zynq_7000)
+    shells = [pin for pair in joined for pin in pair.split() if pin.startswith("shell/")]
+    assert sorted(shells) == ["shell/ap_clk", "shell/ap_clk2x", "shell/ap_rst_n", "shell/m_axi", "shell/s_axi"]
+    block = (tmp_path / "out" / "shell" / "pleinair_block.v").read_text()
+    assert '"xilinx.com:signal:clock:1.0 ap_clk2x CLK"' in block and ".ap_clk2x(ap_clk2x)" in block
 
 
 @needs_finn

@@ -131,8 +131,6 @@ def build(
         )
     elif made.routed is not None:
         say("A deployment folder needs a model's folder with its card; a QONNX file has none.")
-    elif pumped:
-        say("Done is everything up to RTL; the bitstream is missing: FINN's shell has no clock of twice the rate.")
     else:
         say("Done is everything up to RTL; the bitstream is missing, which needs Vivado (see docs/vivado.md).")
 

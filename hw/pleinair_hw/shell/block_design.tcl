@@ -1,6 +1,6 @@
 # From RTL to a bitstream in Vivado: a block design of the processing system and the accelerator in its shell. In front of this
-# come the lines that `pleinair build` writes: part, board_part, board_files, family, clock_mhz, jobs, sources, block_source, base,
-# map_bytes. Leaves pleinair.bit, pleinair.hwh, timing.rpt and utilisation.rpt in the working folder.
+# come the lines that `pleinair build` writes: part, board_part, board_files, family, clock_mhz, pumped, jobs, sources, block_source,
+# base, map_bytes. Leaves pleinair.bit, pleinair.hwh, timing.rpt and utilisation.rpt in the working folder.
 
 set_param tcl.collectionResultDisplayLimit 0
 set_param board.repoPaths $board_files
@@ -57,6 +57,20 @@ set_property -dict [list \
     CONFIG.RESET_TYPE {ACTIVE_LOW} \
     CONFIG.RESET_PORT {resetn} \
 ] [get_bd_cells clk_wiz_0]
+if {$pumped} {
+    # Of twice the rate and in phase, from the same PLL: Vivado times what crosses.
+    set_property -dict [list \
+        CONFIG.CLKOUT2_USED {true} \
+        CONFIG.CLKOUT2_REQUESTED_OUT_FREQ [expr {2 * $clock_mhz}] \
+    ] [get_bd_cells clk_wiz_0]
+    if {$family eq "zynqmp"} {
+        # Buffers that are as far from the PLL as each other; these chips alone have them.
+        set_property -dict [list \
+            CONFIG.CLKOUT1_MATCHED_ROUTING {true} \
+            CONFIG.CLKOUT2_MATCHED_ROUTING {true} \
+        ] [get_bd_cells clk_wiz_0]
+    }
+}
 create_bd_cell -type ip -vlnv [get_property VLNV [get_ipdefs xilinx.com:ip:proc_sys_reset:*]] proc_sys_reset_0
 connect_bd_net [get_bd_pins zynq_ps/$given_clock] [get_bd_pins clk_wiz_0/clk_in1]
 connect_bd_net [get_bd_pins zynq_ps/$given_reset] [get_bd_pins clk_wiz_0/resetn]
@@ -80,6 +94,9 @@ foreach clock $clocks {
     connect_bd_net [get_bd_pins clk_wiz_0/clk_out1] [get_bd_pins zynq_ps/$clock]
 }
 connect_bd_net [get_bd_pins clk_wiz_0/clk_out1] [get_bd_pins shell/ap_clk]
+if {$pumped} {
+    connect_bd_net [get_bd_pins clk_wiz_0/clk_out2] [get_bd_pins shell/ap_clk2x]
+}
 connect_bd_net [get_bd_pins proc_sys_reset_0/peripheral_aresetn] [get_bd_pins shell/ap_rst_n]
 
 # Registers where the driver's map says, memory as the processing system has it

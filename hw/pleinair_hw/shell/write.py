@@ -8,6 +8,9 @@
   AXI4-Lite, because Vivado's interconnect cuts bursts anyhow;
 - ``pleinair_top``: the whole chip of a Zynq-7000 for open tools: processing system, clock buffer and core. It has no
   pins: clock and reset come from the processing system, memory and registers lie behind its ports GP0 and HP0.
+
+Where matrix products are pumped, core and block have a second clock, ``ap_clk2x``, of twice the rate and in phase. Only
+the accelerator uses it. Vivado's clock wizard makes both; there is no ``pleinair_top`` then.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ _RTL = Path(__file__).resolve().parents[1] / "rtl"
 SOURCES = ("dma_plan", "dma_gearbox", "dma_queue", "dma_read", "dma_write", "axi_registers", "shell")
 #: Bits of a word of memory.
 DATA_BITS = 64
+#: The clock of pumped products.
+_FAST = "ap_clk2x"
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Shell:
     without a folder. ``core``, ``block`` and ``top`` are module names, ``top`` None where there is none;
     ``block_source`` is the file of ``block``, which open tools do not need. ``windows`` is the map of registers, from
     the address ``base`` on, ``map_bytes`` in all. ``light`` and ``weights`` are bytes of the accelerator's ports, as
-    :func:`pleinair.fpga.handoff.handoff` takes them.
+    :func:`pleinair.fpga.handoff.handoff` takes them. ``pumped``: there is a clock of twice the rate.
     """
 
     folder: Path
@@ -74,6 +79,7 @@ class Shell:
     map_bytes: int
     light: int
     weights: tuple[int, ...]
+    pumped: bool = False
 
 
 def _signals(family: _Port, map_bits: int) -> tuple[dict[str, tuple[str, int]], dict[str, tuple[str, int]]]:
@@ -146,7 +152,8 @@ def _axilite(port: str, number: int, bits: int) -> dict[str, str]:
 def _core(manifest: Manifest, accelerator: Module, family: _Port, placed: tuple[Window, ...], map_bits: int) -> str:
     """The shell and the accelerator."""
     slave, master = _signals(family, map_bits)
-    ports = ["input ap_clk", "input ap_rst_n"]
+    fast = [_FAST] if _FAST in accelerator.ports else []
+    ports = ["input ap_clk", *(f"input {name}" for name in fast), "input ap_rst_n"]
     for prefix, signals in (("s_axi", slave), ("m_axi", master)):
         ports += [f"{way} {_range(bits)} {prefix}_{name}" for name, (way, bits) in signals.items()]
     own = {window.port: window for window in placed[len(ENGINES) :]}
@@ -203,7 +210,7 @@ def _core(manifest: Manifest, accelerator: Module, family: _Port, placed: tuple[
     }
     pins |= {f"lite_{name}": f"lite_{name}" for name in ("ADDR", "WDATA", "WSTRB", *_HANDSHAKES)}
     body.append(_instance("shell", "shell", pins, parameters))
-    pins = {"ap_clk": "ap_clk", "ap_rst_n": "core_rst_n"}
+    pins = {"ap_clk": "ap_clk", "ap_rst_n": "core_rst_n", **{name: name for name in fast}}
     pins |= {f"{port.name}_{name}": f"{port.name}_{name}" for port in (source, sink) for name in fields}
     for number, port_name in enumerate(own):
         pins |= _axilite(port_name, number, bits_of[port_name])
@@ -226,7 +233,7 @@ _LITE = (
 )
 
 
-def _block(family: _Port, map_bits: int) -> str:
+def _block(family: _Port, map_bits: int, pumped: bool) -> str:
     """The core for Vivado's block design, in which a module reference may not be SystemVerilog."""
     slave, master = _signals(family, map_bits)
     word = (DATA_BITS // 8).bit_length() - 1
@@ -245,6 +252,8 @@ def _block(family: _Port, map_bits: int) -> str:
         "xilinx.com:signal:clock:1.0 ap_clk CLK",
         "ASSOCIATED_BUSIF s_axi:m_axi, ASSOCIATED_RESET ap_rst_n",
     )
+    if pumped:
+        port("input", 1, _FAST, f"xilinx.com:signal:clock:1.0 {_FAST} CLK")
     port("input", 1, "ap_rst_n", "xilinx.com:signal:reset:1.0 ap_rst_n RST", "POLARITY ACTIVE_LOW")
     kind = "xilinx.com:interface:aximm:1.0"
     facts = f"PROTOCOL AXI4LITE, DATA_WIDTH 32, ADDR_WIDTH {map_bits}, HAS_BURST 0"
@@ -264,7 +273,7 @@ def _block(family: _Port, map_bits: int) -> str:
         f"\tassign m_axi_{channel}{name} = {value};" for channel in ("AR", "AW") for name, (_, value) in fixed.items()
     ]
     body += [f"\tassign m_axi_{channel}LEN[7:4] = 4'd0;" for channel in ("AR", "AW")]
-    pins = {"ap_clk": "ap_clk", "ap_rst_n": "ap_rst_n"}
+    pins = {"ap_clk": "ap_clk", "ap_rst_n": "ap_rst_n", **({_FAST: _FAST} if pumped else {})}
     tied = {"ID": f"{family.id_bits}'d0", "LEN": f"{family.length_bits}'d0", "SIZE": "3'd2", "BURST": "2'd1"}
     for name in slave:
         pins[f"s_axi_{name}"] = f"s_axi_{name}" if name in _LITE else tied.get(name[2:], "") if name[0] == "A" else ""
@@ -320,7 +329,7 @@ def write_shell(rtl: Path, out: Path, family: Family = "zynq7000") -> Shell:
         rtl: a folder of :func:`pleinair_hw.stitch.write.write_rtl`, for simulation or synthesis.
         out: a folder to write to; what an earlier call left there is replaced.
         family: whose processing system it is for. "zynqmp" has no ``pleinair_top``: its processing system is made in
-            Vivado's block design.
+            Vivado's block design. Nor has a pumped accelerator: its clocks are made there.
 
     Raises:
         StitchError: the folder holds no accelerator that a shell can serve; the sentence says why.
@@ -334,8 +343,7 @@ def write_shell(rtl: Path, out: Path, family: Family = "zynq7000") -> Shell:
         accelerator = Module(manifest.top, (rtl / f"{manifest.top}.sv").read_text())
     except OSError as error:
         raise StitchError(f"{rtl / manifest.top}.sv cannot be read: {error.strerror}") from error
-    if "ap_clk2x" in accelerator.ports:
-        raise StitchError("the shell has no clock of twice the rate, which pumped products need")
+    pumped = _FAST in accelerator.ports
     port = _FAMILIES[family]
     light = manifest.light_map
     light_bytes = 0 if light is None else light.bytes
@@ -346,8 +354,9 @@ def write_shell(rtl: Path, out: Path, family: Family = "zynq7000") -> Shell:
     out.mkdir(parents=True)
     for name in SOURCES:
         shutil.copyfile(_RTL / f"{name}.sv", out / f"{name}.sv")
-    texts = {f"{CORE}.sv": _core(manifest, accelerator, port, placed, map_bits), f"{BLOCK}.v": _block(port, map_bits)}
-    if family == "zynq7000":
+    texts = {f"{CORE}.sv": _core(manifest, accelerator, port, placed, map_bits)}
+    texts[f"{BLOCK}.v"] = _block(port, map_bits, pumped)
+    if family == "zynq7000" and not pumped:
         texts[f"{TOP}.sv"] = _zynq_7000(port, map_bits)
     for name, text in texts.items():
         (out / name).write_text(text)
@@ -361,10 +370,11 @@ def write_shell(rtl: Path, out: Path, family: Family = "zynq7000") -> Shell:
         core=CORE,
         block=BLOCK,
         block_source=(out / f"{BLOCK}.v").resolve(),
-        top=TOP if family == "zynq7000" else None,
+        top=TOP if f"{TOP}.sv" in texts else None,
         windows=placed,
         base=port.base,
         map_bytes=1 << map_bits,
         light=light_bytes,
         weights=weights,
+        pumped=pumped,
     )

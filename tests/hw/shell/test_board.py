@@ -29,6 +29,25 @@ pytestmark = [
 ]
 
 
+@pytest.mark.parametrize("board", ["pynq-z2", "zcu104"])
+def test_pumped_products_behind_the_shells_two_clocks(board, tmp_path):
+    from pleinair_hw.finn.compiler import compile_plan
+    from pleinair_hw.plan.boards import find_board
+    from pleinair_hw.plan.plan import BuildOptions
+    from pleinair_hw.plan.search import plan_for_rate
+    from pleinair_hw.stitch.write import write_rtl
+
+    network, chosen = random_network(3, width=4, blocks=1, bits=8, kernel=3), find_board(board)
+    plan = plan_for_rate(network, 16, 16, chosen, 2000, options=BuildOptions(pumped=True))
+    write_rtl(compile_plan(plan, tmp_path / "finn"), tmp_path / "rtl")
+    shell = write_shell(tmp_path / "rtl", tmp_path / "shell", "zynq7000" if chosen.is_zynq_7000 else "zynqmp")
+    assert shell.pumped and shell.top is None
+    frames = np.random.default_rng(2).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+    for stalls in (0, 30):
+        painted, _ = paint(compile_board(shell, optimise=0), frames, stalls=stalls, seed=stalls, max_cycles=2_000_000)
+        assert np.array_equal(painted, np.stack([reference.run(network, frame) for frame in frames]))
+
+
 @dataclass(frozen=True)
 class Design:
     """An adaptive accelerator of the Pynq-Z2 in its shell, with frames, their lights and what must come out."""
