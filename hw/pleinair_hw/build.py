@@ -34,6 +34,7 @@ from pleinair.errors import OptionError, OutputError
 from pleinair.fpga import build_folder
 from pleinair.network import reference
 from pleinair.network.integer import IntegerNetwork, dump
+from pleinair.network.trimming import check_trimmable, inner, inset_of
 from pleinair.painting.tiles import padded_size
 from pleinair_hw.finn import environment
 from pleinair_hw.finn.compiler import CompileError, compile_plan, run_graph
@@ -83,6 +84,8 @@ class Request:
 
     def record(self) -> dict[str, Any]:
         """What build.json says of it: everything but the folder."""
+        # Who makes the bitstream is said by the toolchain.
+        ways = {name: value for name, value in asdict(self.options).items() if name != "open_tools"}
         routing = {"toolchain": self.toolchain, "seeds": self.seeds, "clock_margin": self.clock_margin}
         return {
             "model": self.model,
@@ -93,7 +96,7 @@ class Request:
             "clock_mhz": self.clock_mhz,
             "margin": self.margin,
             "folding": None if self.folding is None else str(self.folding),
-            "ways": asdict(self.options),
+            "ways": ways,
             "fifo_sizing": self.fifo_sizing,
             **(routing if self.toolchain == OPEN else {}),
         }
@@ -186,13 +189,21 @@ def make_plan(request: Request, source: Source, board: Board) -> Plan:
     network = source.network
     height, width = padded_size(request.size[1], request.size[0], source.margin, network.stride)
     clock = request.clock_mhz * 1e6 if request.clock_mhz else board.clock_hz
+    options = replace(request.options, open_tools=request.toolchain == OPEN)
+    if options.trimmed:
+        check_trimmable(network, height, width)
+        if source.margin < inset_of(network):
+            raise OptionError(
+                f"cannot be: takes {inset_of(network)} pixels from each side, the margin has {source.margin}",
+                option="trim",
+            )
     if request.folding is None:
         if request.fps is None:
-            return fastest_plan(network, height, width, board, clock_hz=clock, options=request.options)
-        return plan_for_rate(network, height, width, board, request.fps, clock_hz=clock, options=request.options)
-    plain = plan_with_folding(network, height, width, board, {}, {}, clock_hz=clock, options=request.options)
+            return fastest_plan(network, height, width, board, clock_hz=clock, options=options)
+        return plan_for_rate(network, height, width, board, request.fps, clock_hz=clock, options=options)
+    plain = plan_with_folding(network, height, width, board, {}, {}, clock_hz=clock, options=options)
     given, forms, depths = read_folding(request.folding, plain)
-    plan = plan_with_folding(network, height, width, board, given, forms, clock_hz=clock, options=request.options)
+    plan = plan_with_folding(network, height, width, board, given, forms, clock_hz=clock, options=options)
     return plan.with_fifos(depths) if depths else plan
 
 
@@ -254,8 +265,9 @@ def check_graph(model: Any, network: IntegerNetwork, height: int, width: int) ->
     Raises CompileError when one differs.
     """
     frame = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    expected = reference.run(network, frame)
-    differing = int(np.count_nonzero(run_graph(model, frame) != expected))
+    painted = run_graph(model, frame)
+    expected = inner(reference.run(network, frame), (height - painted.shape[0]) // 2)
+    differing = int(np.count_nonzero(painted != expected))
     if differing:
         raise CompileError(f"FINN's hardware graph differs from the reference in {differing} of {expected.size} values")
     return int(expected.size)
@@ -307,6 +319,7 @@ def build(request: Request, progress: Progress | None = None) -> Build:
         board=board.name,
         clock_mhz=plan.clock_hz / 1e6,
         network_sha256=digest,
+        inset=plan.dataflow.inset,
     )
     with _into_folder(folder):
         record.write(folder, build_folder.STARTED)

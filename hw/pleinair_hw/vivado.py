@@ -150,6 +150,7 @@ def make_driver(model: Any, manifest: Manifest, clock_mhz: float, folder: Path) 
         lanes=(source.lanes, sink.lanes),
         writeable=number > 0,
         light=manifest.light_map,
+        inset=(source.shape[0] - sink.shape[0]) // 2,
     )
     (folder / Path(SETTINGS).name).write_text(json.dumps(settings, indent=2))
 

@@ -58,6 +58,7 @@ class Board:
         mapped: bool = False,
         stations: Any = None,
         errors: bool = True,
+        trimmed: bool = False,
     ) -> None:
         """``stations``: further arguments of an adaptive network's."""
         print(f"network of seed {seed}")
@@ -77,9 +78,10 @@ class Board:
             writeable=writeable,
             metering=metering,
             errors=errors,
+            trimmed=trimmed,
         )
         if self.deployment.light is not None:
-            options = {"paint": self.compute_lit, **(stations or {})}
+            options = {"paint": self.compute_lit, "trimmed": trimmed, **(stations or {})}
             compute = StationsMaker(partial(Stations, self.network, self.deployment.light, **options))
         self.power = Power(parse_faults(faults))
         self.device = EmulatedDevice(self.deployment, compute or self.compute, self.power, mapped)
@@ -90,7 +92,9 @@ class Board:
     def compute(self, data: np.ndarray) -> np.ndarray:
         """The reference."""
         frame = data.reshape(self.deployment.height, self.deployment.width, 3)
-        return reference.run(self.network, frame).reshape(-1)
+        inset = self.deployment.inset
+        painted = reference.run(self.network, frame)
+        return painted[inset : frame.shape[0] - inset, inset : frame.shape[1] - inset].reshape(-1)
 
     def compute_lit(self, pixels: np.ndarray, tables: list[np.ndarray]) -> np.ndarray:
         """The reference, with the numbers in the tables."""

@@ -77,6 +77,39 @@ def test_each_frame_in_its_own_light_is_the_references(board, bits, mapped, mete
     assert bool(painter.accelerator.stages.metered) == metering
 
 
+@pytest.mark.parametrize("bits, mapped", ((4, False), (8, True)))
+@pytest.mark.parametrize("spare", (0, 5))
+def test_a_trimmed_accelerator_meters_and_paints_what_the_reference_does(board, bits, mapped, spare):
+    """Its paintings and its stations lack their outer pixels; the margin is what they lack, or wider than that."""
+    b = lit(board, bits=bits, blocks=1, mapped=mapped, width=112, height=80, trimmed=True, margin=20 + spare)
+    painter, plain = b.adaptive_painter(), b.adaptive_reference()
+    inset = b.deployment.inset
+    assert 0 < inset <= 20 and painter.accelerator.output(0).shape == (80 - 2 * inset, 112 - 2 * inset, 3)
+    enter, *_ = b.deployment.light.stations
+    assert (enter.height, enter.width) == (80 // 4 - 2, 112 // 4 - 2)
+    for width, height in (exact_size(b), (17, 29), (140, 20), (101, 67), (160, 130)):
+        (frame,) = shades(b, 1, width, height)
+        assert painter.sums(frame) == plain.sums(frame), (width, height)
+        assert equal([painter.paint(frame)], [plain.paint(frame)]), (width, height)
+    frames = shades(b, 6, 101, 67)
+    films = [p.lit_by(FilmLight(Lighting("frame", 2))).paint_each(iter(frames)) for p in (painter, plain)]
+    assert equal(*map(list, films))
+    assert painter.reloads == painter.replaced == 0 and painter.accelerator.stages.metered
+
+
+def test_a_trimmed_accelerator_of_another_shape_is_refused(board):
+    b = lit(board, blocks=1, width=112, height=80, trimmed=True, margin=20)
+    object.__setattr__(b.deployment, "inset", b.deployment.inset - 1)
+    with pytest.raises(OptionError, match="paints without"):
+        b.adaptive_painter()
+
+
+def test_a_margin_that_trimming_takes_is_refused(board):
+    b = lit(board, blocks=1, width=112, height=80, trimmed=True, margin=12)
+    with pytest.raises(OptionError, match="more than the margin of 12"):
+        b.adaptive_painter()
+
+
 @pytest.mark.parametrize("lighting", (Lighting(), Lighting("frame", 3), Lighting("scene"), Lighting("fixed")), ids=str)
 @pytest.mark.parametrize("size", ("equal", (120, 40)), ids=str)
 def test_films_in_any_light(board, lighting, size):

@@ -67,12 +67,14 @@ def test_a_frame_in_its_own_light_through_the_rtl(tmp_path):
     network = load(build / "network.npz")
     if not network.adaptive:
         pytest.skip("not an adaptive network: above")
-    rows, columns, _ = simulation.load(build).manifest.inputs[0].shape
+    manifest = simulation.load(build).manifest
+    rows, columns, _ = manifest.inputs[0].shape
     margin = network.halo
     model = load_model(str(write_model(tmp_path / "model", network, margin)), 8)
     light_map = read_light(build / "rtl" / "manifest.json", rows, columns)
     assert light_map is not None and light_map.meters
     options = {"board": FAMILIES[-1], "clock_mhz": 100, "height": rows, "width": columns, "light": light_map}
+    options["trimmed"] = manifest.inset > 0
     deployment = stand_in(tmp_path / "deploy", model.folder, 8, **options)
     device = EmulatedDevice(deployment, simulated_network(deployment, simulate_build(build)))
     forget_clocks()

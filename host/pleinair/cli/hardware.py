@@ -50,6 +50,12 @@ if TYPE_CHECKING:
     help="Run matrix products at twice the clock: half the DSPs for the same rate.",
 )
 @click.option(
+    "--trim",
+    "trimmed",
+    is_flag=True,
+    help="Leave out the pixels of the margin that no pixel of the frame needs: the same painting, faster.",
+)
+@click.option(
     "--toolchain",
     type=OneOf("vivado", "open"),
     default="vivado",
@@ -80,6 +86,7 @@ def build(
     fifo_sizing: str,
     writeable_weights: bool,
     pumped: bool,
+    trimmed: bool,
     toolchain: str,
     seeds: int,
     clock_margin: int,
@@ -103,7 +110,7 @@ def build(
         clock_mhz=clock,
         margin=margin,
         folding=folding,
-        options=BuildOptions(writeable=writeable_weights, pumped=pumped),
+        options=BuildOptions(writeable=writeable_weights, pumped=pumped, trimmed=trimmed),
         fifo_sizing=fifo_sizing,
         toolchain=toolchain,
         seeds=seeds,

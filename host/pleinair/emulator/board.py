@@ -41,6 +41,7 @@ from pleinair.fpga.overlay import SIMULATED, Overlay
 from pleinair.models import load_model
 from pleinair.network import reference
 from pleinair.network.integer import IntegerNetwork
+from pleinair.network.trimming import inner
 
 FAULTS_VARIABLE = "PLEINAIR_FAULTS"
 #: Seconds for a processor, or a simulation of every gate, to paint the first tile.
@@ -150,7 +151,7 @@ class EmulatedDevice(pynq.Device):  # type: ignore[misc]
         self.timestamp: str | None = None
         self._system = dict(_ZYNQ_7000_RESET if zynq_7000 else _ULTRASCALE_RESET)
         self._engines, self._error_register = deployment.engines, deployment.error_register
-        self._shape = deployment.height, deployment.width
+        self._shape, self._inset = (deployment.height, deployment.width), deployment.inset
         self._compute = compute
 
     # -- what pynq asks of a device
@@ -170,7 +171,15 @@ class EmulatedDevice(pynq.Device):  # type: ignore[misc]
             stations = compute()
             compute, light = frame_by_frame(stations.paint, height, width), (*light_port(self._handoff), stations)
         self.fabric = Fabric(
-            self.memory, self.power, (first, last), height * width * 3, compute, ports, light, self._error_register
+            self.memory,
+            self.power,
+            (first, last),
+            height * width * 3,
+            compute,
+            ports,
+            light,
+            self._error_register,
+            (height - 2 * self._inset) * (width - 2 * self._inset) * 3,
         )
         self.downloads += 1
         self.post_download(bitstream, parser)
@@ -253,12 +262,13 @@ def integer_network(deployment: Deployment) -> Compute | StationsMaker:
     network = load_model(str(deployment.model), deployment.bits).network
     assert isinstance(network, IntegerNetwork)
     if deployment.light is not None:
-        return StationsMaker(partial(Stations, network, deployment.light, paint=LitPainting(network)))
+        paint = LitPainting(network)
+        return StationsMaker(partial(Stations, network, deployment.light, paint=paint, trimmed=deployment.inset > 0))
     try:
         run: Any = exact_runner(network, 1)
     except EngineError:
         run = partial(reference.run, network)
-    return frame_by_frame(run, deployment.height, deployment.width)
+    return frame_by_frame(lambda frame: inner(run(frame), deployment.inset), deployment.height, deployment.width)
 
 
 def simulated_network(deployment: Deployment, simulated: Callable[..., Any]) -> Compute | StationsMaker:

@@ -185,13 +185,17 @@ class Fabric:
         weight_ports: Mapping[int, int] | None = None,
         light: tuple[int, int, LightRegisters] | None = None,
         error_register: int | None = None,
+        painted_bytes: int | None = None,
     ) -> None:
-        """``engines``: base addresses; ``weight_ports``: base addresses and bytes; ``light``: those and registers.
+        """``frame_bytes``: of a frame, and of its painting unless ``painted_bytes`` says otherwise.
+
+        ``engines``: base addresses; ``weight_ports``: base addresses and bytes; ``light``: those and registers.
 
         ``error_register``: where an engine tells of errors on the bus, None where it does not.
         """
         self._error_register = error_register
         self._memory, self._power, self._bytes, self._compute = memory, power, frame_bytes, compute
+        self._painted_bytes = frame_bytes if painted_bytes is None else painted_bytes
         self._in, self._out = _Engine(), _Engine()
         self._engines = {engines[0]: self._in, engines[1]: self._out}
         self._names = {engines[0]: "in", engines[1]: "out"}
@@ -303,12 +307,12 @@ class Fabric:
         try:
             source = self._memory.view(self._in.address, self._in.frames * self._bytes)
             engine = self._out
-            sink = self._memory.view(self._out.address, self._out.frames * self._bytes)
+            sink = self._memory.view(self._out.address, self._out.frames * self._painted_bytes)
         except BusError as error:
             self.violations.append(str(error))
             self._fail(engine, 3)
             return
-        if source.size != sink.size:
+        if self._in.frames != self._out.frames:
             self.violations.append("the engines were given different numbers of frames")
             return
         if strikes("hang", number):

@@ -28,13 +28,16 @@ from pleinair.fpga.light_port import stations_of
 from pleinair.models import CARD, FILES, find_style, read_card, read_file
 from pleinair.network.integer import IntegerNetwork, parse
 from pleinair.network.light import identity
+from pleinair.network.trimming import inset_of
 
 
-def light_map_of(network: IntegerNetwork, height: int, width: int, metering: bool = True) -> LightMap | None:
+def light_map_of(
+    network: IntegerNetwork, height: int, width: int, metering: bool = True, *, trimmed: bool = False
+) -> LightMap | None:
     """A map for an adaptive network, whose registers are where we like; None for any other network."""
     if not network.adaptive:
         return None
-    return lay_out(identity(network), stations_of(network, height, width), metering=metering)
+    return lay_out(identity(network), stations_of(network, height, width, trimmed=trimmed), metering=metering)
 
 
 def stand_in(
@@ -50,6 +53,7 @@ def stand_in(
     metering: bool = True,
     light: LightMap | None = None,
     errors: bool = True,
+    trimmed: bool = False,
 ) -> Deployment:
     """Write a deployment folder.
 
@@ -64,6 +68,7 @@ def stand_in(
         metering: whether the accelerator of an adaptive network measures light.
         light: the map of its registers; by default one that :func:`light_map_of` makes.
         errors: whether the engines are ours, which tell of errors on the bus, and not FINN's.
+        trimmed: whether the accelerator's painting is without its outer pixels.
 
     Raises ModelError, OSError.
     """
@@ -71,8 +76,9 @@ def stand_in(
     network = read_file(model, card, bits, "network")
     for name in (Path(BITFILE).parent, Path(SETTINGS).parent, Path(MODEL)):
         (folder / name).mkdir(parents=True)
+    parsed = parse(network, str(model))
     if light is None:
-        light = light_map_of(parse(network, str(model)), height, width, metering)
+        light = light_map_of(parsed, height, width, metering, trimmed=trimmed)
     write_handoff(
         folder / BITFILE,
         zynq_7000=board == "pynq-z2",
@@ -88,6 +94,7 @@ def stand_in(
         writeable=writeable > 0,
         light=light,
         error_register=ERROR_REGISTER if errors else None,
+        inset=inset_of(parsed) if trimmed else 0,
     )
     (folder / SETTINGS).write_text(json.dumps(given, indent=2))
     shutil.copyfile(model / CARD, folder / MODEL / CARD)
@@ -108,4 +115,5 @@ def stand_in_for_build(build: Path, folder: Path) -> Deployment:
         height=facts.height,
         width=facts.width,
         light=read_light(manifest, facts.height, facts.width) if manifest.is_file() else None,
+        trimmed=facts.inset > 0,
     )

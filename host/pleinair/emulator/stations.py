@@ -36,6 +36,7 @@ from pleinair.fpga.light_port import (
 from pleinair.network import reference
 from pleinair.network.integer import Convolution, IntegerNetwork
 from pleinair.network.light import LayerLight, Light, identity, in_light, light_of, with_numbers
+from pleinair.network.trimming import grids, inner, inset_of
 from pleinair.painting.tiles import Window, WindowRunner
 
 _WORD = 0xFFFFFFFF
@@ -187,16 +188,21 @@ class Stations:
         through: Through | None = None,
         holds: Light | None = None,
         pace: float = 0.0,
+        trimmed: bool = False,
     ) -> None:
         """``paint``: what paints with tables, by default :class:`LitPainting`; ``through``: what does all that is
         computed, instead. ``holds``: what the bitstream holds after a load, by default the network's average light.
-        ``pace``: seconds from one station to the next.
+        ``trimmed``: the accelerator is, so paintings and stations are without their outer pixels. ``pace``:
+        seconds from one station to the next.
         """
         self.map, self._network, self._pace = light_map, network, pace
         self._paint = LitPainting(network) if paint is None and through is None else paint
         self._through = self._walk if through is None else through
         held = (light_of(network) if holds is None else holds).layers
         self._stations = [_Station(s, table_of(layer)) for s, layer in zip(light_map.stations, held, strict=True)]
+        places = zip(network.convolutions(), grids(network, trimmed=trimmed), strict=True)
+        self._insets = [grid.inset for c, grid in places if c.norm is not None]
+        self._inset = inset_of(network) if trimmed else 0
         self._lock = threading.RLock()
         #: Bits, counted from the port's first, that are always 0 or 1.
         self.stuck: dict[int, int] = {}
@@ -225,10 +231,11 @@ class Stations:
         """See Through."""
         if not any(windows):
             assert self._paint is not None
-            return self._paint(pixels, tables), [None] * len(windows)
+            return inner(self._paint(pixels, tables), self._inset), [None] * len(windows)
         painted, seen = walk(with_tables(self._network, tables), pixels)
-        return painted, [
-            None if window is None else _summed(levels.q, window) for levels, window in zip(seen, windows, strict=True)
+        return inner(painted, self._inset), [
+            None if window is None else _summed(levels.q, window.within(Window(-inset, -inset, 0, 0)))
+            for levels, window, inset in zip(seen, windows, self._insets, strict=True)
         ]
 
     def read(self, offset: int) -> int:

@@ -22,7 +22,7 @@ from pleinair.engines.exact import exact_runner
 from pleinair.engines.meter import exact_meter
 from pleinair.errors import EngineError, LightError
 from pleinair.fpga.driver import SLOTS, Accelerator, AcceleratorError
-from pleinair.fpga.light_map import LightMap, Station
+from pleinair.fpga.light_map import LightMap
 from pleinair.fpga.light_port import LightPort, table_of
 from pleinair.fpga.painter import AcceleratorPainter, Corner, Job, Picture
 from pleinair.models import Model
@@ -38,6 +38,7 @@ from pleinair.network.light import (
     light_of_sums,
     sums_of,
 )
+from pleinair.network.trimming import Grid, grids
 from pleinair.painting.adaptive import AdaptivePainter, FrameLight
 from pleinair.painting.meter import Meter, PlainMetering, measure
 from pleinair.painting.painter import Painter, checked_frame
@@ -62,6 +63,8 @@ class AdaptiveAcceleratorPainter(AcceleratorPainter):
         self.average = light_of(network)
         self._layers = [(c, 255 if k == 0 else (1 << network.bits) - 1) for k, c in enumerate(network.convolutions())]
         self._layers = [(c, high) for c, high in self._layers if c.norm is not None]
+        places = zip(network.convolutions(), grids(network, trimmed=accelerator.inset > 0), strict=True)
+        self._grids = [grid for c, grid in places if c.norm is not None]
         self._port: LightPort | None = None
         self._by_processor: Callable[[Picture], tuple[Sums, ...]] | None = None
         self._adaptive_fallback = fallback
@@ -162,7 +165,7 @@ class AdaptiveAcceleratorPainter(AcceleratorPainter):
     def _meter_tile(self, picture: Picture, tray: _Tray, number: int, tile: int, tables: dict[int, np.ndarray]) -> Sums:
         """The sums of one tile at station ``number``, once ``tables`` are in effect."""
         board, port, (row, column) = self.accelerator, self._opened(), picture.tiles[tile]
-        window = self._positions(picture, self._map.stations[number], row, column)
+        window = self._positions(picture, self._grids[number], row, column)
         slot, frame = tray.lay(tile), board.frames
         with board.stages.timed("light"):
             port.put(tables, frame, self._until())
@@ -175,15 +178,15 @@ class AdaptiveAcceleratorPainter(AcceleratorPainter):
             port.check(frame)
             return port.sums(number, window)
 
-    def _positions(self, picture: Picture, station: Station, row: Span, column: Span) -> Window:
+    def _positions(self, picture: Picture, grid: Grid, row: Span, column: Span) -> Window:
         """Which of a station's positions count in a tile: in the frame, and in this tile alone."""
-        scale = self._scale(station)
+        scale = grid.scale
         whole = Meter(_frame_of(picture, self.margin)).window(scale)
         (top, bottom), (left, right) = (
             (max(low, span.first // scale) - span.start // scale, min(high, span.last // scale) - span.start // scale)
             for span, low, high in ((row, whole.top, whole.bottom), (column, whole.left, whole.right))
         )
-        return Window(top, left, bottom, right)
+        return _on(grid, Window(top, left, bottom, right))
 
     # -- painting
 
@@ -229,24 +232,21 @@ class AdaptiveAcceleratorPainter(AcceleratorPainter):
 
     def _make_corners(self, network: IntegerNetwork) -> list[Corner]:
         """The noise of one slot is painted in the light of a corner of it, that of the other in the average light."""
-        first = Corner(network, *self.tile, 0)
+        inset = self.accelerator.inset
+        first = Corner(network, *self.tile, 0, inset)
         height, width, _ = first.pixels.shape
         own = measure(network, first.pixels, Window(0, 0, height, width))
         corners, self._steps = [], []
         for slot, light in enumerate((own, self.average)):
             lit = in_light(network, light)
-            corner = Corner(lit, *self.tile, slot)
-            seen = zip(_levels(lit, corner.pixels), map(self._scale, self._map.stations), strict=True)
+            corner = Corner(lit, *self.tile, slot, inset)
+            seen = zip(_levels(lit, corner.pixels), self._grids, strict=True)
             tables = {number: table_of(layer) for number, layer in enumerate(light.layers)}
             corners.append(corner)
-            self._steps.append(_Step(slot, tables, [_proof(levels, corner, scale) for levels, scale in seen]))
+            self._steps.append(_Step(slot, tables, [_proof(levels, corner, grid) for levels, grid in seen]))
         if self.meters_itself:
             self._steps += _full_steps([c for c, _ in self._layers], [high for _, high in self._layers], self._map)
         return corners
-
-    def _scale(self, station: Station) -> int:
-        """How many rows of the input one of a station's positions covers."""
-        return self.tile[0] // station.height
 
     def _check(self) -> None:
         """Noise in both slots and in two lights, metered by all stations. Raises AcceleratorError."""
@@ -361,13 +361,19 @@ def _levels(network: IntegerNetwork, pixels: np.ndarray) -> list[np.ndarray]:
     return seen
 
 
-def _proof(levels: np.ndarray, corner: Corner, scale: int) -> tuple[Window, Sums]:
+def _on(grid: Grid, window: Window) -> Window:
+    """A window of a layer's positions, counted from the first that the station has."""
+    return window.within(Window(grid.inset, grid.inset, 0, 0))
+
+
+def _proof(levels: np.ndarray, corner: Corner, grid: Grid) -> tuple[Window, Sums]:
     """The positions of a station that are right in a corner, and their sums. ``levels``: of the corner's crop."""
+    scale = grid.scale
     right, inner = (
         Window(w.top // scale, w.left // scale, w.bottom // scale, w.right // scale)
         for w in (corner.right, corner.inner)
     )
-    return right, sums_of(levels[:, inner.top : inner.bottom, inner.left : inner.right])
+    return _on(grid, right), sums_of(levels[:, inner.top : inner.bottom, inner.left : inner.right])
 
 
 def _full_steps(convolutions: list[Convolution], highs: list[int], light_map: LightMap) -> list[_Step]:

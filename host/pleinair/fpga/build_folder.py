@@ -7,7 +7,8 @@ One JSON object:
 - ``request``: what was asked for, as plain values: ``model`` (a style's name or folder), ``size`` [width, height] of
   the frame, and the other options of the build.
 - ``style`` (its title), ``bits``, ``margin``, ``grain``, ``network_sha256``: the network that is built.
-- ``height``, ``width``: the accelerator's frame in pixels, margin included.
+- ``height``, ``width``: the accelerator's frame in pixels, margin included; ``inset``: how many of them its painting is
+  without on each side (0 where it is missing).
 - ``board``, ``clock_mhz``: what it is built for.
 """
 
@@ -47,6 +48,7 @@ class Build:
     board: str
     clock_mhz: float
     network_sha256: str
+    inset: int = 0
 
     @property
     def model(self) -> str:
@@ -61,7 +63,8 @@ class Build:
 
     def to_json(self, state: str) -> str:
         """The file's text; ``state`` is STARTED or COMPLETE."""
-        return json.dumps({"format": FORMAT, "version": VERSION, "state": state, **vars(self)}, indent=1) + "\n"
+        facts = {key: value for key, value in vars(self).items() if key != "inset" or value}
+        return json.dumps({"format": FORMAT, "version": VERSION, "state": state, **facts}, indent=1) + "\n"
 
     def write(self, folder: Path, state: str) -> None:
         """Write build.json, whole or not at all. Raises OSError."""
@@ -98,4 +101,5 @@ def read_build(folder: Path) -> Build:
         board=record.string("board"),
         clock_mhz=record.number("clock_mhz", 1, 10_000),
         network_sha256=record.string("network_sha256"),
+        inset=record.whole("inset", 0, 1 << 15) if record.has("inset") else 0,
     )

@@ -49,7 +49,8 @@ class DeploymentError(PleinairError):
 class Deployment:
     """A deployment folder whose files are all there and as they were written.
 
-    ``height`` and ``width`` are the accelerator's frame in pixels, margin included; ``settings`` is
+    ``height`` and ``width`` are the accelerator's frame in pixels, margin included; its painting is without ``inset``
+    pixels on each side (:mod:`pleinair.network.trimming`). ``settings`` is
     ``driver_information`` of settings.json; ``model`` the folder for :func:`pleinair.models.load_model`; ``light`` the
     map of an adaptive network's registers, None where the accelerator has none; ``error_register`` the byte offset of
     either engine's register that tells of an error on the bus, None where the engines are FINN's, which have none.
@@ -65,6 +66,7 @@ class Deployment:
     settings: dict[str, Any]
     light: LightMap | None = None
     error_register: int | None = None
+    inset: int = 0
 
     @property
     def bitfile(self) -> Path:
@@ -102,7 +104,7 @@ def write_manifest(folder: Path, *, board: str, clock_mhz: float, style: str, bi
         DeploymentError: settings.json is not that of an accelerator of ours.
         OSError: the file cannot be written.
     """
-    _, height, width = read_settings(folder / SETTINGS)
+    _, height, width, _ = read_settings(folder / SETTINGS)
     read_light(folder / SETTINGS, height, width)
     manifest = {
         "format": FORMAT,
@@ -118,8 +120,8 @@ def write_manifest(folder: Path, *, board: str, clock_mhz: float, style: str, bi
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
 
 
-def read_settings(path: Path) -> tuple[dict[str, Any], int, int]:
-    """``driver_information``, and the frame's height and width, which input and output share; uint8 RGB.
+def read_settings(path: Path) -> tuple[dict[str, Any], int, int, int]:
+    """``driver_information``, the frame's height and width, and the painting's inset; uint8 RGB.
 
     Raises DeploymentError for the settings of another kind of accelerator.
     """
@@ -130,14 +132,16 @@ def read_settings(path: Path) -> tuple[dict[str, Any], int, int]:
         if settings["driver_type"] != DRIVER or settings["platform"] != PLATFORM:
             raise ValueError("another driver")
         (_, height, width, channels), *more = shapes["ishape_normal"]
-        if more or channels != 3 or shapes["oshape_normal"] != [[1, height, width, 3]]:
+        inset = (height - shapes["oshape_normal"][0][1]) // 2
+        painting = [1, height - 2 * inset, width - 2 * inset, 3]
+        if more or channels != 3 or inset < 0 or min(painting) < 1 or shapes["oshape_normal"] != [painting]:
             raise ValueError("other shapes")
         if any(shapes[key] != ["DataType['UINT8']"] for key in ("idt", "odt")):
             raise ValueError("other types")
         if len(shapes["idma_names"]) != 1 or len(shapes["odma_names"]) != 1:
             raise ValueError("other engines")
-        return settings, int(height), int(width)
-    except (KeyError, TypeError, ValueError) as error:
+        return settings, int(height), int(width), int(inset)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise DeploymentError(f"{path}: is not the description of an accelerator that paints RGB frames") from error
 
 
@@ -165,6 +169,7 @@ def driver_settings(
     writeable: bool = False,
     light: LightMap | None = None,
     error_register: int | None = ERROR_REGISTER,
+    inset: int = 0,
 ) -> dict[str, object]:
     """What settings.json holds for an accelerator of RGB frames: what finn-plus 1.6.1 writes there, and ours beside it.
 
@@ -175,12 +180,14 @@ def driver_settings(
         writeable: whether weights are written at run time.
         light: the map of an adaptive network's registers.
         error_register: where each engine's register for errors is; None for FINN's engines.
+        inset: pixels that the painting is without on each side.
     """
     shapes: dict[str, object] = {"idma_names": [ENGINES[0]], "odma_names": [ENGINES[1]]}
-    for end, count in zip("io", lanes, strict=True):
+    for end, count, less in zip("io", lanes, (0, 2 * inset), strict=True):
+        rows, columns = height - less, width - less
         shapes[f"{end}dt"] = ["DataType['UINT8']"]
-        shapes[f"{end}shape_normal"] = [[1, height, width, 3]]
-        shapes[f"{end}shape_folded"] = shapes[f"{end}shape_packed"] = [[1, height, width, 3 // count, count]]
+        shapes[f"{end}shape_normal"] = [[1, rows, columns, 3]]
+        shapes[f"{end}shape_folded"] = shapes[f"{end}shape_packed"] = [[1, rows, columns, 3 // count, count]]
     shapes.update(num_inputs=1, num_outputs=1, number_of_external_weights=0, external_weights_input_shapes={})
     information = {
         "driver_type": DRIVER,
@@ -227,7 +234,7 @@ def read_deployment(folder: Path) -> Deployment:
         _check_files(folder, hashes)
     except OSError as error:
         raise DeploymentError(f"{folder}: {error}") from error
-    settings, height, width = read_settings(folder / SETTINGS)
+    settings, height, width, inset = read_settings(folder / SETTINGS)
     facts: dict[str, type | tuple[type, ...]] = {"board": str, "clock_mhz": (int, float), "style": str, "bits": int}
     for key, kind in facts.items():
         if not isinstance(manifest.get(key), kind) or isinstance(manifest[key], bool):
@@ -241,5 +248,6 @@ def read_deployment(folder: Path) -> Deployment:
         settings=settings,
         light=read_light(folder / SETTINGS, height, width),
         error_register=read_error_register(folder / SETTINGS),
+        inset=inset,
         **{key: manifest[key] for key in facts},
     )

@@ -1,4 +1,4 @@
-"""The driver: an accelerator behind PYNQ, uint8 [H, W, 3] of the built size in and out.
+"""The driver: an accelerator behind PYNQ, uint8 [H, W, 3] of the built size in, and out, where that is not trimmed.
 
 Reads what finn-plus writes (``driver/settings.json``) and makes the accesses that finn-plus-driver 1.6.1 makes
 (``FINNDMAOverlay``), without its dependencies, its float arrays and its endless wait. Needs NumPy and pynq.
@@ -35,6 +35,7 @@ from pleinair.durable import file_sha256
 from pleinair.errors import EngineError, PleinairError
 from pleinair.fpga.deployment import Deployment
 from pleinair.fpga.handoff import is_zynq_7000, shell_clock, weight_ports
+from pleinair.network.trimming import inner
 
 T = TypeVar("T")
 SLOTS = 2
@@ -184,7 +185,7 @@ class Accelerator:
         Raises EngineError (no pynq, no board), AcceleratorError.
         """
         self.deployment = deployment
-        self.height, self.width = deployment.height, deployment.width
+        self.height, self.width, self.inset = deployment.height, deployment.width, deployment.inset
         self.stages = Stages()
         self._pynq = import_pynq()
         if is_zynq_7000(deployment.bitfile.with_suffix(".hwh")) and int(self._pynq.__version__.split(".")[0]) >= 4:
@@ -294,8 +295,8 @@ class Accelerator:
         self._pynq.ps.Clocks.fclk0_mhz = shell_clock(self.deployment.bitfile.with_suffix(".hwh"))
 
     def _allocate(self) -> _Slot:
-        shape = (self.height, self.width, 3)
-        given, taken = (self._pynq.allocate(shape, np.uint8, target=self.device) for _ in range(2))
+        shapes = [(self.height - less, self.width - less, 3) for less in (0, 2 * self.inset)]
+        given, taken = (self._pynq.allocate(shape, np.uint8, target=self.device) for shape in shapes)
         # Views of the plain class: slices of pynq's are slow to make, and to free.
         plain_in, plain_out = given.view(np.ndarray), taken.view(np.ndarray)
         plain_in[:] = 0
@@ -338,7 +339,10 @@ class Accelerator:
         return self._slots[slot].input
 
     def output(self, slot: int) -> np.ndarray:
-        """uint8 [H, W, 3]: what the slot's last finish brought. Not to be kept; overwritten by its next start."""
+        """What the slot's last finish brought. Not to be kept; overwritten by its next start.
+
+        uint8 [H, W, 3], without the ``inset`` outer pixels.
+        """
         return self._slots[slot].output
 
     def start(self, slot: int) -> None:
@@ -405,11 +409,16 @@ class Accelerator:
         raise AcceleratorError(f"the accelerator met an error on the bus while {does}: memory at {address:#x} {what}")
 
     def run(self, tile: np.ndarray) -> np.ndarray:
-        """Paint one tile: uint8 [H, W, 3] to a new array of the same shape. Raises AcceleratorError."""
+        """Paint one tile: uint8 [H, W, 3] to a new array of the same shape. Raises AcceleratorError.
+
+        The ``inset`` outer pixels are 0.
+        """
         self.input(0)[:] = tile
         self.start(0)
         self.finish(0)
-        return self.output(0).copy()
+        painted = np.zeros_like(tile)
+        inner(painted, self.inset)[:] = self.output(0)
+        return painted
 
     def power(self) -> dict[str, float]:
         """Watts by rail, of those that have a sensor; none where the board has no sensors, or is no board."""

@@ -17,8 +17,9 @@ from pleinair.errors import OptionError
 from pleinair.fpga.driver import Accelerator, AcceleratorError, Registers
 from pleinair.fpga.handoff import light_port
 from pleinair.fpga.light_map import REGISTERS, VERSION, LightMap, Station
-from pleinair.network.integer import Convolution, IntegerNetwork, Residual
+from pleinair.network.integer import IntegerNetwork
 from pleinair.network.light import LayerLight, Light, Sums, identity
+from pleinair.network.trimming import grids
 from pleinair.painting.tiles import Window
 
 #: Words of a station's registers; then bits of STATUS and METERED.
@@ -33,25 +34,29 @@ _PATIENCE, _POLL = 1.0, 0.0002
 
 
 def stations_of(
-    network: IntegerNetwork, height: int, width: int, lanes: Mapping[str, int] | None = None
+    network: IntegerNetwork,
+    height: int,
+    width: int,
+    lanes: Mapping[str, int] | None = None,
+    *,
+    trimmed: bool = False,
 ) -> list[Station]:
     """The stations of an accelerator of ``height`` x ``width`` pixels, without offsets; ``lanes`` of each, by name."""
-    found, scale = [], 1
-    for layer in network.layers:
-        body: tuple[Convolution, ...] = layer.body if isinstance(layer, Residual) else ()
-        if not body:
-            scale = scale * layer.down // layer.up
-        for c in (layer,) if isinstance(layer, Convolution) else body:
-            if c.norm is not None:
-                found.append(Station(c.name, c.outputs, height // scale, width // scale, (lanes or {}).get(c.name, 1)))
+    found = []
+    for c, grid in zip(network.convolutions(), grids(network, trimmed=trimmed), strict=True):
+        if c.norm is not None:
+            rows, columns = (side // grid.scale - 2 * grid.inset for side in (height, width))
+            found.append(Station(c.name, c.outputs, rows, columns, (lanes or {}).get(c.name, 1)))
     return found
 
 
-def check_network(light_map: LightMap, network: IntegerNetwork, height: int, width: int, name: str) -> None:
+def check_network(
+    light_map: LightMap, network: IntegerNetwork, height: int, width: int, name: str, *, trimmed: bool = False
+) -> None:
     """Raise OptionError unless the map is one of this network; ``name`` begins the message."""
     if light_map.network != identity(network):
         raise OptionError(f"{name}: its registers hold the light of another network", option="overlay")
-    own = stations_of(network, height, width)
+    own = stations_of(network, height, width, trimmed=trimmed)
     for station, right in zip(light_map.stations, own, strict=False):
         facts = [(s.name, s.channels, s.height, s.width) for s in (station, right)]
         if facts[0] != facts[1]:

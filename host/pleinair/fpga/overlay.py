@@ -90,4 +90,11 @@ def check_model(deployment: Deployment, model: Model) -> None:
             f"{deployment.folder}: has no registers for light, which {model.style} needs; build it again",
             option="overlay",
         )
-    check_network(deployment.light, model.network, deployment.height, deployment.width, str(deployment.folder))
+    check_network(
+        deployment.light,
+        model.network,
+        deployment.height,
+        deployment.width,
+        str(deployment.folder),
+        trimmed=deployment.inset > 0,
+    )

@@ -21,6 +21,7 @@ from pleinair.models import Model
 from pleinair.network import reference
 from pleinair.network.integer import IntegerNetwork
 from pleinair.network.light import Light
+from pleinair.network.trimming import inset_of
 from pleinair.painting.adaptive import FrameLight
 from pleinair.painting.painter import NetworkPainter, Painter, checked_frame
 from pleinair.painting.tiles import Span, Window, add_margin, plan, round_up
@@ -92,6 +93,18 @@ class AcceleratorPainter(NetworkPainter):
         name = f"{board} accelerator of {accelerator.width}x{accelerator.height}"
         if fallback is not None:
             name += f", else {fallback.name}"
+        if accelerator.inset and accelerator.inset != inset_of(network):
+            raise OptionError(
+                f"{accelerator.deployment.folder}: paints without {accelerator.inset} pixels on each side, the network "
+                f"without {inset_of(network)}",
+                option="overlay",
+            )
+        if model.margin < accelerator.inset:
+            raise OptionError(
+                f"{accelerator.deployment.folder}: paints without {accelerator.inset} pixels on each side, more than "
+                f"the margin of {model.margin}",
+                option="overlay",
+            )
         pixels = accelerator.height * accelerator.width
         super().__init__(name, network, model.margin, accelerator.run, pixels, model.grain)
         self.accelerator, self.fallback = accelerator, fallback
@@ -236,21 +249,24 @@ class AcceleratorPainter(NetworkPainter):
         """A tile is painted, the next not started. Raises AcceleratorError for one that must not be used."""
 
     def _collect(self, job: Job) -> None:
-        picture, row, column, margin = job.picture, job.row, job.column, self.margin
+        picture, row, column, margin, inset = job.picture, job.row, job.column, self.margin, self.accelerator.inset
         height, width = picture.frame.shape[:2]
         top, left = max(row.first, margin), max(column.first, margin)
         bottom, right = min(row.last, margin + height), min(column.last, margin + width)
         with self.accelerator.stages.timed("collect"):
             picture.canvas[top - margin : bottom - margin, left - margin : right - margin] = self.accelerator.output(
                 job.slot
-            )[top - row.start : bottom - row.start, left - column.start : right - column.start]
+            )[
+                top - row.start - inset : bottom - row.start - inset,
+                left - column.start - inset : right - column.start - inset,
+            ]
         picture.missing -= 1
 
     # -- mishaps
 
     def _make_corners(self, network: IntegerNetwork) -> list[Corner]:
         """Which corner of each slot's noise is compared."""
-        return [Corner(network, *self.tile, slot) for slot in range(SLOTS)]
+        return [Corner(network, *self.tile, slot, self.accelerator.inset) for slot in range(SLOTS)]
 
     def _check(self) -> None:
         """Both slots, one after the other as in a film, against the reference. Raises AcceleratorError."""
@@ -270,7 +286,7 @@ class AcceleratorPainter(NetworkPainter):
     def _compare_corners(self) -> None:
         board = self.accelerator
         for slot, corner in enumerate(self._corners):
-            wrong = int(np.count_nonzero(corner.right.of(board.output(slot)) != corner.painted))
+            wrong = int(np.count_nonzero(corner.of(board.output(slot)) != corner.painted))
             if wrong:
                 raise AcceleratorError(
                     f"the accelerator paints otherwise than the network of {board.deployment.style}: {wrong} of "
@@ -352,21 +368,30 @@ def _noise(height: int, width: int, slot: int) -> np.ndarray:
 class Corner:
     """A corner of a slot's noise, and what is right there: of the first slot at the top left, else at the bottom right.
 
-    A crop as deep as the halo and a bit more is enough to know it, as it lies flush with the picture's edge.
+    A crop as deep as the halo and a bit more is enough to know it, as it lies flush with the picture's edge. Where the
+    accelerator's painting is without ``inset`` outer pixels, so is what is right, and the crop is deeper by those.
     """
 
-    def __init__(self, network: IntegerNetwork, height: int, width: int, slot: int) -> None:
+    def __init__(self, network: IntegerNetwork, height: int, width: int, slot: int, inset: int = 0) -> None:
         halo = round_up(network.halo, network.stride)
-        side = halo + round_up(_COMPARED, network.stride)
+        side = round_up(inset, network.stride) + halo + round_up(_COMPARED, network.stride)
         rows, columns = min(height, side), min(width, side)
         # Without an inner edge all of it is right.
-        down, across = rows if rows == height else rows - halo, columns if columns == width else columns - halo
+        down, across = (
+            side - inset if side == whole else side - halo for side, whole in ((rows, height), (columns, width))
+        )
         if slot == 0:
-            crop, self.right = Window(0, 0, rows, columns), Window(0, 0, down, across)
+            crop, self.right = Window(0, 0, rows, columns), Window(inset, inset, down, across)
         else:
             crop = Window(height - rows, width - columns, height, width)
-            self.right = Window(height - down, width - across, height, width)
+            self.right = Window(height - down, width - across, height - inset, width - inset)
+        self._inset = inset
         self.pixels = crop.of(_noise(height, width, slot))
         #: The right window in the crop.
         self.inner = self.right.within(crop)
         self.painted = self.inner.of(reference.run(network, self.pixels))
+
+    def of(self, painting: np.ndarray) -> np.ndarray:
+        """The right window of what the accelerator gave."""
+        at = Window(self._inset, self._inset, 0, 0)
+        return self.right.within(at).of(painting)

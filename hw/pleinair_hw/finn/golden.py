@@ -45,6 +45,11 @@ def window_centre(x: np.ndarray, pixels: int) -> np.ndarray:
     return x[..., pixels // 2 * channels :][..., :channels]
 
 
+def trim_border(x: np.ndarray, border: int) -> np.ndarray:
+    """Without ``border`` pixels on each side: [..., H, W, C] to [..., H - 2 border, W - 2 border, C]."""
+    return x[..., border : x.shape[-3] - border, border : x.shape[-2] - border, :]
+
+
 def add_clamp(a: np.ndarray, b: np.ndarray, bits: int, signed: bool = False) -> np.ndarray:
     """``a + b`` clamped to ``bits`` bits; int64 of equal shapes."""
     low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)

@@ -24,6 +24,7 @@ from pleinair_hw.plan.dataflow import (
     SpaceToDepth,
     TapSum,
     Tensor,
+    TrimBorder,
     UpsampleNearest,
     Window,
     WindowCentre,
@@ -91,7 +92,7 @@ class _Writer:
         for source in o.inputs:
             # The fork's first stream goes to the residual block's body, the second past it.
             fork = source != PIXELS and isinstance(self.dataflow.operator(source), Fork)
-            names.append(tensor_name(source, int(fork and isinstance(o, AddClamp | WindowCentre))))
+            names.append(tensor_name(source, int(fork and isinstance(o, AddClamp | WindowCentre | TrimBorder))))
         return names
 
     def operator(self, o: Operator) -> None:
@@ -115,6 +116,8 @@ class _Writer:
             self.own("SpaceToDepth", o, Block=o.block)
         elif isinstance(o, WindowCentre):
             self.own("WindowCentre", o, Pixels=o.pixels)
+        elif isinstance(o, TrimBorder):
+            self.own("TrimBorder", o, Border=o.border)
         elif isinstance(o, UpsampleNearest):
             self.upsample(o)
         elif isinstance(o, Fork):

@@ -3,9 +3,9 @@
 Importing this module registers them in FINN's own domains (in a foreign one, estimates and HDL generation skip nodes
 without a word), so import it before any model that holds them is loaded; FINN must have been prepared first
 (:func:`pleinair_hw.finn.environment.prepare`). ``RequantShift``, ``RequantLight``, ``AddClamp``, ``TapSum``,
-``PixelShuffle``, ``SpaceToDepth`` and ``WindowCentre`` are new; ``DuplicateStreams`` and ``UpsampleNearestNeighbour``
-are FINN's, which has them in HLS only. All run in Python on integers (``pleinair_hw.finn.golden``) and generate a
-Verilog wrapper around a block of ``hw/rtl``.
+``PixelShuffle``, ``SpaceToDepth``, ``WindowCentre`` and ``TrimBorder`` are new; ``DuplicateStreams`` and
+``UpsampleNearestNeighbour`` are FINN's, which has them in HLS only. All run in Python on integers
+(``pleinair_hw.finn.golden``) and generate a Verilog wrapper around a block of ``hw/rtl``.
 """
 
 from __future__ import annotations
@@ -415,6 +415,35 @@ class WindowCentre(_Operator):
         return resources.window_centre(self.get_outstream_width())
 
 
+class TrimBorder(_Operator):
+    """The frame without ``Border`` pixels on each side; see hw/pleinair_hw/rtl/trim_border.sv."""
+
+    def get_nodeattr_types(self) -> dict[str, Any]:
+        """The border."""
+        attributes = super().get_nodeattr_types()
+        attributes["Border"] = ("i", True, 0)
+        return attributes
+
+    @property
+    def border(self) -> int:
+        """Pixels on each side."""
+        return int(self.get_nodeattr("Border"))
+
+    def get_normal_output_shape(self, ind: int = 0) -> tuple[int, ...]:
+        """[1, H - 2 border, W - 2 border, C]."""
+        one, height, width = self.vectors
+        return (one, height - 2 * self.border, width - 2 * self.border, self.channels)
+
+    def execute_node(self, context: dict[str, np.ndarray], graph: Any) -> None:
+        """Golden model."""
+        self.put(context, golden.trim_border(self.integers(context), self.border))
+
+    def estimate(self, fpgapart: str) -> Resources:
+        """Counters and the queue."""
+        words = self.channels // self.lanes
+        return resources.trim_border(words, self.vectors[1], self.vectors[2], self.get_outstream_width())
+
+
 class _Rtl(RTLBackend):  # type: ignore[misc]
     """A Verilog wrapper with FINN's port names around one of our blocks.
 
@@ -663,6 +692,22 @@ class WindowCentre_rtl(WindowCentre, _Rtl):
         }
 
 
+class TrimBorder_rtl(TrimBorder, _Rtl):
+    """trim_border.sv."""
+
+    BLOCK = "trim_border"
+
+    def parameters(self, model: Any) -> dict[str, str | int]:
+        """Word width, words a pixel, the frame that comes in, its border."""
+        return {
+            "W": self.get_outstream_width(),
+            "CF": self.channels // self.lanes,
+            "ROWS": self.vectors[1],
+            "COLUMNS": self.vectors[2],
+            "BORDER": self.border,
+        }
+
+
 class DuplicateStreams_rtl(DuplicateStreams, _Rtl):  # type: ignore[misc]
     """stream_fork.sv."""
 
@@ -748,7 +793,16 @@ def _exact_words(self: Any, context: dict[str, np.ndarray], graph: Any) -> None:
 
 def register() -> None:
     """Put the operators into FINN's domains; again and again does no harm."""
-    for operator in (RequantShift, RequantLight, AddClamp, TapSum, PixelShuffle, SpaceToDepth, WindowCentre):
+    for operator in (
+        RequantShift,
+        RequantLight,
+        AddClamp,
+        TapSum,
+        PixelShuffle,
+        SpaceToDepth,
+        WindowCentre,
+        TrimBorder,
+    ):
         finn_operators.custom_op[operator.__name__] = operator
         add_op_to_domain(DOMAIN, operator)
     for operator in (
@@ -759,6 +813,7 @@ def register() -> None:
         PixelShuffle_rtl,
         SpaceToDepth_rtl,
         WindowCentre_rtl,
+        TrimBorder_rtl,
         DuplicateStreams_rtl,
         UpsampleNearestNeighbour_rtl,
     ):

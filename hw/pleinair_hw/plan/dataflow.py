@@ -22,6 +22,10 @@ Space to depth and depth to space are streaming operators of their own. Their ch
 network's, a row of a block's pixels after the other (:class:`SpaceToDepth`), and the weights of the convolution
 beside them in that order too.
 
+A *trimmed* dataflow pads nowhere. Each convolution gives only the pixels whose windows lie within its input, so that
+the frame shrinks from layer to layer, and what goes past a residual block loses its border (:class:`TrimBorder`). The
+painting is without the ``inset`` outer pixels on each side, to which the network's zeros reach; all others are equal.
+
 An adaptive convolution ends in a :class:`RequantiseLight`, a *station*, whose numbers may change from frame to frame.
 Its positions are always the layer's own: in the form ``phases`` it stands behind the :class:`PixelShuffle`.
 
@@ -42,6 +46,7 @@ from pleinair.errors import ContractError
 from pleinair.network.integer import Convolution, IntegerNetwork, Layer, Norm, Residual, Upsample
 from pleinair.network.integer import DepthToSpace as DepthToSpaceLayer
 from pleinair.network.integer import SpaceToDepth as SpaceToDepthLayer
+from pleinair.network.trimming import check_trimmable
 from pleinair_hw.finn import golden
 
 Form = Literal["direct", "taps", "phases", "centred"]
@@ -114,7 +119,7 @@ class MatrixProduct(Operator):
 
 @dataclass(frozen=True)
 class TapSum(Operator):
-    """Adds ``taps`` partial sums along the row; the input is padded on the right only, ``lead`` outputs are dropped."""
+    """Adds ``taps`` partial sums along the row, drops ``lead`` outputs. Padding is part of the input, on the right."""
 
     taps: int
     lead: int
@@ -196,6 +201,13 @@ class WindowCentre(Operator):
 
 
 @dataclass(frozen=True)
+class TrimBorder(Operator):
+    """The frame without ``border`` pixels on each side."""
+
+    border: int
+
+
+@dataclass(frozen=True)
 class AddClamp(Operator):
     """Trunk plus signed branch, clamped to the unsigned output's range."""
 
@@ -220,6 +232,11 @@ class Dataflow:
     def stations(self) -> tuple[RequantiseLight, ...]:
         """The requantisations whose numbers are a light's, in order of execution."""
         return tuple(o for o in self.operators if isinstance(o, RequantiseLight))
+
+    @property
+    def inset(self) -> int:
+        """Pixels on each side of ``source`` that the output is without; 0 unless it is trimmed."""
+        return (self.source.height - self.operators[-1].output.height) // 2
 
     def input_of(self, operator: Operator, number: int = 0) -> Tensor:
         """What an operator reads."""
@@ -309,9 +326,9 @@ def _outputs_in_order(c: Convolution, order: np.ndarray) -> Convolution:
 
 
 class _Builder:
-    def __init__(self, source: Tensor, bits: int, forms: Mapping[str, Form]) -> None:
+    def __init__(self, source: Tensor, bits: int, forms: Mapping[str, Form], trimmed: bool) -> None:
         self.operators: list[Operator] = []
-        self.at, self.tensor, self.bits, self.forms = PIXELS, source, bits, forms
+        self.at, self.tensor, self.bits, self.forms, self.trimmed = PIXELS, source, bits, forms, trimmed
 
     def add(self, operator: Operator) -> None:
         self.operators.append(operator)
@@ -321,6 +338,8 @@ class _Builder:
         s = self.tensor
         if kernel == (1, 1) and stride == 1:
             return
+        if self.trimmed:
+            pad = (0, 0, 0, 0)
         rows = (s.height + pad[0] + pad[2] - kernel[0]) // stride + 1
         columns = (s.width + pad[1] + pad[3] - kernel[1]) // stride + 1
         out = Tensor(rows, columns, kernel[0] * kernel[1] * s.channels, s.bits)
@@ -361,12 +380,12 @@ class _Builder:
         if form in ("direct", "centred"):
             # With stride 2 on an even side nothing looks at the padding on the right and below.
             far = reach if c.stride == 1 else max(0, c.kernel - c.stride - reach)
-            trunk = self.tensor
             self.window(c.name, (c.kernel, c.kernel), c.stride, (reach, reach, far, far))
             if form == "centred":
                 self.add(Fork(f"{c.name}.fork", (self.at,), self.tensor))
                 fork, windows = self.at, self.tensor
-                self.add(WindowCentre(f"{c.name}.centre", (fork,), trunk, c.kernel**2))
+                centre = replace(windows, channels=c.inputs)
+                self.add(WindowCentre(f"{c.name}.centre", (fork,), centre, c.kernel**2))
                 self.at, self.tensor = fork, windows
             self.product(c.name, _matrix(c.weight), c.weight_bits)
             self.requantise(c, high)
@@ -377,9 +396,9 @@ class _Builder:
             columns = c.weight.transpose(0, 3, 1, 2)  # [O, t, I, rows]: tap t of output o is row o * k + t
             matrix = columns.reshape(c.outputs * c.kernel, c.inputs, c.kernel, 1)
             self.product(c.name, _matrix(matrix), c.weight_bits)
-            s = self.tensor
-            out = Tensor(s.height, s.width - reach, c.outputs, max(total, s.bits), True)
-            self.add(TapSum(f"{c.name}.tapsum", (self.at,), out, c.kernel, reach))
+            s, lead = self.tensor, 2 * reach if self.trimmed else reach
+            out = Tensor(s.height, s.width - lead, c.outputs, max(total, s.bits), True)
+            self.add(TapSum(f"{c.name}.tapsum", (self.at,), out, c.kernel, lead))
             self.requantise(c, high)
         else:
             weight = merged(c.weight.transpose(0, 2, 3, 1), np.int64).transpose(0, 3, 1, 2)
@@ -387,7 +406,7 @@ class _Builder:
             self.product(c.name, _matrix(weight), max(narrow_bits(weight), c.weight_bits))
             if c.norm is None:
                 self.requantise(c, high, 4)
-            self.shuffle(f"{c.name}.shuffle", c.outputs, border=True)
+            self.shuffle(f"{c.name}.shuffle", c.outputs, border=not self.trimmed)
             if c.norm is not None:
                 self.requantise(c, high)
 
@@ -403,24 +422,32 @@ class _Builder:
             self.add(Fork(f"{first.name}.fork", (self.at,), trunk))
         for c in layer.body:
             self.convolution(c)
-        out = Tensor(trunk.height, trunk.width, trunk.channels, self.bits)
+        branch, out = self.at, replace(self.tensor, channels=trunk.channels, bits=self.bits, signed=False)
         past = f"{first.name}.{'centre' if centred else 'fork'}"
+        border = sum(c.kernel // 2 for c in layer.body[centred:]) if self.trimmed else 0
+        if border:
+            self.add(TrimBorder(f"{first.name}.trim", (past,), replace(out, bits=trunk.bits), border))
+            past = self.at
+        self.at = branch
         self.add(AddClamp(f"{layer.body[-1].name}.add", (past, self.at), out))
 
 
 def build_dataflow(
-    network: IntegerNetwork, height: int, width: int, forms: Mapping[str, Form] | None = None
+    network: IntegerNetwork, height: int, width: int, forms: Mapping[str, Form] | None = None, *, trimmed: bool = False
 ) -> Dataflow:
     """The operators of a network for frames of ``height`` x ``width`` pixels, margin included.
 
-    ``forms``: a form for each convolution by name; those not named are direct. Raises ContractError when the size is
-    no multiple of the network's stride, ValueError for a form that a convolution cannot take.
+    ``forms``: a form for each convolution by name; those not named are direct. ``trimmed``: without padding. Raises
+    ContractError when the size is no multiple of the network's stride, OptionError for what cannot be trimmed,
+    ValueError for a form that a convolution cannot take.
     """
     if height % network.stride or width % network.stride or min(height, width) < network.stride:
         raise ContractError(f"a frame of {width}x{height}: sides must be multiples of {network.stride}")
+    if trimmed:
+        check_trimmable(network, height, width)
     forms = forms or {}
     source = Tensor(height, width, 3, 8)
-    builder = _Builder(source, network.bits, forms)
+    builder = _Builder(source, network.bits, forms, trimmed)
     pending: Upsample | None = None
     for layer in _reordered(network.layers):
         if isinstance(layer, Upsample):
@@ -470,7 +497,7 @@ def _window(x: np.ndarray, o: Window) -> np.ndarray:
 def execute(
     dataflow: Dataflow, frame: np.ndarray, watch: Callable[[Operator, np.ndarray], None] | None = None
 ) -> np.ndarray:
-    """Run the operators in int64 NumPy on a uint8 [H, W, 3] frame; uint8 [H, W, 3].
+    """Run the operators in int64 NumPy on a uint8 [H, W, 3] frame; uint8 [H, W, 3], smaller by twice the inset.
 
     ``watch`` is called with each operator and its output, int64 [H, W, C].
     """
@@ -496,6 +523,8 @@ def execute(
             result = golden.upsample(x)
         elif isinstance(o, WindowCentre):
             result = golden.window_centre(x, o.pixels)
+        elif isinstance(o, TrimBorder):
+            result = golden.trim_border(x, o.border)
         elif isinstance(o, AddClamp):
             result = golden.add_clamp(x, values[o.inputs[1]], o.output.bits)
         else:

@@ -290,6 +290,16 @@ class WindowCentre(Node):
         return resources.window_centre(lanes * self.source.bits)
 
 
+class TrimBorder(Node):
+    """Our trim_border.sv."""
+
+    buffered_rows = 2  # the FIFO past the body
+
+    def logic(self, lanes: int) -> Resources:
+        s = self.source
+        return resources.trim_border(self.channels // lanes, s.height, s.width, lanes * s.bits)
+
+
 class AddClamp(Node):
     """Our add_clamp.sv."""
 
@@ -406,6 +416,7 @@ _NODES: dict[type[Operator], type[Node]] = {
     dataflow.UpsampleNearest: UpsampleNearestNeighbour,
     dataflow.Fork: DuplicateStreams,
     dataflow.WindowCentre: WindowCentre,
+    dataflow.TrimBorder: TrimBorder,
     dataflow.AddClamp: AddClamp,
 }
 

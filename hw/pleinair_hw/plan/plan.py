@@ -31,11 +31,15 @@ class BuildOptions:
     """Options that change the hardware but not the folding.
 
     ``writeable``: weights that the processor can change at run time. ``pumped``: matrix products at twice the clock,
-    with half the DSPs for the same rate.
+    with half the DSPs for the same rate. ``trimmed``: no padding, so that what only serves as margin is not computed
+    (``pleinair_hw.plan.dataflow``). ``open_tools``: the bitstream is made by open tools, which need no interconnect of
+    Vivado's.
     """
 
     writeable: bool = False
     pumped: bool = False
+    trimmed: bool = False
+    open_tools: bool = False
 
 
 PLAIN = BuildOptions()
@@ -104,7 +108,7 @@ class Plan:
     @cached_property
     def total(self) -> Resources:
         """All stages and the shell."""
-        return sum((s.total for s in self.stages), shell(self.dataflow, self.stages))
+        return sum((s.total for s in self.stages), shell(self.dataflow, self.stages, self.board, self.options))
 
     @cached_property
     def slowest(self) -> Stage:
@@ -160,7 +164,8 @@ class Plan:
         for stream, words in depths.items():
             if words > 2:
                 stages.append(fifo_stage(f"{stream}.fifo", makers[stream.removesuffix(".skip")], words, self.board))
-        return replace(self, stages=tuple(place_memories(stages, self.board, shell(self.dataflow, stages))))
+        beside = shell(self.dataflow, stages, self.board, self.options)
+        return replace(self, stages=tuple(place_memories(stages, self.board, beside)))
 
     @property
     def folding(self) -> dict[str, dict[str, int | str]]:
@@ -188,10 +193,12 @@ def fifo_stage(name: str, maker: Stage, words: int, board: Board) -> Stage:
     )
 
 
-def shell(dataflow: Dataflow, stages: Sequence[Stage]) -> Resources:
+def shell(dataflow: Dataflow, stages: Sequence[Stage], board: Board, options: BuildOptions) -> Resources:
     """DMA engines, what joins them to the processor, and the port of the light where there is one."""
     last = next(s for s in stages if s.name == dataflow.operators[-1].name)
-    dma = resources.dma((stages[0].simd or stages[0].pe) * 8, last.out_width)
+    dma = resources.dma((stages[0].simd or stages[0].pe) * 8, last.out_width, wide=board.is_ultrascale)
+    if not options.open_tools:
+        dma += resources.interconnect()
     if not dataflow.stations:
         return dma
     # Addresses follow from the channels alone.

@@ -602,6 +602,12 @@ def window_centre(bits: int) -> Resources:
     return Resources(lut=12, ff=bits + 10) + _output_queue(bits)
 
 
+def trim_border(words: int, height: int, width: int, bits: int) -> Resources:
+    """trim_border.sv: ``words`` of ``bits`` bits a pixel, in a frame of ``height`` x ``width``."""
+    counters = clog2(words) + clog2(height) + clog2(width)
+    return Resources(lut=_up(1.2 * counters), ff=counters + bits + 3) + _output_queue(bits)
+
+
 def upsample(words: int, bits: int, style: str = "auto") -> Resources:
     """upsample.sv: ``words`` of ``bits`` bits in an input row; two rows are kept."""
     address = clog2(2 * words)
@@ -636,9 +642,19 @@ def space_to_depth(words: int, bits: int, style: str = "auto") -> Resources:
     return memory(words, bits, style) + control + _output_queue(bits)
 
 
-def dma(in_bits: int, out_bits: int) -> Resources:
-    """Allowance for the shell: the input's and the output's DMA and the AXI interconnect.
+def dma(in_bits: int, out_bits: int, *, wide: bool = False) -> Resources:
+    """shell.sv: both engines for words of so many bits of the accelerator, 64 of memory, and the processor's port.
 
-    Our own shell takes about half of it (docs/accelerator.md); Vivado's interconnects cannot be synthesised here.
+    ``wide``: addresses of 40 bits, as Zynq UltraScale+ has them, else of 32.
     """
-    return Resources(lut=3000, lutram=300, ff=4000, bram18=8 + -(-(in_bits + out_bits) // 128))
+    gears = (in_bits > 8) + (out_bits > 8)  # a word of one byte needs no shifts
+    return Resources(
+        lut=1280 + 90 * gears + 135 * wide,
+        lutram=121 if wide else 133,
+        ff=1294 + 160 * wide + in_bits + out_bits,
+    )
+
+
+def interconnect() -> Resources:
+    """Allowance for the two SmartConnects that stand beside the shell in Vivado, and cannot be synthesised here."""
+    return Resources(lut=1540, lutram=167, ff=2690)

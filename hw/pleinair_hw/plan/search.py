@@ -59,7 +59,11 @@ def choose_forms(
     for form in every:
         forms = {name: form for name, possible in allowed.items() if form in possible}
         stages = fold(
-            build_dataflow(network, height, width, forms), board, target, options=options, dsp_price=dsp_price
+            build_dataflow(network, height, width, forms, trimmed=options.trimmed),
+            board,
+            target,
+            options=options,
+            dsp_price=dsp_price,
         )
         for name in forms:
             own = [s for s in stages if s.layer == name]
@@ -97,13 +101,13 @@ def plan_for_cycles(
     """
 
     def attempt(chosen: Mapping[str, Form], dsp_price: float) -> Plan:
-        dataflow = build_dataflow(network, height, width, chosen)
+        dataflow = build_dataflow(network, height, width, chosen, trimmed=options.trimmed)
         stages = fold(dataflow, board, target, options=options, dsp_price=dsp_price)
         slowest = max(s.cycles for s in stages)
         if slowest < target:
             # No other stage need be faster than the slowest has become.
             stages = fold(dataflow, board, slowest, options=options, dsp_price=dsp_price)
-        stages = place_memories(stages, board, shell(dataflow, stages))
+        stages = place_memories(stages, board, shell(dataflow, stages, board, options))
         return Plan(board, dataflow, tuple(stages), clock_hz or board.clock_hz, dict(chosen), options)
 
     best: Plan | None = None
@@ -139,7 +143,7 @@ def plan_with_folding(
 
     Raises OptionError for a stage that does not exist, or for parallelism that does not divide.
     """
-    dataflow = build_dataflow(network, height, width, forms)
+    dataflow = build_dataflow(network, height, width, forms, trimmed=options.trimmed)
     # A first pass with no target shows the names and what the stages of ``folding`` can do.
     relaxed = fold(dataflow, board, _UNHURRIED, options=options, folding=folding)
     unknown = set(folding) - {s.name for s in relaxed}
@@ -148,7 +152,7 @@ def plan_with_folding(
         raise OptionError(f"is refused: no stage {sorted(unknown)[0]}; there are {there}", option="folding")
     target = max(s.cycles for s in relaxed if s.name in folding) if folding else _UNHURRIED
     stages = fold(dataflow, board, target, options=options, folding=folding)
-    stages = place_memories(stages, board, shell(dataflow, stages))
+    stages = place_memories(stages, board, shell(dataflow, stages, board, options))
     for number, s in enumerate(stages):
         style = folding.get(s.name, {}).get("ram_style")
         if style is not None and s.memory is not None:

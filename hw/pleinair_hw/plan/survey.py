@@ -45,9 +45,10 @@ class Row:
 
     ``size`` is the frame that the user sees, (width, height); ``input`` that with the margin. ``fps`` is None where not
     even a slow plan fits. ``binds`` says what keeps it from being faster, or from fitting. ``limit`` are the frames a
-    second of :func:`dsp_limit`. ``pumped``: matrix products at twice the clock (``BuildOptions.pumped``).
-    ``adaptive``: a frame's own light changes the network's numbers. ``tiles``: into how many tiles, side by side, the
-    frame is cut; plan and ``input`` are then those of a tile, ``fps`` and ``limit`` those of the frame.
+    second of :func:`dsp_limit`. ``pumped``: matrix products at twice the clock; ``trimmed``: no margin is computed that
+    nobody looks at (``BuildOptions``). ``adaptive``: a frame's own light changes the network's numbers. ``tiles``: into
+    how many tiles, side by side, the frame is cut; plan and ``input`` are then those of a tile, ``fps`` and ``limit``
+    those of the frame.
     """
 
     style: str
@@ -66,6 +67,7 @@ class Row:
     binds: str
     limit: float
     pumped: bool = False
+    trimmed: bool = False
     adaptive: bool = False
     tiles: int = 1
 
@@ -108,7 +110,9 @@ def what_binds(plan: Plan) -> str:
     return NAMES[max(BUDGET, key=lambda kind: plan.shares[kind] / BUDGET[kind])]
 
 
-def dsp_limit(network: IntegerNetwork, height: int, width: int, board: Board, clock_hz: float) -> float:
+def dsp_limit(
+    network: IntegerNetwork, height: int, width: int, board: Board, clock_hz: float, *, trimmed: bool = False
+) -> float:
     """Frames a second if every DSP's every lane did a product in every cycle: no folding can be faster.
 
     Every convolution in the form that needs the fewest DSP-cycles; ``height`` and ``width`` with the margin.
@@ -126,7 +130,7 @@ def dsp_limit(network: IntegerNetwork, height: int, width: int, board: Board, cl
     least: dict[str, float] = {}
     for form in ("direct", "taps", "phases"):
         chosen: dict[str, Form] = {name: form for name, allowed in forms.items() if form in allowed}
-        for o in build_dataflow(network, height, width, chosen).operators:
+        for o in build_dataflow(network, height, width, chosen, trimmed=trimmed).operators:
             if isinstance(o, MatrixProduct):
                 needed = o.macs / lanes(board.dsp_block, o.weight_bits, o.activation_bits)
                 least[o.name] = min(needed, least.get(o.name, math.inf))
@@ -153,7 +157,7 @@ def survey_network(
     height, width = padded_size(size[1], size[0], margin, network.stride)
     channels, blocks = shape_of(network)
     clock = clock_hz or board.clock_hz
-    limit = dsp_limit(network, height, width, board, clock) * (2 if options.pumped else 1)
+    limit = dsp_limit(network, height, width, board, clock, trimmed=options.trimmed) * (2 if options.pumped else 1)
     plan: Plan | None = None
     try:
         plan = fastest_plan(network, height, width, board, clock_hz=clock, options=options)
@@ -180,6 +184,7 @@ def survey_network(
         binds=binds,
         limit=limit,
         pumped=options.pumped,
+        trimmed=options.trimmed,
         adaptive=network.adaptive,
     )
 
@@ -339,7 +344,8 @@ LANES_AIM = 0.85
 def _kind(row: Row) -> str:
     blocks = f"{row.blocks} {'block' if row.blocks == 1 else 'blocks'}"
     tiles = f", {row.tiles} tiles" if row.tiles > 1 else ""
-    return f"width {row.width}, {blocks}{', adaptive' * row.adaptive}{tiles}{', pumped' * row.pumped}"
+    ways = f"{tiles}{', pumped' * row.pumped}{', trimmed' * row.trimmed}"
+    return f"width {row.width}, {blocks}{', adaptive' * row.adaptive}{ways}"
 
 
 def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> list[str]:
@@ -349,14 +355,26 @@ def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], left: i
     return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
 
 
-def _otherwise(row: Row, tiles: int, pumped: bool) -> Row:
-    """The same frame in tiles side by side, or with matrix products at twice the clock."""
+def _otherwise(row: Row, tiles: int, options: BuildOptions) -> Row:
+    """The same frame in tiles side by side, or with other options."""
     model = load_model(row.style, row.bits)
     assert isinstance(model.network, IntegerNetwork)
-    tile, options = (row.size[0] // tiles, row.size[1]), BuildOptions(pumped=pumped)
+    tile = row.size[0] // tiles, row.size[1]
     found = survey_network(model.network, row.style, model.margin, row.board, tile, row.clock_hz, options)
     fps = None if found.fps is None else found.fps / tiles
     return replace(found, size=row.size, fps=fps, limit=found.limit / tiles, tiles=tiles)
+
+
+def _ways(row: Row) -> list[tuple[int, BuildOptions]]:
+    """Tiles and options beside those of the row itself."""
+    model = load_model(row.style, row.bits)
+    trims = (False, True) if all(c.stride == 1 for c in model.network.convolutions()) else (False,)
+    ways = [
+        (tiles, BuildOptions(pumped=pumped, trimmed=trimmed))
+        for trimmed in trims
+        for tiles, pumped in ((1, False), (2, False), (1, True), (2, True))
+    ]
+    return ways[1:]
 
 
 def _aim_cells(aim: Aim, row: Row) -> list[str]:
@@ -382,8 +400,7 @@ def _aims(rows: Sequence[Row]) -> list[str]:
         table += [_aim_cells(aim, row) for row in wanted]
         for row in wanted:
             if (row.fps or 0.0) < aim.fps:
-                others = [_otherwise(row, tiles, pumped) for tiles, pumped in ((2, False), (1, True), (2, True))]
-                table += [_aim_cells(aim, other) for other in others]
+                table += [_aim_cells(aim, _otherwise(row, tiles, options)) for tiles, options in _ways(row)]
     reached = f"{LANES_AIM:.0%} reached"
     heads = ["aim", "network", "to reach", "frames/s", "reached", "lanes busy", reached, "DSP limit", "what binds"]
     return _markdown_table(heads, table, 2)
@@ -407,9 +424,10 @@ _AIMS_INTRODUCTION = """
 
 *What binds* is what the next faster plan lacks. *DSP limit* is the rate at which every lane of every DSP would have to
 be busy in every cycle, each convolution in the form that suits it best; no folding gets beyond. Where an aim is missed,
-three other ways follow. *2 tiles*: an accelerator for half of the frame's width, whose memories of rows are half as
+other ways follow. *2 tiles*: an accelerator for half of the frame's width, whose memories of rows are half as
 long, paints each frame in two tiles that overlap by the halo (`pleinair build --size 320x480`; the host cuts frames by
-itself). *Pumped*: matrix products at twice the clock (`pleinair build --pump`). And both.
+itself). *Pumped*: matrix products at twice the clock (`pleinair build --pump`). *Trimmed*: what only serves as margin
+is not computed (`pleinair build --trim`; for networks whose convolutions have no strides). And these together.
 """
 _AIMS_END = """
 What binds the Pynq-Z2 at 8 bits, step by step, is counted in [accelerator.md](accelerator.md#what-a-light-costs).

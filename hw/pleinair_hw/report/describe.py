@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 
-from pleinair_hw.plan.dataflow import PIXELS, AddClamp, Fork, Tensor, Window, WindowCentre
+from pleinair.network.trimming import grids
+from pleinair_hw.plan.dataflow import PIXELS, AddClamp, Fork, Tensor, TrimBorder, Window, WindowCentre
 from pleinair_hw.plan.plan import BUDGET, Plan, Stage
 from pleinair_hw.plan.resources import Resources
 from pleinair_hw.report.data import (
@@ -69,7 +70,7 @@ def describe(
         rate=_rate(plan),
         work=Work(
             macs_executed=plan.dataflow.macs,
-            macs_network=round(plan.dataflow.network.macs_per_pixel() * source.pixels),
+            macs_network=_written(plan),
             lanes=plan.lanes,
             lanes_busy=plan.lanes_busy,
             ideal_cycles=math.ceil(plan.dataflow.macs / plan.lanes),
@@ -116,6 +117,16 @@ def _fillings(plan: Plan) -> dict[str, Filling]:
         kind: Filling(used=used, available=available[kind], share=_finite(plan.shares[kind]), budget=BUDGET[kind])
         for kind, used in _counts(plan.total).items()
     }
+
+
+def _written(plan: Plan) -> int:
+    """Multiply-accumulates a frame of the network as it is written."""
+    network, source = plan.dataflow.network, plan.dataflow.source
+    places = zip(network.convolutions(), grids(network, trimmed=plan.options.trimmed), strict=True)
+    return sum(
+        c.weight.size * (source.height // grid.scale - 2 * grid.inset) * (source.width // grid.scale - 2 * grid.inset)
+        for c, grid in places
+    )
 
 
 def _shell(plan: Plan) -> Resources:
@@ -173,7 +184,7 @@ def _reads(plan: Plan) -> dict[str, list[str]]:
                 connect(f"{o.name}.pad", source)
                 source = f"{o.name}.pad"
             forks = name != PIXELS and isinstance(plan.dataflow.operator(name), Fork)
-            connect(o.name, source, number, forks and isinstance(o, AddClamp | WindowCentre))
+            connect(o.name, source, number, forks and isinstance(o, AddClamp | WindowCentre | TrimBorder))
     for stage in plan.stages:  # a FIFO behind the last stage
         if stage.name not in reads:
             reads[stage.name] = [stage.name.removesuffix(".fifo")] if stage.kind == "StreamingFIFO" else []

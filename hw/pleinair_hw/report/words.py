@@ -22,6 +22,7 @@ _KINDS = {
     "UpsampleNearestNeighbour": "upsample",
     "DuplicateStreams": "fork",
     "WindowCentre": "centre",
+    "TrimBorder": "trim",
     "AddClamp": "add",
     "StreamingDataWidthConverter": "width",
     "StreamingFIFO": "FIFO",
@@ -90,6 +91,9 @@ def asked(report: Report) -> str:
     ]
     if asked.writeable_weights:
         told.append("Weights can be changed at run time.")
+    _, *_, last = [s for s in report.stages if s.kind != "StreamingFIFO"]
+    if last.shape[:2] != (high, wide):
+        told.append(f"Trimmed: {last.shape[1]} x {last.shape[0]} of these come out.")
     if asked.pumped:
         told.append("Matrix products run at twice the clock.")
     told.append(f"Part {report.board.part}, {number(report.clock_mhz)} MHz.")

@@ -181,6 +181,7 @@ def paint(
     lights: Sequence[Light] = (),
     light_map: LightMap | None = None,
     before: Program | None = None,
+    inset: int = 0,
     stalls: int = 0,
     seed: int = 0,
     max_cycles: int = 100_000_000,
@@ -188,11 +189,14 @@ def paint(
     """Paint frames, uint8 [n, H, W, 3], as the driver does; the paintings, and what was run.
 
     Without ``lights`` all frames go in one start. With a light for each frame, each has a start of its own, and its
-    light is written while the frame before is painted. ``before`` is what the processor does first.
+    light is written while the frame before is painted. ``before`` is what the processor does first. ``inset``: pixels
+    that a painting is without on each side.
 
     Raises SimulationError, also where a station does not take a light in time.
     """
     count, size = len(frames), frames[0].size
+    shape = count, frames.shape[1] - 2 * inset, frames.shape[2] - 2 * inset, 3
+    painted = shape[1] * shape[2] * 3
     room = -(-count * size // 4096) * 4096
     memory = np.full(2 * room, 0xA5, np.uint8)
     memory[: count * size] = frames.reshape(-1)
@@ -202,7 +206,7 @@ def paint(
     port = board.address(board.shell.windows[2].instance, board.shell.windows[2].port) if light_map is not None else 0
 
     def start(number: int, of: int) -> None:
-        for engine, address in ((last, MEMORY + room + number * size), (first, MEMORY + number * size)):
+        for engine, address in ((last, MEMORY + room + number * painted), (first, MEMORY + number * size)):
             program.write(engine + ADDRESS_LOW, address)
             program.write(engine + ADDRESS_HIGH, address >> 32)
             program.write(engine + FRAME_COUNT, of)
@@ -229,4 +233,4 @@ def paint(
         raise SimulationError("an engine tells of an error on the bus")
     if any(run.value(reply) & ~1 for reply in states):
         raise SimulationError("a station did not take its light in time")
-    return run.memory[room : room + count * size].reshape(frames.shape), run
+    return run.memory[room : room + count * painted].reshape(shape), run

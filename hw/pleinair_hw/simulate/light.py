@@ -14,6 +14,7 @@ import numpy as np
 from pleinair.fpga.light_map import LightMap, Station
 from pleinair.network.integer import IntegerNetwork
 from pleinair.network.light import LayerLight, Light, Sums, identity, layer_light
+from pleinair.network.trimming import grids
 from pleinair.painting.meter import Meter
 from pleinair.painting.tiles import Window
 from pleinair_hw.simulate.script import OKAY, Script
@@ -159,15 +160,16 @@ def measure(
     """
     accelerator = build if isinstance(build, Accelerator) else load(build)
     registers = light_map(accelerator, network)
-    adaptive = [c for c in network.convolutions() if c.norm is not None]
+    places = zip(network.convolutions(), grids(network, trimmed=accelerator.manifest.inset > 0), strict=True)
+    adaptive = [(c, grid) for c, grid in places if c.norm is not None]
     layers: list[LayerLight] = []
     sums: list[Sums] = []
-    for number, (c, station) in enumerate(zip(adaptive, registers.stations, strict=True)):
+    for number, (c, grid) in enumerate(adaptive):
         if progress is not None:
             progress("meter", number / len(adaptive))
         assert c.norm is not None
         own = LayerLight(c.name, c.norm.meter_bias, c.norm.meter_multiplier, c.norm.meter_shift)
-        counted = Meter(frame).window(pixels.shape[0] // station.height)
+        counted = Meter(frame).window(grid.scale).within(Window(grid.inset, grid.inset, 0, 0))
         sums.append(_pass(accelerator, registers, pixels, [*layers, own], counted, optimise, cache))
         high = (1 << network.bits) - 1 if number else 255
         layers.append(layer_light(c, sums[-1], bits=network.bits, input_high=high))

@@ -18,6 +18,7 @@ from pleinair.fpga.build_folder import Build, read_build
 from pleinair.network import reference
 from pleinair.network.integer import load
 from pleinair.network.light import in_light
+from pleinair.network.trimming import inner
 from pleinair.painting.grain import Grain
 from pleinair.painting.meter import measure
 from pleinair.painting.tiles import Window, add_margin
@@ -77,12 +78,13 @@ def prove(
     else:
         result = simulate(folder, inputs, stall_in=stalls, stall_out=stalls, seed=seed, progress=progress)
         lit = [network] * len(inputs)
-    expected = np.stack([reference.run(network, frame) for network, frame in zip(lit, inputs, strict=True)])
+    painted = [reference.run(network, frame) for network, frame in zip(lit, inputs, strict=True)]
+    expected = np.stack([inner(painting, made.inset) for painting in painted])
     differing = int(np.count_nonzero(result.frames != expected))
-    margin = made.margin
+    border = made.margin - made.inset
     if report is not None:
         write_report(folder, replace(report, measured=_measured(made, result, differing)))
-    return Proof(result.frames[:, margin : margin + height, margin : margin + width], differing, result)
+    return Proof(result.frames[:, border : border + height, border : border + width], differing, result)
 
 
 def _measured(made: Build, result: SimulationResult, differing: int) -> Measured:

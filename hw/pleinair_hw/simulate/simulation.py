@@ -25,6 +25,7 @@ import numpy as np
 from pleinair.errors import ImageError
 from pleinair.network import reference
 from pleinair.network.integer import IntegerNetwork
+from pleinair.network.trimming import inner
 from pleinair_hw.simulate import verilator
 from pleinair_hw.simulate.script import Reply, Script
 from pleinair_hw.simulate.verilator import SimulationError, Simulator
@@ -292,7 +293,8 @@ def _stuck(manifest: Manifest, counters: Mapping[str, int]) -> str:
 
 def compare(result: SimulationResult, network: IntegerNetwork, frames: np.ndarray) -> int:
     """How many bytes of a simulation's output differ from the integer reference's, which is run on the same frames."""
-    expected = np.stack([reference.run(network, frame) for frame in frames])
+    inset = result.manifest.inset
+    expected = np.stack([inner(reference.run(network, frame), inset) for frame in frames])
     if expected.shape != result.frames.shape:
         raise MismatchError(f"the output's shape is {result.frames.shape}, the reference's {expected.shape}")
     return int(np.count_nonzero(expected != result.frames))

@@ -123,6 +123,11 @@ class Manifest:
         (folder / MANIFEST).write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
 
     @property
+    def inset(self) -> int:
+        """Pixels on each side of a frame that the painting is without (:mod:`pleinair.network.trimming`)."""
+        return (self.inputs[0].shape[0] - self.outputs[0].shape[0]) // 2
+
+    @property
     def light_map(self) -> LightMap | None:
         """The registers of the light, None without any. Raises StitchError for a damaged map."""
         if self.light is None:

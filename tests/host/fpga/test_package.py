@@ -336,10 +336,10 @@ def test_what_a_build_writes_is_what_is_read(tmp_path):
 # -- adaptive styles
 
 
-def adaptive_deployment(tmp_path, metering=True):
+def adaptive_deployment(tmp_path, metering=True, trimmed=False):
     model = write_model(tmp_path / f"model{metering}", adaptive_network(1, 4, 1, 8, 3), 16)
     options = {"board": "zcu104", "clock_mhz": 300, "height": 64, "width": 96, "metering": metering}
-    return stand_in(tmp_path / f"deploy{metering}", model, 8, **options)
+    return stand_in(tmp_path / f"deploy{metering}", model, 8, trimmed=trimmed, **options)
 
 
 def test_the_map_of_the_light_is_part_of_the_deployment(tmp_path):
@@ -357,6 +357,31 @@ def test_the_map_of_the_light_is_part_of_the_deployment(tmp_path):
         read_deployment(deployment.folder)
     with pytest.raises(DeploymentError, match=r"settings.json: light: \w+"):
         write_manifest(deployment.folder, board="zcu104", clock_mhz=300, style="model", bits=8)
+
+
+def test_a_trimmed_builds_facts_are_read_again(tmp_path):
+    request = {"model": "starry-night", "board": "kv260", "size": [16, 16]}
+    numbers = {"bits": 8, "margin": 32, "grain": 2, "height": 80, "width": 80, "clock_mhz": 300.0, "inset": 32}
+    made = Build(request=request, style="The Starry Night", board="kv260", network_sha256=64 * "0", **numbers)
+    made.write(tmp_path, "complete")
+    assert read_build(tmp_path) == made
+
+
+def test_a_trimmed_deployment_says_how_much_of_a_frame_comes_out(tmp_path):
+    deployment = adaptive_deployment(tmp_path, trimmed=True)
+    shapes = deployment.settings["io_shape_dict"]
+    inset = deployment.inset
+    (_, tall, wide, _), (_, rows, columns, _) = (shapes[f"{end}shape_normal"][0] for end in "io")
+    assert (tall, wide) == (deployment.height, deployment.width)
+    assert inset > 0 and (rows, columns) == (tall - 2 * inset, wide - 2 * inset)
+    assert all(s.height < tall // 2 and s.width < wide // 2 for s in deployment.light.stations)
+    file = deployment.folder / "driver" / "settings.json"
+    told = json.loads(file.read_text())
+    for high, across in ((rows, columns + 2), (rows + 1, columns + 1), (tall + 2, wide + 2), (0, columns)):
+        told["driver_information"]["io_shape_dict"]["oshape_normal"] = [[1, high, across, 3]]
+        file.write_text(json.dumps(told))
+        with pytest.raises(DeploymentError, match="is not the description of an accelerator that paints RGB frames"):
+            write_manifest(deployment.folder, board="zcu104", clock_mhz=300, style="model", bits=8)
 
 
 def test_other_deployments_have_no_port_for_light(deployment):

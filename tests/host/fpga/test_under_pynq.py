@@ -61,7 +61,7 @@ def test_finns_own_driver_makes_the_same_accesses():
     assert re.search(r"\d+ passed", run_tests(".venv-finn-driver", "test_oracle.py"))
 
 
-@pytest.mark.parametrize("kind", ("fixed", "adaptive"))
+@pytest.mark.parametrize("kind", ("fixed", "adaptive", "trimmed"))
 def test_a_frame_through_pynq_and_the_simulated_rtl(tmp_path, kind):
     python = python_of(".venv-pynq40")
     pytest.importorskip("finn", reason="finn-plus is not installed")
@@ -71,6 +71,7 @@ def test_a_frame_through_pynq_and_the_simulated_rtl(tmp_path, kind):
     from pleinair_hw.finn import environment
     from pleinair_hw.finn.compiler import compile_plan
     from pleinair_hw.plan.boards import find_board
+    from pleinair_hw.plan.plan import BuildOptions
     from pleinair_hw.plan.search import plan_for_cycles
     from pleinair_hw.stitch.write import write_rtl
     from tests.hw.simulate.test_simulation import small_network
@@ -78,7 +79,8 @@ def test_a_frame_through_pynq_and_the_simulated_rtl(tmp_path, kind):
     environment.check_finn()
     # The adaptive one's margin of 16 needs a larger tile.
     network, size = (small_network(1), (32, 40)) if kind == "fixed" else (adaptive_network(1, 2, 1, 8, 3), (48, 48))
-    plan = plan_for_cycles(network, *size, find_board("zcu104"), 24_000)
+    options = BuildOptions(trimmed=kind == "trimmed")
+    plan = plan_for_cycles(network, *size, find_board("zcu104"), 24_000, options=options)
     write_rtl(compile_plan(plan, tmp_path / "finn"), tmp_path / "rtl")
     (tmp_path / "network.npz").write_bytes(dump(network))
     said = run_tests(".venv-pynq40", "test_rtl.py", PLEINAIR_TEST_RTL=str(tmp_path))

@@ -12,6 +12,7 @@ from pleinair.models import load_model
 from pleinair.network import reference
 from pleinair_hw.finn.compiler import CompileError, compile_plan, run_graph
 from pleinair_hw.plan.boards import BOARDS
+from pleinair_hw.plan.plan import BuildOptions
 from pleinair_hw.plan.search import plan_for_cycles
 from tests.hw.finn.test_environment import needs_finn
 from tests.hw.plan.test_dataflow import all_forms, synthetic_frames
@@ -30,7 +31,8 @@ def quiet():
 
 def check(network, frame, plan, folder, exact_from=0):
     """Compile and compare after every step; the finished graph."""
-    expected = reference.run(network, frame)
+    inset = plan.dataflow.inset
+    expected = reference.run(network, frame)[inset : frame.shape[0] - inset, inset : frame.shape[1] - inset]
     seen = []
 
     def watch(step, model):
@@ -91,6 +93,25 @@ def test_centred_blocks_after_every_step(cycles, whole, tmp_path):
     centres = [s for s in plan.stages if s.kind == "WindowCentre"]
     assert [s.parallel_window for s in centres] == [whole, whole]
     check(network, frame, plan, tmp_path)
+
+
+@pytest.mark.parametrize("form", [0, 1, 2, 3])
+def test_trimmed_networks_after_every_step(form, tmp_path):
+    """Nothing pads; what is past a block is trimmed, before its windows or behind them."""
+    network = adaptive_network(7 + form, width=2, blocks=1, bits=(8, 4, 16, 8)[form])
+    frame = np.random.default_rng(form).integers(0, 256, (60, 56, 3), dtype=np.uint8)
+    plan = plan_for_cycles(
+        network,
+        60,
+        56,
+        list(BOARDS.values())[form],
+        9000,
+        forms=all_forms(network)[form],
+        options=BuildOptions(trimmed=True),
+    )
+    kinds = [s.kind for s in plan.stages]
+    assert kinds.count("TrimBorder") == 1 and "FMPadding" not in kinds
+    check(network, frame, plan, tmp_path, exact_from=1 if network.bits == 16 else 0)
 
 
 @pytest.mark.parametrize(("style", "bits"), [("starry-night-small", 8), ("starry-night-board", 4)])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pleinair.errors import ContractError
+from pleinair.errors import ContractError, OptionError
 from pleinair.models import load_model, styles
 from pleinair.network import reference
 from pleinair.network.integer import Convolution, IntegerNetwork, Residual, Upsample, validate
 from pleinair.network.light import in_light
+from pleinair.network.trimming import grids, inset_of
 from pleinair.painting.meter import measure
 from pleinair.painting.tiles import Window
 from pleinair.scenery import day as synthetic
@@ -17,6 +18,7 @@ from pleinair_hw.plan.dataflow import (
     AddClamp,
     MatrixProduct,
     TapSum,
+    TrimBorder,
     build_dataflow,
     execute,
     narrow_bits,
@@ -63,6 +65,30 @@ def test_every_form_of_adaptive_networks_equals_the_reference_in_two_lights(bits
         for forms in all_forms(lit):
             dataflow = build_dataflow(lit, 24, 32, forms)
             assert np.array_equal(execute(dataflow, frame), expected), forms
+
+
+@pytest.mark.parametrize("bits", [4, 8, 16])
+@pytest.mark.parametrize("exit_kernel", [1, 3, 5])
+def test_every_form_of_trimmed_networks_equals_the_reference_inside(bits, exit_kernel):
+    network = adaptive_network(bits + exit_kernel, width=4, blocks=2, bits=bits, exit_kernel=exit_kernel)
+    frame = np.random.default_rng(bits).integers(0, 256, (84, 76, 3), dtype=np.uint8)
+    expected = reference.run(network, frame)
+    for forms in all_forms(network):
+        dataflow = build_dataflow(network, 84, 76, forms, trimmed=True)
+        inset = dataflow.inset
+        assert inset == inset_of(network) > 0 and not any(any(getattr(o, "pad", ())) for o in dataflow.operators)
+        painted = execute(dataflow, frame)
+        assert np.array_equal(painted, expected[inset : 84 - inset, inset : 76 - inset]), forms
+        places = zip(network.convolutions(), grids(network, trimmed=True), strict=True)
+        found = [(84 // g.scale - 2 * g.inset, 76 // g.scale - 2 * g.inset) for c, g in places if c.norm is not None]
+        assert [(s.output.height, s.output.width) for s in dataflow.stations] == found
+        trims = [o.border for o in dataflow.operators if isinstance(o, TrimBorder)]
+        assert trims == [1 if "centred" in forms.values() else 2] * 2
+
+
+def test_a_network_with_strides_is_not_trimmed():
+    with pytest.raises(OptionError, match="trim cannot be: layer down1"):
+        build_dataflow(random_network(1, width=4), 64, 64, trimmed=True)
 
 
 @pytest.mark.parametrize("bits", [8, 16])

@@ -13,6 +13,7 @@ from pleinair_hw.plan.nodes import (
     MVAU,
     ConvolutionInputGenerator,
     FMPadding,
+    TrimBorder,
     WindowCentre,
     conversion,
     convert_cycles,
@@ -61,6 +62,15 @@ def test_the_middle_of_windows_by_hand():
     assert fork.cycles(2) == node.cycles(2)
     direct = build_dataflow(random_network(1, width=4, blocks=1), 16, 16)
     assert not node_of(direct, direct.operator("block1.conv1.fork")).follows
+
+
+def test_a_trimmed_border_by_hand():
+    """13 x 10 pixels of 16 channels come in, all but two on each side go on."""
+    flow = build_dataflow(adaptive_network(1, width=4, blocks=1), 60, 48, trimmed=True)
+    node = node_of(flow, flow.operator("block1.conv1.trim"))
+    assert isinstance(node, TrimBorder) and node.kind == "TrimBorder"
+    assert (node.source.height, node.source.width, node.output.height, node.output.width) == (13, 10, 9, 6)
+    assert (node.reads(2), node.gives(2), node.cycles(2)) == (2, 2, 13 * 10 * 16 // 2)
 
 
 def test_words_and_cycles_by_hand(flow):

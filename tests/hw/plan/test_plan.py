@@ -10,8 +10,8 @@ from dataclasses import astuple
 import pytest
 
 from pleinair_hw.plan.boards import BOARDS, Board
-from pleinair_hw.plan.plan import BUDGET, MEMORY_STYLES, Memory, Stage, place_memories, shell
-from pleinair_hw.plan.resources import Resources, dma, light_port
+from pleinair_hw.plan.plan import BUDGET, MEMORY_STYLES, PLAIN, BuildOptions, Memory, Stage, place_memories, shell
+from pleinair_hw.plan.resources import Resources, dma, interconnect, light_port
 from pleinair_hw.plan.search import plan_for_cycles
 from tests.networks import adaptive_network, random_network
 
@@ -40,7 +40,7 @@ def test_what_is_over_its_budget_is_counted_from_all_stages(network, board, targ
     plan = plan_for_cycles(network, 96, 128, board, target)
     stages = [s.logic if s.memory is None else s.logic + s.memory.cost[s.memory.style] for s in plan.stages]
     dma = plan.total.bram18 - sum(s.bram18 for s in stages)
-    assert 8 <= dma <= 32 and plan.total.dsp == sum(s.dsp for s in stages)
+    assert dma == 0 and plan.total.dsp == sum(s.dsp for s in stages)
     assert plan.fullest == pytest.approx(fullest(plan.total, board))
     assert bool(plan.over) == (plan.fullest > 1)
     assert all(plan.shares[kind] == share > BUDGET[kind] for kind, share in plan.over.items())
@@ -53,13 +53,16 @@ def test_the_port_of_the_light_is_counted(network):
     beside = plan.total + Resources(*(-n for n in astuple(sum((s.total for s in plan.stages), Resources()))))
     channels = [c.outputs for c in lit.convolutions() if c.norm is not None]
     bits = (sum(2 * 16 * n for n in channels)).bit_length()
-    port = Resources(
-        *(a - b for a, b in zip(astuple(beside), astuple(dma(24, plan.stages[-1].out_width)), strict=True))
-    )
+    vivado_shell = dma(8 * plan.stages[0].pe, plan.stages[-1].out_width, wide=True) + interconnect()
+    port = Resources(*(a - b for a, b in zip(astuple(beside), astuple(vivado_shell), strict=True)))
     assert len(channels) == len(plan.dataflow.stations) > 5
     assert port in [light_port(len(channels), bits + extra) for extra in (0, 1)]
     plain = plan_for_cycles(network, 96, 128, BOARDS["kv260"], 300_000)
-    assert shell(plain.dataflow, plain.stages).lut == beside.lut - port.lut == 3000
+    vivado = shell(plain.dataflow, plain.stages, plain.board, PLAIN)
+    assert vivado.lut == beside.lut - port.lut
+    ours = shell(plain.dataflow, plain.stages, plain.board, BuildOptions(open_tools=True))
+    assert vivado == ours + interconnect()
+    assert ours == dma(8 * plain.stages[0].simd, plain.stages[-1].out_width, wide=True)
 
 
 def test_memories_stay_within_what_the_board_has(network):

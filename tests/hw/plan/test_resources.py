@@ -166,6 +166,8 @@ STAGES = {
     "tap sum": lambda: resources.tap_sum(3, 3, 9, 20, 23),
     "pixel shuffle": lambda: resources.pixel_shuffle(64, 32),
     "dma": lambda: resources.dma(24, 24),
+    "trim border": lambda: resources.trim_border(64, 134, 94, 8),
+    "interconnect": resources.interconnect,
 }
 
 
@@ -211,7 +213,7 @@ def test_what_a_chip_lacks_does_not_fit():
 
 @pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
 def test_the_shell_leaves_room(board):
-    assert resources.dma(24, 24).fits(board, 0.1)
+    assert (resources.dma(24, 24, wide=board.is_ultrascale) + resources.interconnect()).fits(board, 0.1)
 
 
 # ------------------------------------------------------------------------------------------------ against FINN

@@ -153,6 +153,23 @@ def test_aims_are_judged_and_missed_ones_tried_in_tiles_and_at_twice_the_clock(f
     assert 30 < float(aims[2][3].replace(",", "")) <= limit
 
 
+def test_adaptive_styles_are_trimmed_where_an_aim_is_missed(tmp_path: Path) -> None:
+    network = adaptive_network(1, width=2, blocks=1)
+    style = str(write_model(tmp_path / "adaptive", network, margin=32))
+    size = (640, 480)
+    missed = survey.Row(
+        style, 8, 2, 1, BOARDS["pynq-z2"], size, size, 1e8, 9.9, 1, survey.Resources(dsp=1), 1, 1, "DSPs", 99
+    )
+    page = survey.markdown([missed], {(style, 8): ["any"]})
+    aims = [cells(line) for line in page.splitlines() if "bits, 640x480" in line]
+    ways = ["", ", 2 tiles", ", pumped", ", 2 tiles, pumped", ", trimmed"]
+    ways += [", 2 tiles, trimmed", ", pumped, trimmed", ", 2 tiles, pumped, trimmed"]
+    assert [a[1].partition("1 block")[2].removeprefix(", adaptive") for a in aims] == ways
+    # Nearly nothing but margin is left out: 704 x 544 pixels a frame, of which 640 x 480 are shown.
+    limits = [float(a[7].replace(",", "")) for a in aims]
+    assert 1.02 < limits[5] / limits[1] < 704 * 544 / (640 * 480)
+
+
 def test_styles_of_the_same_layers_share_a_row(folder: Path, tmp_path: Path) -> None:
     twin = write_model(tmp_path / "twin", random_network(9, width=4, blocks=1, kernel=3), margin=5)
     wider = write_model(tmp_path / "wider", random_network(9, width=8, blocks=1, kernel=3), margin=5)

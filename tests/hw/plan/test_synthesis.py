@@ -323,6 +323,11 @@ OWN = [
     ("requant_shift", requant_parameters(3, 8, 36, 34, 3, 14, 16), resources.requant(3, 24, 36, 34, 8, 16, 14)),
     ("add_clamp", {"PE": 6, "AW": 8, "BW": 8, "OW": 8}, resources.add(6, 8)),
     ("stream_fork", {"W": 40, "OUTPUTS": 2}, resources.fork(40, 2)),
+    (
+        "trim_border",
+        {"W": 8, "CF": 64, "ROWS": 134, "COLUMNS": 94, "BORDER": 2},
+        resources.trim_border(64, 134, 94, 8),
+    ),
     ("upsample", {"W": 24, "WI": 40, "CF": 8, "RAM_STYLE": "block"}, resources.upsample(320, 24, "block")),
     (
         "tap_sum",
@@ -347,6 +352,22 @@ def test_our_blocks_take_no_dsp_and_the_tables_estimated(family, top, parameters
     assert estimate.total_lut == pytest.approx(cells.total_lut, rel=0.25, abs=12)
     assert estimate.bram18 >= cells.bram18 + 2 * cells.bram36
     assert (estimate.bram18 > 0) == (cells.bram18 + cells.bram36 > 0)
+
+
+@yosys
+@pytest.mark.parametrize("family", BLOCKS)
+@pytest.mark.parametrize("words", [(1, 1), (3, 3), (12, 12)])
+def test_the_shell_takes_the_tables_estimated_and_no_block_memory(family, words):
+    wide = family == "xcup"
+    parameters = {"IN_BYTES": words[0], "OUT_BYTES": words[1], "IN_FRAME": 3 << 18, "OUT_FRAME": 3 << 18}
+    parameters |= {"ADDRESS_BITS": 40 if wide else 32, "MAP_BITS": 20, "PORTS": 1, "BASES": 0x20000, "SIZES": 0x10000}
+    files = own("dma_plan", "dma_queue", "dma_gearbox", "dma_read", "dma_write", "axi_registers", "shell")
+    cells = synthesise(files, "shell", family, parameters)
+    estimate = resources.dma(8 * words[0], 8 * words[1], wide=wide)
+    assert (cells.dsp, cells.bram18, cells.bram36) == (estimate.dsp, estimate.bram18, 0) == (0, 0, 0)
+    assert estimate.lut == pytest.approx(cells.lut, rel=0.05)
+    assert estimate.lutram == cells.lutram + cells.srl
+    assert estimate.ff == pytest.approx(cells.ff, rel=0.03)
 
 
 # ------------------------------------------------------------------------------- the rows of docs/resources.md

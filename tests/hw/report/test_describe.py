@@ -103,7 +103,7 @@ def test_what_goes_past_a_centred_block_is_read_from_its_windows() -> None:
 
 
 def test_what_a_plan_takes_beside_its_stages_is_the_shells() -> None:
-    dma = shell(plan().dataflow, plan().stages)
+    dma = shell(plan().dataflow, plan().stages, plan().board, plan().options)
     assert report_of(plan()).shell == {
         "dsp": dma.dsp,
         "lut": dma.lut + dma.lutram,

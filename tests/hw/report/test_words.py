@@ -8,10 +8,14 @@ from dataclasses import replace
 
 import pytest
 
+from pleinair_hw.plan.boards import BOARDS
+from pleinair_hw.plan.dataflow import build_dataflow
 from pleinair_hw.plan.plan import BuildOptions
+from pleinair_hw.plan.search import plan_for_cycles
 from pleinair_hw.report import words
 from tests.hw.report.reports import plan, report_of, short
 from tests.hw.report.test_data import MEASURED, ONE_FRAME
+from tests.networks import adaptive_network
 
 
 def text_of(markup: words.Markup) -> str:
@@ -51,6 +55,15 @@ def test_what_was_asked_for() -> None:
     said = words.asked(report_of(pumped))
     assert "80 x 48, as fast as fits. " in said
     assert "96 x 64. Weights can be changed at run time. Matrix products run at twice the clock. Part" in said
+
+
+def test_a_trimmed_plan_says_what_comes_out_and_counts_what_it_computes() -> None:
+    network = adaptive_network(1, width=2, blocks=1)
+    made = plan_for_cycles(network, 96, 120, BOARDS["zcu104"], 90_000, options=BuildOptions(trimmed=True))
+    report, inset = report_of(made), made.dataflow.inset
+    assert f"120 x 96. Trimmed: {120 - 2 * inset} x {96 - 2 * inset} of these come out. Part" in words.asked(report)
+    direct = build_dataflow(network, 96, 120, trimmed=True)
+    assert report.work.macs_network == direct.macs
 
 
 def test_what_sets_the_rate() -> None:

@@ -283,6 +283,33 @@ def centre_cases(rng: Rng) -> Iterator[Case]:
         yield centre_case(rng, pixels, int(rng.integers(5, 20)), pe, 1 if whole else cf, bits, whole=whole)
 
 
+def trim_case(rng: Rng, border: int, size: tuple[int, int], pe: int, cf: int, bits: int) -> Case:
+    """Random frames of ``size`` (height, width)."""
+    height, width = size
+    x = rng.integers(0, 1 << bits, (FRAMES, height, width, pe * cf), dtype=np.int64)
+    return Case(
+        "trim_border",
+        {"W": pe * bits, "CF": cf, "ROWS": height, "COLUMNS": width, "BORDER": border},
+        [Stream("in0_V", x.reshape(-1, pe), bits)],
+        [Stream("out0_V", golden.trim_border(x, border).reshape(-1, pe), bits)],
+        FRAMES,
+        height * width * cf,
+    )
+
+
+def trim_cases(rng: Rng) -> Iterator[Case]:
+    """As residual blocks have it; one pixel that stays; sides that are powers of two, and one more."""
+    yield trim_case(rng, 2, (9, 12), 1, 8, 8)
+    yield trim_case(rng, 1, (3, 3), 2, 1, 4)
+    yield trim_case(rng, 2, (8, 16), 4, 1, 8)
+    yield trim_case(rng, 1, (17, 9), 1, 3, 16)
+    yield trim_case(rng, 3, (7, 20), 1, 1, 8)
+    while True:
+        border, pe, cf, bits = (int(n) for n in rng.integers(1, (4, 5, 6, 17)))
+        height, width = (int(n) for n in 2 * border + rng.integers(1, 12, 2))
+        yield trim_case(rng, border, (height, width), pe, cf, bits)
+
+
 BLOCKS: list[tuple[Callable[[Rng], Iterator[Case]], int]] = [
     (requant_cases, 60),
     (add_cases, 30),
@@ -293,6 +320,7 @@ BLOCKS: list[tuple[Callable[[Rng], Iterator[Case]], int]] = [
     (depth_to_space_cases, 25),
     (space_to_depth_cases, 30),
     (centre_cases, 25),
+    (trim_cases, 25),
 ]
 
 

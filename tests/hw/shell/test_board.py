@@ -103,6 +103,39 @@ def test_several_frames_with_one_start(design):
     assert np.array_equal(painted[1], single[0])
 
 
+def test_a_trimmed_accelerator_writes_smaller_frames(tmp_path):
+    """Two lights, one for each frame; a frame of 28x36 pixels is a painting of 12x20."""
+    from pleinair_hw.finn.compiler import compile_plan
+    from pleinair_hw.plan.boards import find_board
+    from pleinair_hw.plan.plan import BuildOptions
+    from pleinair_hw.plan.search import plan_for_cycles
+    from pleinair_hw.stitch.write import write_rtl
+
+    network = adaptive_network(4, width=2, blocks=0)
+    plan = plan_for_cycles(network, 28, 36, find_board("pynq-z2"), 4000, options=BuildOptions(trimmed=True))
+    inset = plan.dataflow.inset
+    write_rtl(compile_plan(plan, tmp_path / "finn"), tmp_path / "rtl")
+    frames = np.random.default_rng(9).integers(0, 256, (2, 28, 36, 3), dtype=np.uint8)
+    frames[1] //= 7
+    lights = [meter.measure(network, frame, Window(8, 9, 19, 25)) for frame in frames]
+    expected = np.stack([reference.run(in_light(network, x), y) for x, y in zip(lights, frames, strict=True)])
+    board = compile_board(write_shell(tmp_path / "rtl", tmp_path / "shell"), optimise=0)
+    light_map = Manifest.read(tmp_path / "rtl").light_map
+    for stalls in (0, 40):
+        painted, _ = paint(
+            board,
+            frames,
+            lights=lights,
+            light_map=light_map,
+            inset=inset,
+            stalls=stalls,
+            seed=stalls,
+            max_cycles=400_000,
+        )
+        assert painted.shape == (2, 12, 20, 3)
+        assert np.array_equal(painted, expected[:, inset : 28 - inset, inset : 36 - inset])
+
+
 def test_an_error_on_the_bus_is_told_and_ends_the_engine(design):
     program, board = Program(), design.board
     first, last = board.address("idma0"), board.address("odma0")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pleinair.cli.main import main
+from pleinair.errors import OptionError
 from pleinair.images import read_image, write_image
 from pleinair.models import load_model
 from pleinair.network import reference
@@ -130,6 +131,25 @@ def test_matrix_products_at_twice_the_clock_paint_the_same(tmp_path, monkeypatch
     assert proof.differing == 0
     assert proof.result.interval <= 1.08 * made.plan.cycles
     assert prove(tmp_path / "b", frames, stalls=40, seed=6).differing == 0
+
+
+def test_a_trimmed_build_paints_the_references_pixels(tmp_path, monkeypatch):
+    """``--trim``, here with ``--pump``: no margin is computed beyond what the frame needs."""
+    network = adaptive_network(6, width=2, blocks=2)
+    made, _ = small_build(
+        tmp_path / "b", monkeypatch, 8, 6, 28, network, options=BuildOptions(pumped=True, trimmed=True), fps=5_000.0
+    )
+    inset = made.plan.dataflow.inset
+    assert 0 < inset <= 28 and made.checked == (16 + 56 - 2 * inset) * (20 + 56 - 2 * inset) * 3
+    frames = photos(3)
+    proof = prove(tmp_path / "b", frames)
+    assert proof.differing == 0 and proof.paintings.shape == (3, 16, 20, 3)
+    assert prove(tmp_path / "b", frames, stalls=40, seed=6).differing == 0
+    padded = add_margin(Grain(2)(fit(frames[1], 20, 16)), 28, network.stride, adaptive=True)
+    painted = reference.run(in_light(network, measure(network, padded, Window(28, 28, 44, 48))), padded)
+    assert np.array_equal(proof.paintings[1], painted[28:44, 28:48])
+    with pytest.raises(OptionError, match="trim cannot be: takes 24 pixels from each side, the margin has 22"):
+        small_build(tmp_path / "c", monkeypatch, 8, 6, 22, network, options=BuildOptions(trimmed=True))
 
 
 def test_the_command_says_what_it_found_and_fails_on_a_fault(tmp_path, monkeypatch, capsys):
