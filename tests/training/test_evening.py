@@ -90,6 +90,16 @@ def test_what_it_begins_with(evening_place, monkeypatch, capsys, options, start)
     assert asked["start"] == (None if start is None else find_style(start))
 
 
+def test_who_stops_it_hears_how_it_goes_on(evening_place, monkeypatch, capsys):
+    def stopped(run, **settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, "train_stages", stopped)
+    monkeypatch.setattr(evening, "reduced_loss_network", lambda: "vgg16:x")
+    assert main(["train", "--style", "My Dog (2).png", "--content", "photos"]) == 130
+    assert "the same command goes on with it" in capsys.readouterr().err
+
+
 def card_shape(card):
     from pleinair_training.architecture import Architecture
 

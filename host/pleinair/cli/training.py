@@ -263,17 +263,21 @@ def _train_one(
         if content is None:
             content = evening.starter_photos(run / "photos", lambda done, of: bars.show("photos", done, of))
         follow = _Follower(run, bars) if first else None
-        checkpoint = train_stages(
-            run,
-            bits=bits,
-            device=device,
-            report=follow,
-            tell=bars.tell,
-            style=str(style),
-            content=str(content),
-            loss_network=loss_network,
-            **settings,
-        )
+        try:
+            checkpoint = train_stages(
+                run,
+                bits=bits,
+                device=device,
+                report=follow,
+                tell=bars.tell,
+                style=str(style),
+                content=str(content),
+                loss_network=loss_network,
+                **settings,
+            )
+        except KeyboardInterrupt:
+            bars.tell("stopped: the same command goes on with it")
+            raise
         if follow is not None:
             follow.write(over=not add)
         # Only a run of Johnson's shape, which has a plain stage, exports all of its widths unasked.
