@@ -20,7 +20,7 @@ from pleinair.serving.site import page_of
 from tests.browser import Browser
 from tests.house import ROOT
 
-_SIZE, _EVERY, _SECRET = (480, 320), 900.0, "k7pf-92ma-xq3d-hh4t"
+_SIZE, _FRAMES, _EVERY, _SECRET = (480, 320), 48, 1800.0, "k7pf-92ma-xq3d-hh4t"
 _BEGUN = datetime.datetime(2026, 11, 25, 4, 30)
 #: Exif's numbers of the block of a photo's own fields, and of the time at which it was taken.
 _PHOTO, _TAKEN = 0x8769, 0x9003
@@ -30,7 +30,7 @@ def film(rolls: Path, name: str, seed: int, style: str) -> None:
     """Film a day, as photos with dates, on a roll."""
     photos = rolls.parent / name
     photos.mkdir()
-    for number, frame in enumerate(SyntheticCamera(_SIZE, 96, seed=seed, every=_EVERY).frames()):
+    for number, frame in enumerate(SyntheticCamera(_SIZE, _FRAMES, seed=seed, every=_EVERY).frames()):
         exif = Image.Exif()
         taken = _BEGUN + datetime.timedelta(seconds=number * _EVERY)
         exif.get_ifd(_PHOTO)[_TAKEN] = taken.strftime("%Y:%m:%d %H:%M:%S")
