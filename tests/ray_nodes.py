@@ -91,6 +91,8 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
+    # Else Ray's workers wait for all other programs.
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     monkeypatch.setattr(ray._private.services, "get_node", patiently(ray._private.services.get_node))
     made = Nodes()
     try:

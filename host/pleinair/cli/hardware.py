@@ -1,19 +1,22 @@
-"""The subcommands about the accelerator: build, boards, simulate, bitstream."""
+"""The subcommands about the accelerator: build, boards, sweep, simulate, bitstream."""
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from pleinair.cli.console import Bars, print_table, say, say_json, spinner
+from pleinair.cli.console import Bars, print_table, remark, say, say_json, spinner
+from pleinair.cli.farm import farm_of, joined, on_option
 from pleinair.cli.options import PATH, config_option
 from pleinair.cli.types import BOARD, RATE, SIZE, STYLE, OneOf, Whole
 from pleinair.network.integer import BITS
 
 if TYPE_CHECKING:
+    from pleinair.farm.cluster import Where
     from pleinair_hw.plan.survey import Row
 
 
@@ -148,6 +151,7 @@ def build(
 @click.option("--board", "boards_", type=BOARD, multiple=True, help="A board to plan for; repeatable. All by default.")
 @click.option("--size", "sizes_", type=SIZE, multiple=True, help="Size of the frames; repeatable. 640x480 by default.")
 @click.option("--clock", type=Whole(10, 800), help="Clock in MHz; by default the one planned for each board.")
+@on_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def boards(
     styles_: tuple[str, ...],
@@ -155,6 +159,7 @@ def boards(
     boards_: tuple[str, ...],
     sizes_: tuple[tuple[int, int], ...],
     clock: int | None,
+    on: Where | None,
     as_json: bool,
 ) -> None:
     """List the boards, what fits on them, and how fast.
@@ -168,13 +173,17 @@ def boards(
     chosen = [find_board(name) for name in boards_] or list(BOARDS.values())
     if not as_json:
         print_table(resources_table(chosen))
-    with Bars(single=True) as bars:
+    farm = farm_of(on, None)
+    with contextlib.ExitStack() as stack:
+        cluster = None if farm is None else stack.enter_context(joined(farm))
+        bars = stack.enter_context(Bars(single=True))
         rows = survey(
             list(styles_) or list(styles()),
             [board.name for board in chosen],
             sizes_ or ((640, 480),),
             bits_ or BITS,
             clock_hz=clock and clock * 1e6,
+            cluster=cluster,
             progress=lambda done, total: bars.show("plan", done, total),
         )
     if as_json:
@@ -186,6 +195,83 @@ def boards(
 def _plan(row: Row) -> dict[str, object]:
     """A row of the survey for JSON: its board by name, and the shares of the board that it takes."""
     return {**asdict(row), "board": row.board.name, "shares": row.shares}
+
+
+@click.command()
+@click.option("--style", "styles_", type=STYLE, multiple=True, help="A style; repeatable. All by default.")
+@click.option("--bits", "bits_", type=OneOf(*BITS), multiple=True, help="Bits of networks; repeatable. All by default.")
+@click.option("--board", "boards_", type=BOARD, multiple=True, help="A board; repeatable. All by default.")
+@click.option("--size", "sizes_", type=SIZE, multiple=True, required=True, help="Size of the frames; repeatable.")
+@click.option(
+    "--fps",
+    type=RATE,
+    default="max",
+    show_default=True,
+    help="Frames per second that builds reach; max is the most that fits. Small ones are simulated sooner.",
+)
+@click.option("--clock", type=Whole(10, 800), help="Clock in MHz; by default the one planned for each board.")
+@click.option("--pump", "pumped", is_flag=True, help="Run matrix products at twice the clock.")
+@click.option(
+    "--until",
+    type=OneOf("plan", "build", "simulate"),
+    default="build",
+    show_default=True,
+    help="How far each is taken: the fastest plan, RTL, or one frame painted by the simulated RTL and compared.",
+)
+@click.option("--out", type=PATH, required=True, help="Folder of the builds and of sweep.json.")
+@on_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@config_option
+def sweep(
+    styles_: tuple[str, ...],
+    bits_: tuple[int, ...],
+    boards_: tuple[str, ...],
+    sizes_: tuple[tuple[int, int], ...],
+    fps: float | None,
+    clock: int | None,
+    pumped: bool,
+    until: str,
+    out: Path,
+    on: Where | None,
+    as_json: bool,
+) -> None:
+    """Build and simulate many accelerators: boards x styles x sizes x bits.
+
+    What is done already is not done again; what failed is. Exit status 1 if any failed, or a simulated painting is not
+    the reference's.
+    """
+    from pleinair.models import styles
+    from pleinair_hw.plan.boards import BOARDS
+    from pleinair_hw.sweep import results_table, run, tasks, write_results
+
+    farm = farm_of(on, None)
+    wanted = tasks(
+        styles_ or list(styles()),
+        boards_ or list(BOARDS),
+        sizes_,
+        bits_ or BITS,
+        out,
+        until=until,
+        fps=fps,
+        clock_mhz=clock,
+        pumped=pumped,
+    )
+    with contextlib.ExitStack() as stack:
+        cluster = None if farm is None else stack.enter_context(joined(farm))
+        bars = stack.enter_context(Bars(single=True, lines=True))
+        results = run(wanted, cluster, report=lambda done, of, name: bars.show(until, done, of, name), tell=bars.tell)
+    file = write_results(out, results)
+    if as_json:
+        say_json([asdict(result) for result in results])
+    else:
+        print_table(results_table(results), file_width=200)
+        say(f"{file}: all figures")
+    for result in results:
+        if not result.right:
+            what = result.failed or f"{result.differing} bytes differ from the integer reference"
+            remark(f"{result.configuration.name}: {what}")
+    if not all(result.right for result in results):
+        raise click.exceptions.Exit(1)
 
 
 @click.command()
@@ -335,5 +421,5 @@ def netlist(bit: Path, out: Path, tools: Path, part: str) -> None:
 
 def register(app: click.Group) -> None:
     """Add the subcommands to the command line."""
-    for command in (build, boards, simulate, bitstream):
+    for command in (build, boards, sweep, simulate, bitstream):
         app.add_command(command)

@@ -13,7 +13,7 @@ The film is a roll of the synthetic day, drawn beforehand. Each way paints it in
 
 The rate of a film is that of all its frames, without the time of beginning and ending processes, which is told beside
 it. Processor time is that of all processes, by what they are. Memory is their own (anonymous pages), and the most that
-lies in Ray's store; both are looked at twice a second.
+lies in Ray's store; both are looked at once a second.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -61,7 +60,7 @@ _STEP = 30.0
 #: Frames that the painter alone paints, and those before them that do not count, for each core.
 _ALONE, _WARM_UP = 200, 2
 #: Seconds between two looks at the processes.
-_LOOK = 0.5
+_LOOK = 1.0
 #: The least side that the day is drawn at; smaller frames are scaled down from it.
 _LEAST = 160
 _PAGE, _TICK = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
@@ -177,6 +176,8 @@ def _painter1(folder: Path) -> Way:
 
 
 def _on_ray(folder: Path, joined: Callable[[], None]) -> Way:
+    # Ray's workers give way to all other programs (niceness 15); the painter alone does not.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     began = time.monotonic()
     with Roll.open(folder) as roll:
         cluster = RayCluster(Where())
@@ -216,6 +217,7 @@ def measure(name: str, folder: Path) -> Way:
     process.start()
     theirs.close()
     watch = _Watch(process.pid or 0)
+    watch.look()
     while not ours.poll(_LOOK):
         watch.look()
     try:
@@ -291,24 +293,30 @@ def _descendants(root: int) -> Iterator[int]:
             yield child
 
 
-def _lines(ways: dict[str, Way]) -> Iterator[str]:
-    for name, way in ways.items():
-        kinds = ", ".join(f"{kind} {1e3 * spent.processor / way.frames:.1f}" for kind, spent in way.kinds.items())
-        yield (
-            f"{name:>9}: {way.frames} frames in {way.paint:.1f} s, {way.rate:.2f} a second; "
-            f"beginning {way.begin:.1f} s, ending {way.end:.1f} s"
-        )
-        yield f"{'':11}processor time of a frame: {way.processor_ms:.1f} ms ({kinds})"
-        if way.stages:
-            stages = ", ".join(f"{stage} {ms:.2f}" for stage, ms in way.stages.items())
-            yield f"{'':11}of a frame, by thread of the command: {stages} (seconds, not processor time) ms"
-        for kind, spent in way.kinds.items():
-            yield f"{'':11}{kind}: MB by tenth of the time: {' '.join(f'{m:.0f}' for m in spent.memory)}"
-        if way.store:
-            yield f"{'':11}store: {way.store:.0f} MB at most"
-    for over, under in (("farm", "painter"), ("farm", "alone"), ("apart", "painter1")):
+def _lines(name: str, way: Way) -> Iterator[str]:
+    kinds = ", ".join(f"{kind} {1e3 * spent.processor / way.frames:.1f}" for kind, spent in way.kinds.items())
+    yield (
+        f"{name:>9}: {way.frames} frames in {way.paint:.1f} s, {way.rate:.2f} a second; "
+        f"beginning {way.begin:.1f} s, ending {way.end:.1f} s"
+    )
+    yield f"{'':11}processor time of a frame: {way.processor_ms:.1f} ms ({kinds})"
+    if way.stages:
+        stages = ", ".join(f"{stage} {ms:.2f}" for stage, ms in way.stages.items())
+        yield f"{'':11}of a frame, by thread of the command: {stages} (seconds, not processor time) ms"
+    for kind, spent in way.kinds.items():
+        yield f"{'':11}{kind}: MB by tenth of the time: {' '.join(f'{m:.0f}' for m in spent.memory)}"
+    if way.store:
+        yield f"{'':11}store: {way.store:.0f} MB at most"
+
+
+def _compared(ways: dict[str, Way]) -> Iterator[str]:
+    for over, under in (("farm", "painter"), ("farm", "alone"), ("alone", "painter"), ("apart", "painter1")):
         if over in ways and under in ways:
-            yield f"{over} / {under}: {ways[over].rate / ways[under].rate:.1%}"
+            one, other = ways[over], ways[under]
+            yield (
+                f"{over} / {under}: {one.rate / other.rate:.1%} of the rate, "
+                f"{one.processor_ms / other.processor_ms:.2f} times the processor time"
+            )
     films = {name: way.pieces for name, way in ways.items() if way.pieces}
     if len(films) > 1:
         same = all(pieces == next(iter(films.values())) for pieces in films.values())
@@ -328,22 +336,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     width, _, height = options.size.partition("x")
     if unknown := set(names := options.ways.split(",")) - WAYS.keys():
         raise OptionError(f"{', '.join(unknown)}: choose from {', '.join(WAYS)}", option="ways")
-    ways = dict[str, Way]()
+    machine, ways = this_machine(), dict[str, Way]()
+    print(f"{machine.processor}, {machine.cores} cores; {options.style} {options.bits}-bit, {options.size}", flush=True)
     with tempfile.TemporaryDirectory(prefix="pleinair-farm-") as name:
         roll = make_roll(Path(name) / "roll", options.frames, (int(width), int(height)), options.style, options.bits)
         for way in names:
-            print(f"{way} ...", file=sys.stderr, flush=True)
             ways[way] = measure(way, roll)
             for painting in roll.glob("paintings/*"):
                 shutil.rmtree(painting)
                 painting.mkdir()
-    machine = this_machine()
-    print(f"{machine.processor}, {machine.cores} cores; {options.style} {options.bits}-bit, {options.size}")
-    for line in _lines(ways):
-        print(line)
-    if options.json is not None:
-        told: dict[str, Any] = {name: {**asdict(way), "processor_ms": way.processor_ms} for name, way in ways.items()}
-        options.json.write_text(json.dumps({"machine": asdict(machine), "ways": told}, indent=1))
+            print("\n".join(_lines(way, ways[way])), flush=True)
+            if options.json is not None:
+                told: dict[str, Any] = {w: {**asdict(one), "processor_ms": one.processor_ms} for w, one in ways.items()}
+                options.json.write_text(json.dumps({"machine": asdict(machine), "ways": told}, indent=1))
+    print("\n".join(_compared(ways)))
 
 
 if __name__ == "__main__":

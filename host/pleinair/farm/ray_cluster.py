@@ -24,6 +24,9 @@ _DIGITS = 12
 #: Seconds for which what was asked of the cluster counts as known.
 _KNOWN = 2.0
 _NODE = "ray.io/node-id"
+#: What workers begin with. A painting may be computed by a new thread, and each thread that glibc gives memory of its
+#: own keeps some; so memory would grow for thousands of frames, to three times of what a painter takes.
+_WORKERS = {"MALLOC_ARENA_MAX": "2"}
 #: The variable that says whether Ray's processes show each other a token, which lies in ~/.ray/auth_token.
 _AUTHENTICATION = "RAY_AUTH_MODE"
 
@@ -67,6 +70,7 @@ class RayCluster:
                 log_to_driver=False,
                 logging_level="ERROR",
                 configure_logging=False,
+                runtime_env={"env_vars": _WORKERS},
                 **here,
             )
         except Exception as error:  # Ray raises all sorts, this one itself among them

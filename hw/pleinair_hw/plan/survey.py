@@ -7,6 +7,7 @@ Vivado; a plan takes some seconds, so they are searched in several processes.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import multiprocessing
 import sys
@@ -19,7 +20,10 @@ from typing import TYPE_CHECKING
 
 from pleinair.durable import write_file
 from pleinair.errors import OptionError, OutputError
-from pleinair.models import load_model, read_card
+from pleinair.farm.cluster import Cluster, Where
+from pleinair.farm.ray_cluster import RayCluster
+from pleinair.farm.steps import Step, run_steps
+from pleinair.models import Model, load_model, read_card
 from pleinair.models import styles as find_styles
 from pleinair.network.integer import BITS, Convolution, IntegerNetwork, Residual, SpaceToDepth, Upsample
 from pleinair.painting.tiles import padded_size
@@ -80,7 +84,7 @@ class Row:
 @dataclass(frozen=True)
 class _Task:
     style: str
-    bits: int
+    model: Model
     board: str
     size: tuple[int, int]
     clock_hz: float | None
@@ -137,11 +141,10 @@ def dsp_limit(
     return board.dsp * clock_hz / sum(least.values())
 
 
-def _search(task: _Task) -> Row:
-    model = load_model(task.style, task.bits)
-    if not isinstance(model.network, IntegerNetwork):
-        raise OptionError(f"{task.bits}: a float network cannot be hardware; 4, 8 or 16", option="bits")
-    return survey_network(model.network, task.style, model.margin, find_board(task.board), task.size, task.clock_hz)
+def _search(task: _Task, fetch: Callable[[], None] = lambda: None) -> Row:
+    network = task.model.network
+    assert isinstance(network, IntegerNetwork)
+    return survey_network(network, task.style, task.model.margin, find_board(task.board), task.size, task.clock_hz)
 
 
 def survey_network(
@@ -197,6 +200,7 @@ def survey(
     *,
     clock_hz: float | None = None,
     processes: int = 2,
+    cluster: Cluster | None = None,
     progress: Progress | None = None,
 ) -> list[Row]:
     """The fastest plan for every style, width that it has, board and size, in that order.
@@ -206,23 +210,40 @@ def survey(
         sizes: of the frame that the user sees, (width, height) in pixels.
         bits: widths; a style is passed over at those that it has not.
         clock_hz: of the accelerator; each board's own when None.
+        processes: that search on this machine.
+        cluster: whose workers search instead; networks travel with the work.
 
     Raises:
         OptionError: a board that is unknown, a width that no network has.
         ModelError: a style that is unknown or damaged.
+        FarmError: a worker failed.
     """
     if unknown := [b for b in bits if b not in BITS]:
         raise OptionError(f"{unknown[0]}: allowed are {', '.join(map(str, BITS))}", option="bits")
     boards = [find_board(name).name for name in boards]
     tasks = [
-        _Task(style, width, board, size, clock_hz)
+        _Task(style, model, board, size, clock_hz)
         for style in styles
-        for width in bits
-        if width in widths_of(style)
+        for model in (load_model(style, width) for width in bits if width in widths_of(style))
         for board in boards
         for size in sizes
     ]
     rows: dict[int, Row] = {}
+
+    def found(number: int, row: Row) -> None:
+        rows[number] = row
+        if progress is not None:
+            progress(len(rows), len(tasks))
+
+    if cluster is None:
+        _search_here(tasks, processes, found)
+    else:
+        steps = [Step(str(number), task) for number, task in enumerate(tasks)]
+        run_steps(cluster, _search, steps, done=lambda name, result: found(int(name), result.value))
+    return [rows[number] for number in range(len(tasks))]
+
+
+def _search_here(tasks: Sequence[_Task], processes: int, found: Callable[[int, Row], None]) -> None:
     # The caller may have threads, as a progress bar has; a fork would copy their locks.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(processes, max(1, len(tasks))), mp_context=context) as pool:
@@ -231,13 +252,10 @@ def survey(
             while waiting:
                 done, _ = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in done:
-                    rows[waiting.pop(future)] = future.result()
-                    if progress is not None:
-                        progress(len(rows), len(tasks))
+                    found(waiting.pop(future), future.result())
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return [rows[number] for number in range(len(tasks))]
 
 
 def widths_of(style: str) -> list[int]:
@@ -490,15 +508,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m pleinair_hw.plan.survey", description=main.__doc__)
     parser.add_argument("page", type=Path, help="Markdown file to write, docs/boards.md")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--on", type=Where.parse, help="a Ray cluster that searches instead: ray, or ray:ADDRESS")
     options = parser.parse_args(arguments)
     holds_for = representatives(sorted(find_styles()), BITS)
     rows: list[Row] = []
-    for number, (style, bits) in enumerate(holds_for, 1):
+    with contextlib.ExitStack() as stack:
+        cluster = None if options.on is None else stack.enter_context(contextlib.closing(RayCluster(options.on)))
+        for number, (style, bits) in enumerate(holds_for, 1):
 
-        def progress(done: int, of: int, what: str = f"{number}/{len(holds_for)} {style}, {bits} bits") -> None:
-            print(f"{what}: {done}/{of}", file=sys.stderr, flush=True)
+            def progress(done: int, of: int, what: str = f"{number}/{len(holds_for)} {style}, {bits} bits") -> None:
+                print(f"{what}: {done}/{of}", file=sys.stderr, flush=True)
 
-        rows += survey([style], list(BOARDS), SIZES, [bits], processes=options.processes, progress=progress)
+            rows += survey(
+                [style], list(BOARDS), SIZES, [bits], processes=options.processes, cluster=cluster, progress=progress
+            )
     try:
         write_file(options.page, markdown(rows, holds_for).encode(), durable=False)
     except OSError as error:

@@ -29,8 +29,10 @@ def test_a_film_and_the_painter_alone(roll):
     assert list(alone.pieces) == ["00000000-00000008.mkv"]
     painter = measuring.measure("painter", roll)
     assert painter.frames == 9 and painter.rate > 0
-    lines = "\n".join(measuring._lines({"painter": painter, "alone": alone}))
+    lines = "\n".join(measuring._lines("alone", alone))
     assert "    alone: 9 frames in" in lines and "processor time of a frame" in lines
+    (line,) = measuring._compared({"painter": painter, "alone": alone})
+    assert line.startswith(f"alone / painter: {alone.rate / painter.rate:.1%} of the rate")
 
 
 def _burn() -> None:

@@ -125,8 +125,8 @@ def test_workers_and_the_command_are_killed_again_and_again(tmp_path, models, no
     wanted = film_of(shutil.copytree(roll, tmp_path / "alone" / "roll"), models)
     for _ in range(2):
         nodes.add(2)
-    # How much of the film is closed when each of them dies, all over its first three quarters.
-    most = FRAMES // LENGTH * 3 // 4
+    # How much of the film is closed when each of them dies, all over its first half: on a busy machine they die late.
+    most = FRAMES // LENGTH // 2
     plan = [(chance.randrange(most), "worker") for _ in range(KILLS)]
     plan += [(chance.randrange(most), "command") for _ in range(DRIVERS)]
     process, began, commands = repaint(roll, nodes.address, models), time.monotonic(), list[int]()
