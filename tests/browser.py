@@ -130,9 +130,9 @@ class Browser:
             raise RuntimeError(f"{script}: {told['exceptionDetails']}")
         return told["result"].get("value")
 
-    def wait_for(self, script: str) -> None:
-        """Wait until an expression is true."""
-        deadline = time.monotonic() + _PATIENCE
+    def wait_for(self, script: str, patience: float = _PATIENCE) -> None:
+        """Wait until an expression is true, for so many seconds at most."""
+        deadline = time.monotonic() + patience
         while not self.run(script):
             assert time.monotonic() < deadline, script
             time.sleep(0.05)
@@ -168,11 +168,11 @@ class Browser:
         for kind in ("dragEnter", "dragOver", "drop"):
             self.ask("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
 
-    def picture(self, *, whole: bool = False, kind: str = "png") -> bytes:
-        """What is seen, or the ``whole`` page, as a picture."""
-        size = {}
+    def picture(self, *, whole: bool = False, kind: str = "png", **more: Any) -> bytes:
+        """What is seen, or the ``whole`` page, as a picture; ``more`` is Page.captureScreenshot's."""
+        size = more
         if whole:
             width, height = self.run("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
-            size = {"clip": {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}}
+            size = {**more, "clip": {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}}
         shot = self.ask("Page.captureScreenshot", format=kind, captureBeyondViewport=whole, **size)
         return base64.b64decode(shot["data"])

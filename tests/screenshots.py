@@ -20,7 +20,7 @@ from pleinair.serving.site import page_of
 from tests.browser import Browser
 from tests.house import ROOT
 
-_SIZE, _FRAMES, _EVERY, _SECRET = (480, 320), 48, 1800.0, "k7pf-92ma-xq3d-hh4t"
+_SIZE, _FRAMES, _EVERY, _SECRET = (480, 320), 24, 3600.0, "k7pf-92ma-xq3d-hh4t"
 _BEGUN = datetime.datetime(2026, 11, 25, 4, 30)
 #: Exif's numbers of the block of a photo's own fields, and of the time at which it was taken.
 _PHOTO, _TAKEN = 0x8769, 0x9003
@@ -50,13 +50,15 @@ def photograph(browser: Browser, address: str, file: Path, height: int) -> None:
     browser.run(f"localStorage.setItem('pleinair token', '{_SECRET}')")
     browser.open("about:blank")
     browser.open(address)
-    browser.wait_for("!document.querySelector('.styles .none')")
+    browser.wait_for("!document.querySelector('.styles .none')", patience=900.0)
     size = browser.run("[innerWidth, document.querySelector('main').scrollHeight]")
     browser.resize((size[0], min(height, size[1])), browser.scale)
     # Pictures below come when they are looked at.
     browser.run("document.querySelectorAll('img').forEach(image => { image.loading = 'eager'; })")
     browser.wait_for("[...document.images].every(image => image.hidden || (image.complete && image.naturalWidth))")
-    file.write_bytes(browser.picture(kind="webp"))
+    # The head of a roll's page tells where its photos lie, which is nobody's business.
+    browser.run("document.querySelector('#state')?.scrollIntoView()")
+    file.write_bytes(browser.picture(kind="webp", quality=80))
     print(file)
 
 
