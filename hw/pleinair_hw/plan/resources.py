@@ -622,6 +622,8 @@ def tap_sum(pe: int, channels: int, taps: int, in_bits: int, out_bits: int) -> R
     state = pe * (taps - 1) * out_bits
     adders = Resources(lut=state + 13, ff=pe * taps * in_bits + state + pe * out_bits + 24)
     store = lutram_tables(factor, state) if factor > 1 else Resources()
+    if factor > 2:  # sums are registered before they are written
+        store += Resources(ff=state + clog2(factor) + 1)
     return adders + store + _output_queue(pe * out_bits)
 
 

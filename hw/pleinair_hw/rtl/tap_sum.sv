@@ -83,14 +83,29 @@ module tap_sum #(
 		assign state = r;
 	end
 	else begin : memory_state
-		// Written in the cycle after it was read: in time for the same channel of the next pixel, CF >= 2 cycles on.
+		// A channel is read again CF cycles on, at the earliest. What is written at once can be read two cycles after it
+		// was read; what passes through a register first, so that the sum and the way to the memory have a cycle each, three.
+		localparam bit REGISTERED = CF > 2;
 		(* ram_style = "distributed" *) logic [SW-1:0] mem[CF];
 		logic [SW-1:0] r;
 		logic [CW-1:0] c1;
 		always_ff @(posedge ap_clk) begin
-			if(valid) mem[c1] <= state_next;
 			r <= mem[c];
 			c1 <= c;
+		end
+		if(REGISTERED) begin : registered
+			logic write;
+			logic [CW-1:0] c2;
+			logic [SW-1:0] sum;
+			always_ff @(posedge ap_clk) begin
+				write <= valid && ap_rst_n;
+				c2 <= c1;
+				sum <= state_next;
+				if(write) mem[c2] <= sum;
+			end
+		end
+		else begin : at_once
+			always_ff @(posedge ap_clk) if(valid) mem[c1] <= state_next;
 		end
 		assign state = r;
 	end

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from pleinair.models import load_model
 from pleinair.network import reference
 from pleinair.network.integer import IntegerNetwork
 from pleinair_hw.bitstream.assemble import assemble
@@ -38,7 +39,7 @@ pytestmark = [
     ),
 ]
 BOARD = BOARDS["pynq-z2"]
-SIDE = 8
+SIDE, SHIPPED_SIDE = 8, 24
 
 
 class Chain(NamedTuple):
@@ -72,6 +73,28 @@ def test_the_bits_are_what_was_asked_for(chain):
     assert made.checked["frames"] == 9996 and made.checked["found"] > 100_000
     assert 20 < made.clock.mhz <= 100 and made.clock.mhz <= made.figures.fmax_mhz * 0.85
     assert made.figures.cells["dsp"] == made.netlist["dsp"] and made.figures.cells["ramb36"] == made.netlist["bram36"]
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory) -> Chain:
+    """A style that ships, with weights in block RAM, on small frames."""
+    from pleinair_hw.finn.compiler import compile_plan
+
+    folder = tmp_path_factory.mktemp("shipped")
+    network = load_model("starry-night-small", 4).network
+    assert isinstance(network, IntegerNetwork)
+    plan = plan_for_cycles(network, SHIPPED_SIDE, SHIPPED_SIDE, BOARD, 200_000)
+    write_rtl(compile_plan(plan, folder / "finn"), folder / "synthesis", "routing")
+    return Chain(network, folder, make(folder))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_shipped_styles_netlists_paint_the_references_pixels(shipped, stage):
+    assert shipped.made.netlist["bram18"] + shipped.made.netlist["bram36"] > 10
+    rng = np.random.default_rng(17)
+    frames = rng.integers(0, 256, (2, SHIPPED_SIDE, SHIPPED_SIDE, 3), dtype=np.uint8)
+    painted, _ = paint_with_gates(shipped.made.shell, shipped.folder, stage, frames, stalls=20, seed=17)
+    assert np.array_equal(painted, np.stack([reference.run(shipped.network, frame) for frame in frames]))
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -183,6 +183,8 @@ def tap_sum_cases(rng: Rng) -> Iterator[Case]:
     yield tap_sum_case(rng, 9, 5, 1, 1, 1, 7)
     yield tap_sum_case(rng, 9, 3, 3, 2, 2, 9)
     yield tap_sum_case(rng, 3, 1, 16, 1, 2, 12)
+    yield tap_sum_case(rng, 3, 4, 1, 1, 3, 12)
+    yield tap_sum_case(rng, 4, 3, 6, 2, 3, 11)
     yield tap_sum_case(rng, 2, 3, 5, 2, 1, 5)
     yield tap_sum_case(rng, 5, 3, 7, 1, 8, 30, 2)
     while True:
