@@ -147,17 +147,15 @@ def place(
         file_sha256(tools.placer),
         file_sha256(tools.chip_database),
     )
-    stage = "place"
+
+    say = progress or (lambda _: None)
 
     def look(text: str) -> None:
-        nonlocal stage
         for line in text.splitlines():
-            if match := re.search(r"^Info: (Packing|Placed|Running|Routing)", line):
-                stage = "route" if match[1] == "Routing" else "place"
-            rounds = re.search(r"iter=(\d+).*?overused=(\d+)|at iteration #(\d+)", line)
-            if progress is not None and rounds:
-                where = f"round {rounds[1]}, {int(rounds[2]):,} wires too many" if rounds[1] else f"round {rounds[3]}"
-                progress(f"{stage}, seed {seed}, {where}")
+            if placing := re.search(r"at iteration #(\d+)", line):
+                say(f"place, seed {seed}, round {placing[1]}")
+            elif routing := re.search(r"iter=(\d+).*?overused=(\d+)", line):
+                say(f"route, seed {seed}, round {routing[1]}, wires too many: {int(routing[2]):,}")
 
     def work(folder: Path) -> None:
         with writing_to(folder):

@@ -44,7 +44,7 @@ def test_figures_are_read_of_what_the_placer_wrote(tmp_path):
     assert routed.fasm.read_text().startswith("CLBLL") and json.loads(routed.netlist.read_text())["modules"]
     (asked,) = calls(made.placer)
     assert asked[asked.index("--device") + 1] == PART and asked[asked.index("--freq") + 1] == "100"
-    assert any(line == "route, seed 1, round 3, 4 wires too many" for line in said)
+    assert any(line == "route, seed 1, round 3, wires too many: 4" for line in said)
 
 
 def test_a_design_is_routed_once_for_each_seed_and_clock(tmp_path):
