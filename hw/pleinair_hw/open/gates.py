@@ -2,7 +2,7 @@
 
 The design after synthesis (``design.v``), after place and route (``routed.json``), or as it was read back from the
 bits alone (``design.bit``) takes the place of the RTL in :mod:`pleinair_hw.shell.board`, with Yosys' models of the
-primitives: registers, bursts and lights are the driver's.
+primitives, and ``block_ram.v`` where these are boxes: registers, bursts and lights are the driver's.
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ from pleinair_hw.open import netlist, tools
 from pleinair_hw.open.flow import BIT, FOLDER
 from pleinair_hw.open.place import ROUTED
 from pleinair_hw.open.steps import OpenToolError, writing_to
-from pleinair_hw.open.synthesis import VERILOG, find_yosys
+from pleinair_hw.open.synthesis import VERILOG, Yosys, declaration, find_yosys
 from pleinair_hw.plan.boards import find_board
 from pleinair_hw.shell import board as board_module
 from pleinair_hw.shell.board import Run, compile_board, paint
 from pleinair_hw.shell.write import Shell
 
 _PACKED = Path(__file__).resolve().with_name("packed.v")
+BLOCK_RAM = Path(__file__).resolve().with_name("block_ram.v")
+#: Bytes of each kind of block RAM, its ports' bits, and its address's.
+_BLOCK_RAMS = {"RAMB18E1": (2048, 16, 14), "RAMB36E1": (4096, 32, 15)}
 STAGES = ("synthesised", "routed", "bits")
 _BENCH = Path(board_module.__file__).with_name("bench.sv")
 
@@ -83,9 +86,59 @@ def paint_with_gates(
             verilog.write_text(text)
     if not verilog.is_file():
         raise OpenToolError(f"{build}: has no netlist {VERILOG}; build it with --toolchain open")
-    sources = [yosys.library / "cells_sim.v", CELLS if stage == "bits" else _PACKED, verilog]
+    if stage == "bits":
+        sources = [yosys.library / "cells_sim.v", CELLS, verilog]
+    else:
+        cells = build / FOLDER / "cells.v"
+        with writing_to(cells.parent):
+            cells.write_text(with_block_rams(yosys))
+        sources = [cells, BLOCK_RAM, _PACKED, verilog]
     board = compile_board(shell, netlist=sources, optimise=optimise)
     return paint(board, frames, lights=lights, light_map=light_map, stalls=stalls, seed=seed, max_cycles=max_cycles)
+
+
+def with_block_rams(yosys: Yosys) -> str:
+    """Yosys' models of cells, block RAMs with a body. Raises OpenToolError where the library lacks them."""
+    try:
+        text = (yosys.library / "cells_sim.v").read_text()
+    except OSError as error:
+        raise OpenToolError(f"{yosys.wheel} {yosys.version} lacks its cell library: {error.filename}") from error
+    for name, (count, half, address) in _BLOCK_RAMS.items():
+        declared = declaration(text, name)
+        if declared is None:
+            raise OpenToolError(f"{yosys.wheel} {yosys.version} has no cell {name} in its library")
+        parameters = {"BYTES": str(count), "HALF": str(half), "ADDRESS": str(address)}
+        for field, words in (("INIT", count // 32), ("INITP", count // 256)):
+            parameters[field] = "{" + ", ".join(f"{field}_{word:02X}" for word in reversed(range(words))) + "}"
+        for port in "AB":
+            own = {
+                "READ": "READ_WIDTH",
+                "WRITE": "WRITE_WIDTH",
+                "MODE": "WRITE_MODE",
+                "FIRST": "INIT",
+                "RESET": "SRVAL",
+            }
+            parameters |= {f"{ours}_{port}": f"{theirs}_{port}" for ours, theirs in own.items()}
+            parameters[f"REG_{port}"] = f"DO{port}_REG"
+        pins = {"clk_a": "CLKARDCLK", "clk_b": "CLKBWRCLK", "en_a": "ENARDEN", "en_b": "ENBWREN"}
+        pins |= {"regce_a": "REGCEAREGCE", "regce_b": "REGCEB", "rst_a": "RSTRAMARSTRAM", "rst_b": "RSTRAMB"}
+        pins |= {"rstreg_a": "RSTREGARSTREG", "rstreg_b": "RSTREGB", "we_a": "WEA", "we_b": "WEBWE"}
+        pins |= {f"addr_{port}": f"ADDR{pin}ADDR[{address - 1}:0]" for port, pin in (("a", "ARD"), ("b", "BWR"))}
+        for port, letter in (("a", "A"), ("b", "B")):
+            pins |= {f"di_{port}": f"DI{letter}DI", f"dip_{port}": f"DIP{letter}DIP"}
+            pins |= {f"do_{port}": f"DO{letter}DO", f"dop_{port}": f"DOP{letter}DOP"}
+        inverted = ", ".join(sorted(set(re.findall(r"\bIS_\w+_INVERTED\b", declared.partition(");")[2]))))
+        body = [
+            "\tpleinair_block_ram #(" + ", ".join(f".{key}({value})" for key, value in parameters.items()) + ") body (",
+            "\t\t" + ", ".join(f".{pin}({wire})" for pin, wire in pins.items()),
+            "\t);",
+            f'\tinitial if (|{{{inverted}}}) $error("{name}: inverted pins are not modelled");',
+            "endmodule",
+        ]
+        found = re.search(rf"^module {name}\b.*?^endmodule", text, re.M | re.S)
+        assert found is not None
+        text = text[: found.start()] + declared + "\n".join(body) + text[found.end() :]
+    return text
 
 
 def netlist_of_bits(bitfile: Path, top: str, board: str = "pynq-z2") -> str:

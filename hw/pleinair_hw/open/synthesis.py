@@ -110,13 +110,21 @@ def primitives(yosys: Yosys) -> str:
         raise OpenToolError(f"{yosys.wheel} {yosys.version} lacks its cell library: {error.filename}") from error
     declarations = []
     for name in BOXES:
-        found = re.search(rf"^module {name}\b.*?^endmodule", text, re.M | re.S)
-        if found is None:
+        declared = declaration(text, name)
+        if declared is None:
             raise OpenToolError(f"{yosys.wheel} {yosys.version} has no cell {name} in its library")
-        ports, body = found.group(0).split(");", 1)
-        kinds = r"^\s*(?:\(\*[^\n]*?\*\)\s*)?((?:parameter|input|output|inout)\b[^;]*;)"
-        declarations.append("\n".join([ports + ");", *re.findall(kinds, body, re.M), "endmodule"]))
+        declarations.append(declared + "endmodule")
     return "\n".join(declarations) + "\n" + _LUT6_2
+
+
+def declaration(library: str, name: str) -> str | None:
+    """A cell's ports and parameters, up to its body; None where the library has no such cell."""
+    found = re.search(rf"^module {name}\b.*?^endmodule", library, re.M | re.S)
+    if found is None:
+        return None
+    ports, body = found.group(0).split(");", 1)
+    kinds = r"^\s*(?:\(\*[^\n]*?\*\)\s*)?((?:parameter|input|output|inout)\b[^;]*;)"
+    return "\n".join([ports + ");", *re.findall(kinds, body, re.M), ""])
 
 
 def script(sources: Sequence[str], top: str) -> str:
