@@ -434,7 +434,7 @@ What fits which board, and how fast. Made by
 from the shipped networks and the folding search (`hw/pleinair_hw/plan/search.py`). Nothing here is measured on a board,
 and Vivado has not seen it: cycles are those that FINN expects of its RTL and that our blocks take, DSPs and memories
 follow from the RTL, LUTs are formulas fitted to open synthesis (`hw/pleinair_hw/plan/resources.py`).
-No row has been placed and routed (another plan has, for 320x240); what has been stands in
+No row has been placed and routed (other plans have, for 320x240); what has been stands in
 [bitstream.md](bitstream.md#what-was-routed).
 """
 _AIMS_INTRODUCTION = """
