@@ -32,6 +32,7 @@ from tests.hw.simulate.test_simulation import small_network
 
 pytestmark = [
     pytest.mark.routed,
+    pytest.mark.timeout(7200),
     pytest.mark.skipif(find_spec("finn") is None, reason="finn-plus is not installed"),
     pytest.mark.skipif(
         bool(tools.search(BOARDS["pynq-z2"]).missing),
