@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests import children
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars")
 #: Chromium reads at descriptor 3 and writes at 4.
@@ -44,8 +46,13 @@ class Browser:
         os.close(theirs_out)
         flags = [*FLAGS, "--remote-debugging-pipe", f"--user-data-dir={place / 'browser'}"]
         command = [sys.executable, "-I", "-S", "-c", _LAUNCHER, *map(str, pipes), CHROMIUM, *flags]
-        self._process = subprocess.Popen(
-            command, pass_fds=pipes, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        self._process = children.start(
+            command,
+            deadline=3600,
+            pass_fds=pipes,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         for end in pipes:
             os.close(end)

@@ -235,7 +235,9 @@ def sweep(
     on: Where | None,
     as_json: bool,
 ) -> None:
-    """Build and simulate many accelerators: boards x styles x sizes x bits.
+    """Build and simulate many accelerators.
+
+    Each of the styles for each board, each size, and each number of bits.
 
     What is done already is not done again; what failed is. Exit status 1 if any failed, or a simulated painting is not
     the reference's.

@@ -196,6 +196,9 @@ def _way(frames: int, began: float, ready: float, done: float) -> Way:
     return Way(frames, ready - began, done - ready, time.monotonic() - done, frames / (done - ready))
 
 
+#: A film's pieces in its roll's folder.
+_PIECES = "paintings/*/*.mkv"
+
 WAYS: dict[str, Callable[[Path], Way]] = {
     "painter": _painter,
     "alone": _alone,
@@ -211,6 +214,7 @@ def _child(name: str, folder: Path, answer: Connection) -> None:
 
 def measure(name: str, folder: Path) -> Way:
     """Go one way with a roll, in a process of its own, and watch it. Raises ValueError where it fails."""
+    there = set(folder.glob(_PIECES))
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(name, folder, theirs))
@@ -226,7 +230,7 @@ def measure(name: str, folder: Path) -> Way:
         raise ValueError(f"{name}: it failed") from None
     process.join()
     way.kinds, way.store = watch.kinds(), watch.store / 1e6
-    way.pieces = {path.name: file_sha256(path) for path in sorted(folder.glob("paintings/*/*.mkv"))}
+    way.pieces = {path.name: file_sha256(path) for path in sorted(set(folder.glob(_PIECES)) - there)}
     return way
 
 
@@ -313,10 +317,10 @@ def _compared(ways: dict[str, Way]) -> Iterator[str]:
     for over, under in (("farm", "painter"), ("farm", "alone"), ("alone", "painter"), ("apart", "painter1")):
         if over in ways and under in ways:
             one, other = ways[over], ways[under]
-            yield (
-                f"{over} / {under}: {one.rate / other.rate:.1%} of the rate, "
-                f"{one.processor_ms / other.processor_ms:.2f} times the processor time"
-            )
+            line = f"{over} / {under}: {one.rate / other.rate:.1%} of the rate"
+            if other.processor_ms:  # so few frames that the system counted none
+                line += f", {one.processor_ms / other.processor_ms:.2f} times the processor time"
+            yield line
     films = {name: way.pieces for name, way in ways.items() if way.pieces}
     if len(films) > 1:
         same = all(pieces == next(iter(films.values())) for pieces in films.values())

@@ -132,7 +132,12 @@ def _bench(cell: str, init: int, initp: int) -> str:
         at += width
     cells = []
     for number, width in enumerate(CONFIGURATIONS):
-        given: dict[str, object] = {"READ_A": width.read_a, "READ_B": width.read_b, "WRITE_A": width.write_a, "WRITE_B": width.write_b}
+        given: dict[str, object] = {
+            "READ_A": width.read_a,
+            "READ_B": width.read_b,
+            "WRITE_A": width.write_a,
+            "WRITE_B": width.write_b,
+        }
         modes = width.modes if cell == "pleinair_ram18" else [_MODES[mode] for mode in width.modes]
         given |= {f"MODE_{port}": modes[k] for k, port in enumerate("AB")}
         given |= {f"REG_{port}": width.registers[k] for k, port in enumerate("AB")}
