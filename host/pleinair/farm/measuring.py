@@ -63,7 +63,7 @@ _ALONE, _WARM_UP = 200, 2
 _LOOK = 1.0
 #: The least side that the day is drawn at; smaller frames are scaled down from it.
 _LEAST = 160
-_PAGE, _TICK = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
+_TICK = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass

@@ -24,7 +24,7 @@ from pleinair_hw.open import netlist, tools
 from pleinair_hw.open.flow import BIT, FOLDER
 from pleinair_hw.open.place import ROUTED
 from pleinair_hw.open.steps import OpenToolError, writing_to
-from pleinair_hw.open.synthesis import VERILOG, Yosys, declaration, find_yosys
+from pleinair_hw.open.synthesis import VERILOG, Yosys, declaration, find_cell, find_yosys, read_library
 from pleinair_hw.plan.boards import find_board
 from pleinair_hw.shell import board as board_module
 from pleinair_hw.shell.board import Run, compile_board, paint
@@ -99,14 +99,10 @@ def paint_with_gates(
 
 def with_block_rams(yosys: Yosys) -> str:
     """Yosys' models of cells, block RAMs with a body. Raises OpenToolError where the library lacks them."""
-    try:
-        text = (yosys.library / "cells_sim.v").read_text()
-    except OSError as error:
-        raise OpenToolError(f"{yosys.wheel} {yosys.version} lacks its cell library: {error.filename}") from error
+    text = read_library(yosys, "cells_sim.v")
     for name, (count, half, address) in _BLOCK_RAMS.items():
-        declared = declaration(text, name)
-        if declared is None:
-            raise OpenToolError(f"{yosys.wheel} {yosys.version} has no cell {name} in its library")
+        cell = find_cell(yosys, text, name)
+        declared = declaration(cell)
         parameters = {"BYTES": str(count), "HALF": str(half), "ADDRESS": str(address)}
         for field, words in (("INIT", count // 32), ("INITP", count // 256)):
             parameters[field] = "{" + ", ".join(f"{field}_{word:02X}" for word in reversed(range(words))) + "}"
@@ -135,9 +131,7 @@ def with_block_rams(yosys: Yosys) -> str:
             f'\tinitial if (|{{{inverted}}}) $error("{name}: inverted pins are not modelled");',
             "endmodule",
         ]
-        found = re.search(rf"^module {name}\b.*?^endmodule", text, re.M | re.S)
-        assert found is not None
-        text = text[: found.start()] + declared + "\n".join(body) + text[found.end() :]
+        text = text.replace(cell, declared + "\n".join(body))
     return text
 
 

@@ -102,29 +102,34 @@ def find_yosys() -> Yosys | None:
     return None
 
 
-def primitives(yosys: Yosys) -> str:
-    """Declarations of the cells that stay as they are, without bodies, and a body for LUT6_2. Raises OpenToolError."""
+def read_library(yosys: Yosys, *names: str) -> str:
+    """Files of Yosys' cell library, one behind the other. Raises OpenToolError."""
     try:
-        text = "".join((yosys.library / name).read_text() for name in ("cells_sim.v", "cells_xtra.v"))
+        return "".join((yosys.library / name).read_text() for name in names)
     except OSError as error:
         raise OpenToolError(f"{yosys.wheel} {yosys.version} lacks its cell library: {error.filename}") from error
-    declarations = []
-    for name in BOXES:
-        declared = declaration(text, name)
-        if declared is None:
-            raise OpenToolError(f"{yosys.wheel} {yosys.version} has no cell {name} in its library")
-        declarations.append(declared + "endmodule")
-    return "\n".join(declarations) + "\n" + _LUT6_2
 
 
-def declaration(library: str, name: str) -> str | None:
-    """A cell's ports and parameters, up to its body; None where the library has no such cell."""
+def find_cell(yosys: Yosys, library: str, name: str) -> str:
+    """A cell's module as it stands in the library. Raises OpenToolError where there is none."""
     found = re.search(rf"^module {name}\b.*?^endmodule", library, re.M | re.S)
     if found is None:
-        return None
-    ports, body = found.group(0).split(");", 1)
+        raise OpenToolError(f"{yosys.wheel} {yosys.version} has no cell {name} in its library")
+    return found[0]
+
+
+def declaration(cell: str) -> str:
+    """A cell's ports and parameters, up to its body."""
+    ports, body = cell.split(");", 1)
     kinds = r"^\s*(?:\(\*[^\n]*?\*\)\s*)?((?:parameter|input|output|inout)\b[^;]*;)"
     return "\n".join([ports + ");", *re.findall(kinds, body, re.M), ""])
+
+
+def primitives(yosys: Yosys) -> str:
+    """Declarations of the cells that stay as they are, without bodies, and a body for LUT6_2. Raises OpenToolError."""
+    library = read_library(yosys, "cells_sim.v", "cells_xtra.v")
+    declarations = [declaration(find_cell(yosys, library, name)) + "endmodule" for name in BOXES]
+    return "\n".join(declarations) + "\n" + _LUT6_2
 
 
 def script(sources: Sequence[str], top: str) -> str:
