@@ -653,7 +653,7 @@ def dma(in_bits: int, out_bits: int, *, wide: bool = False) -> Resources:
     return Resources(
         lut=1280 + 90 * gears + 135 * wide,
         lutram=121 if wide else 133,
-        ff=1294 + 160 * wide + in_bits + out_bits,
+        ff=1377 + 160 * wide + in_bits + out_bits,
     )
 
 

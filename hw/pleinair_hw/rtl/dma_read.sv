@@ -2,7 +2,8 @@
 //
 // FRAME bytes make a frame, and FRAME is a multiple of BYTES. Frames lie one behind the other, from an address that is a multiple of
 // the bus's word on. As many beats are asked for as the queue has room for, so RREADY is always high. `done` comes, for a
-// cycle, when the last word has been taken.
+// cycle, when the last word has been taken. Answers are registered before anything is made of them, and so is the count of
+// room: on a chip bus, queue and counters lie far from each other.
 //
 // An answer with an error stops it: what is under way comes in and is dropped, then `done` comes. From then on `error` holds
 // the bus's answer (2 or 3; 1 for a transfer that cannot be), error_address where the burst began, and each start is done
@@ -53,7 +54,19 @@ module dma_read #(
 	logic planned, wrong, burst_valid, burst_ready, burst_last;
 	logic [ADDRESS_BITS-1:0] bytes, burst_address;
 	logic [3:0] burst_len;
-	wire fails = m_axi_RVALID && m_axi_RRESP[1];
+
+	// Answers, a cycle after they came
+	logic r_valid, r_last;
+	logic [1:0] r_resp;
+	logic [DATA_BITS-1:0] r_data;
+	always_ff @(posedge ap_clk) begin
+		r_valid <= m_axi_RVALID && ap_rst_n;
+		r_last <= m_axi_RLAST;
+		r_resp <= m_axi_RRESP;
+		r_data <= m_axi_RDATA;
+	end
+	wire fails = r_valid && r_resp[1];
+
 	dma_plan #(.FRAME(FRAME), .DATA_BITS(DATA_BITS), .ADDRESS_BITS(ADDRESS_BITS)) plan (
 		.ap_clk, .ap_rst_n, .start(start && error == '0), .abort(stopped), .address, .frames, .planned, .wrong, .bytes,
 		.burst_valid, .burst_address, .burst_len, .burst_last, .burst_ready
@@ -61,11 +74,13 @@ module dma_read #(
 
 	// Addresses
 	logic pop;
-	logic [Q:0] room;                // of the queue, less what is under way
+	logic [Q:0] room;                // of the queue, less what is under way; a word that leaves counts two cycles later
+	logic [4:0] asked;               // beats in the last cycle: ARVALID keeps the next burst waiting until `room` knows
+	logic popped;
 	logic [Q-1:0] open;              // bursts that are asked for and not answered
 	logic all_asked;
 	wire ask = burst_valid && !m_axi_ARVALID && !stopped && room[Q:4] != '0;
-	wire answered = m_axi_RVALID && m_axi_RLAST;
+	wire answered = r_valid && r_last;
 	assign burst_ready = ask;
 	assign m_axi_RREADY = 1'b1;
 	always_ff @(posedge ap_clk) begin
@@ -74,12 +89,16 @@ module dma_read #(
 			m_axi_ARLEN <= burst_len;
 		end
 		m_axi_ARVALID <= ask || (m_axi_ARVALID && !m_axi_ARREADY);
-		room <= room - (ask? (Q+1)'(burst_len) + 1 : '0) + (Q+1)'(pop);
+		asked <= ask? 5'(burst_len) + 1 : '0;
+		popped <= pop;
+		room <= room - (Q+1)'(asked) + (Q+1)'(popped);
 		if(ask != answered) open <= ask? open + 1 : open - 1;
 		if(start) all_asked <= 1'b0;
 		else if(ask && burst_last) all_asked <= 1'b1;
 		if(!ap_rst_n) begin
 			m_axi_ARVALID <= 1'b0;
+			asked <= '0;
+			popped <= 1'b0;
 			room <= (Q+1)'(QUEUE);
 			open <= '0;
 			all_asked <= 1'b0;
@@ -89,9 +108,9 @@ module dma_read #(
 	// Data
 	logic [DATA_BITS:0] beat;        // above the data: whether it is the transfer's last
 	logic beat_valid, beat_ready;
-	wire is_last = all_asked && open == Q'(1) && m_axi_RLAST;
+	wire is_last = all_asked && open == Q'(1) && r_last;
 	dma_queue #(.W(DATA_BITS + 1), .DEPTH(QUEUE)) queue (
-		.ap_clk, .ap_rst_n, .push(m_axi_RVALID && !stopped && !fails), .in_data({is_last, m_axi_RDATA}),
+		.ap_clk, .ap_rst_n, .push(r_valid && !stopped && !fails), .in_data({is_last, r_data}),
 		.out_data(beat), .out_valid(beat_valid), .out_ready(beat_ready)
 	);
 	assign pop = beat_valid && beat_ready;
@@ -117,7 +136,7 @@ module dma_read #(
 			block <= block + 1;
 		end
 		if(fails && error == '0) begin
-			error <= m_axi_RRESP;
+			error <= r_resp;
 			error_address <= {block, at_first? address[L+3:0] : (L+4)'(0)};
 		end
 		if(wrong) begin

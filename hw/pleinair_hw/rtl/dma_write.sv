@@ -3,7 +3,7 @@
 // FRAME bytes make a frame, and FRAME is a multiple of BYTES. Frames lie one behind the other, from an address that is a multiple of
 // the bus's word on; of the last word only the frame's bytes are written. It takes as many words of the stream as the frames
 // have. A burst begins when all of it is there, so the bus never waits. `done` comes, for a cycle, when the last burst is
-// answered.
+// answered. Answers and counts are registered as in dma_read.
 //
 // An answer with an error stops it: the burst under way is finished, all answers come in, then `done` comes. From then on
 // `error` holds the bus's answer (2 or 3; 1 for a transfer that cannot be), error_address where the burst began, and each
@@ -57,7 +57,16 @@ module dma_write #(
 	logic planned, wrong, burst_valid, burst_ready, burst_last;
 	logic [ADDRESS_BITS-1:0] bytes, burst_address;
 	logic [3:0] burst_len;
-	wire fails = m_axi_BVALID && m_axi_BRESP[1];
+
+	// Answers, a cycle after they came
+	logic b_valid;
+	logic [1:0] b_resp;
+	always_ff @(posedge ap_clk) begin
+		b_valid <= m_axi_BVALID && ap_rst_n;
+		b_resp <= m_axi_BRESP;
+	end
+	wire fails = b_valid && b_resp[1];
+
 	dma_plan #(.FRAME(FRAME), .DATA_BITS(DATA_BITS), .ADDRESS_BITS(ADDRESS_BITS)) plan (
 		.ap_clk, .ap_rst_n, .start(start && error == '0), .abort(stopped), .address, .frames, .planned, .wrong, .bytes,
 		.burst_valid, .burst_address, .burst_len, .burst_last, .burst_ready
@@ -93,7 +102,9 @@ module dma_write #(
 		.in_ready(g_ready), .flush(all_taken), .out_data(g_data), .out_valid(g_valid), .out_ready(room), .empty
 	);
 	logic [Q:0] stored;              // words in the queue
-	logic [Q:0] waiting;             // of them, those of no burst yet
+	logic [Q:0] waiting;             // of them, those of no burst yet; a word counts a cycle later
+	logic [4:0] issued;              // words in the last cycle: the plan's next burst comes when `waiting` knows
+	logic pushed;
 	wire push = g_valid && room;
 	wire pop = q_valid && q_ready;
 	dma_queue #(.W(DATA_BITS), .DEPTH(1 << Q)) queue (
@@ -128,14 +139,18 @@ module dma_write #(
 		sending <= issue || (sending && !(sent && m_axi_WLAST));
 		stored <= stored + (Q+1)'(push) - (Q+1)'(pop);
 		room <= stored < (Q+1)'((1 << Q) - 1);
-		waiting <= waiting + (Q+1)'(push) - (issue? (Q+1)'(burst_len) + 1 : '0);
+		issued <= issue? 5'(burst_len) + 1 : '0;
+		pushed <= push;
+		waiting <= waiting + (Q+1)'(pushed) - (Q+1)'(issued);
 		enough <= !issue && burst_valid && waiting > (Q+1)'(burst_len);
-		if(issue != m_axi_BVALID) open <= issue? open + 1 : open - 1;
+		if(issue != b_valid) open <= issue? open + 1 : open - 1;
 		if(!ap_rst_n) begin
 			m_axi_AWVALID <= 1'b0;
 			sending <= 1'b0;
 			stored <= '0;
 			room <= 1'b0;
+			issued <= '0;
+			pushed <= 1'b0;
 			waiting <= '0;
 			enough <= 1'b0;
 			open <= '0;
@@ -153,12 +168,12 @@ module dma_write #(
 			at_first <= 1'b1;
 			block <= address[ADDRESS_BITS-1:L+4];
 		end
-		else if(m_axi_BVALID) begin
+		else if(b_valid) begin
 			at_first <= 1'b0;
 			block <= block + 1;
 		end
 		if(fails && error == '0) begin
-			error <= m_axi_BRESP;
+			error <= b_resp;
 			error_address <= {block, at_first? address[L+3:0] : (L+4)'(0)};
 		end
 		if(wrong) begin
