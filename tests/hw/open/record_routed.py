@@ -1,9 +1,9 @@
-"""Routes small accelerators and notes what each takes, beside what its plan expected: ``routed.json`` in this folder.
+"""Routes accelerators and notes what each takes, beside what its plan expected: ``routed.json`` in this folder.
 
     python -m tests.hw.open.record_routed [--seconds N]
 
-Rows that are there stay; new ones are added one by one until the time is over. Needs the open tools
-(docs/bitstream.md).
+Rows that are there stay; new ones are added one by one until the time is over. What `pleinair build --toolchain open`
+has routed already is taken from the cache. Needs the open tools (docs/bitstream.md).
 """
 
 from __future__ import annotations
@@ -12,22 +12,29 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pleinair.models import load_model
+from pleinair.network.integer import IntegerNetwork
+from pleinair.painting.tiles import padded_size
 from pleinair_hw.open import tools
 from pleinair_hw.open.flow import make_bitstream
 from pleinair_hw.plan.boards import BOARDS
-from pleinair_hw.plan.plan import Plan, shell
-from pleinair_hw.plan.search import plan_for_cycles
+from pleinair_hw.plan.plan import BuildOptions, Plan, shell
+from pleinair_hw.plan.search import plan_for_cycles, plan_for_rate
 from pleinair_hw.stitch.write import write_rtl
 from tests.hw.simulate.test_simulation import small_network
 
 FILE = Path(__file__).with_name("routed.json")
 BOARD = BOARDS["pynq-z2"]
 #: Random networks: seed, width, bits, blocks, kernel; the side of the frame, and the cycles that it may take.
-CONFIGURATIONS = [
+Small = tuple[int, int, int, int, int, int, int]
+#: Styles that ship: style, bits, width, height, frames a second, trimmed or not.
+Shipped = tuple[str, int, int, int, float, bool]
+CONFIGURATIONS: list[Small | Shipped] = [
     (1, 4, 4, 1, 3, 8, 3000),
     (2, 4, 8, 1, 3, 8, 3000),
     (3, 4, 4, 1, 3, 64, 100_000),
@@ -48,17 +55,26 @@ CONFIGURATIONS = [
     (18, 4, 8, 1, 3, 256, 800_000),
     (19, 8, 4, 1, 5, 32, 10_000),
     (20, 8, 8, 1, 5, 32, 10_000),
+    ("starry-night-small", 4, 320, 240, 10, False),
+    ("starry-night-small", 8, 320, 240, 4, False),
 ]
 
 
-def plan_of(configuration: list[int] | tuple[int, ...]) -> Plan:
+def plan_of(configuration: Sequence[Any]) -> Plan:
     """The plan of a configuration, as it is today."""
-    seed, width, bits, blocks, kernel, side, cycles = configuration
-    network = small_network(seed, width=width, bits=bits, blocks=blocks, kernel=kernel)
-    return plan_for_cycles(network, side, side, BOARD, cycles)
+    if isinstance(configuration[0], int):
+        seed, width, bits, blocks, kernel, side, cycles = configuration
+        network = small_network(seed, width=width, bits=bits, blocks=blocks, kernel=kernel)
+        return plan_for_cycles(network, side, side, BOARD, cycles, options=BuildOptions(open_tools=True))
+    style, bits, wide, high, fps, trimmed = configuration
+    model = load_model(style, bits)
+    assert isinstance(model.network, IntegerNetwork)
+    height, width = padded_size(high, wide, model.margin, model.network.stride)
+    options = BuildOptions(open_tools=True, trimmed=trimmed)
+    return plan_for_rate(model.network, height, width, BOARD, fps, options=options)
 
 
-def row(configuration: tuple[int, ...]) -> dict[str, Any]:
+def row(configuration: Small | Shipped) -> dict[str, Any]:
     """Route a configuration."""
     from pleinair_hw.finn.compiler import compile_plan
 
@@ -70,10 +86,8 @@ def row(configuration: tuple[int, ...]) -> dict[str, Any]:
         made = make_bitstream(folder / "synthesis", folder, BOARD, found, 100.0, progress=print)
     return {
         "configuration": list(configuration),
-        # The first row was routed before they lay in memory.
-        "queues": "memory",
         "planned": asdict(plan.total),
-        "of it shell": asdict(shell(plan.dataflow, plan.stages)),
+        "of it shell": asdict(shell(plan.dataflow, plan.stages, plan.board, plan.options)),
         "synthesised": dict(made.netlist),
         "routed": {"lut_sites": made.figures.lut_sites, **made.figures.cells},
         "fmax_mhz": round(made.figures.fmax_mhz, 2),
