@@ -75,6 +75,7 @@ class Made:
         figures: of the seed that won.
         seeds: the highest clock of each seed in MHz, None for one that failed.
         netlist: cells after synthesis.
+        delays: how many of its LUTs do nothing but delay the write addresses of memories.
         usage: seconds, cpu_seconds and memory of each step.
         versions: of the tools.
         checked: how many features were asked for, and how many read back from the bits.
@@ -89,6 +90,7 @@ class Made:
     figures: Figures
     seeds: Mapping[str, float | None]
     netlist: Mapping[str, int]
+    delays: int
     usage: Mapping[str, Mapping[str, float]]
     versions: Mapping[str, str]
     checked: Mapping[str, int]
@@ -257,6 +259,7 @@ def make_bitstream(
         figures=routed.figures,
         seeds=reached,
         netlist=asdict(netlist.cells),
+        delays=netlist.delays,
         usage={"synthesis": netlist.usage, "place and route": routed.figures.usage, "bits": bits_usage},
         versions={
             "yosys": f"{yosys.wheel} {yosys.version}" if yosys else "",

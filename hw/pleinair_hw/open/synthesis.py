@@ -10,6 +10,7 @@ What is particular, and why:
 - ``-nosrl``: nextpnr puts shift registers into slices beside memories whose write enable is another constant, and then
   cannot route either.
 - ``-noclkbuf``: the shell's top has the one clock buffer there is.
+- Write addresses of memories in tables come too early for them: see :mod:`pleinair_hw.open.hold`.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pleinair.durable import file_sha256
+from pleinair_hw.open.hold import delay_writes
 from pleinair_hw.open.steps import (
     Limits,
     OpenToolError,
+    Run,
     ToolFailure,
     cached,
     digest_of,
@@ -35,8 +39,8 @@ from pleinair_hw.open.steps import (
 )
 from pleinair_hw.plan.synthesis import Cells, count_cells
 
-#: Part of the cache's key: raise it when the script below makes another netlist.
-_RECIPE = 1
+#: Parts of the caches' keys: raise them when the scripts below, or hold.py, make another netlist.
+_RECIPE, _HOLD_RECIPE = 1, 1
 #: Cells that stay as they are; nextpnr knows them.
 BOXES = ("DSP48E1", "DSP48E2", "PS7", "BUFG")
 _LUT6_2 = """\
@@ -45,7 +49,7 @@ module LUT6_2 #(parameter [63:0] INIT = 0) (output O6, O5, input I0, I1, I2, I3,
 \tassign O5 = INIT[{1'b0, I4, I3, I2, I1, I0}];
 endmodule
 """
-NETLIST, VERILOG, CELLS, USAGE = "design.json", "design.v", "cells.json", "usage.json"
+NETLIST, VERILOG, CELLS, USAGE, DELAYS = "design.json", "design.v", "cells.json", "usage.json", "delays.json"
 #: Passes of the script as Yosys announces them, for progress.
 _HEADING = re.compile(r"^(\d+(?:\.\d+)?)\. (Executing \w+|\w+)", re.M)
 
@@ -76,10 +80,14 @@ class Yosys:
 
 @dataclass(frozen=True)
 class Netlist:
-    """A synthesised design in the cache: ``json`` for place and route, ``verilog`` for simulation, and its cells."""
+    """A synthesised design in the cache: ``json`` for place and route, ``verilog`` for simulation, and its cells.
+
+    ``delays``: how many of its LUTs do nothing but delay the write addresses of memories.
+    """
 
     folder: Path
     cells: Cells
+    delays: int
     usage: Mapping[str, float]
     was_there: bool
 
@@ -140,12 +148,15 @@ def script(sources: Sequence[str], top: str) -> str:
         [
             f"{read} --top {top} {' '.join(sources)}",
             f"synth_xilinx -family xc7 -top {top} -flatten -noclkbuf -nosrl",
-            f"tee -o {CELLS} stat -json",
             f"write_json {NETLIST}",
-            f"write_verilog -noattr {VERILOG}",
             "",
         ]
     )
+
+
+def _hold_script(top: str) -> str:
+    """The commands that read a netlist back and count and write it as Verilog."""
+    return f"read_json {NETLIST}\nhierarchy -top {top}\ntee -o {CELLS} stat -json\nwrite_verilog -noattr {VERILOG}\n"
 
 
 def synthesise(
@@ -193,17 +204,50 @@ def synthesise(
                 (folder / name).write_bytes(path.read_bytes())
             (folder / "primitives.v").write_text(boxes)
             (folder / "synth.ys").write_text(commands)
-        bound = limits if yosys.is_native else Limits(limits.seconds, 0)
-        try:
-            run = run_tool("Yosys", yosys.command("synth.ys"), folder, log, bound, look=look)
-        except ToolFailure as failure:
-            raise OpenToolError(f"Yosys refuses the design: {failure.error}; its log is {failure.log}") from failure
-        missing = [name for name in (NETLIST, VERILOG, CELLS) if not (folder / name).is_file()]
-        if missing:
-            raise OpenToolError(f"Yosys ended without writing {missing[0]}; its log is {log}")
+        run = _run_yosys(yosys, "synth.ys", folder, log, limits, (NETLIST,), look)
         with writing_to(folder):
             (folder / USAGE).write_text(json.dumps(run.usage) + "\n")
 
-    folder, was_there = cached("synthesis", key, (NETLIST, VERILOG, CELLS, USAGE), work)
+    bare, was_there = cached("synthesis", key, (NETLIST, USAGE), work)
+    key = digest_of(f"{_HOLD_RECIPE} {yosys.wheel} {yosys.version}", top, file_sha256(bare / NETLIST))
+
+    def delay(folder: Path) -> None:
+        if progress is not None:
+            progress("delay write addresses")
+        with writing_to(folder):
+            design = json.loads((bare / NETLIST).read_text())
+            (folder / DELAYS).write_text(json.dumps(delay_writes(design["modules"][top])) + "\n")
+            (folder / NETLIST).write_text(json.dumps(design))
+            (folder / "hold.ys").write_text(_hold_script(top))
+        _run_yosys(yosys, "hold.ys", folder, log.with_stem(f"{log.stem}-hold"), limits, (VERILOG, CELLS))
+
+    folder, delays_were_there = cached("hold", key, (NETLIST, VERILOG, CELLS, DELAYS), delay)
     types = json.loads((folder / CELLS).read_text())["design"]["num_cells_by_type"]
-    return Netlist(folder, count_cells(types), json.loads((folder / USAGE).read_text()), was_there)
+    return Netlist(
+        folder,
+        count_cells(types),
+        json.loads((folder / DELAYS).read_text()),
+        json.loads((bare / USAGE).read_text()),
+        was_there and delays_were_there,
+    )
+
+
+def _run_yosys(
+    yosys: Yosys,
+    commands: str,
+    folder: Path,
+    log: Path,
+    limits: Limits,
+    outputs: Sequence[str],
+    look: Callable[[str], None] = lambda text: None,
+) -> Run:
+    """Run a script in a folder; it must leave these files. Raises OpenToolError."""
+    bound = limits if yosys.is_native else Limits(limits.seconds, 0)
+    try:
+        run = run_tool("Yosys", yosys.command(commands), folder, log, bound, look=look)
+    except ToolFailure as failure:
+        raise OpenToolError(f"Yosys refuses the design: {failure.error}; its log is {failure.log}") from failure
+    missing = [name for name in outputs if not (folder / name).is_file()]
+    if missing:
+        raise OpenToolError(f"Yosys ended without writing {missing[0]}; its log is {log}")
+    return run

@@ -81,6 +81,7 @@ def made_up(shell, folder: Path, planned: float) -> Made:
         figures=Figures(2, 99.25, 5, cells, cells, ("PS7",), (), {}),
         seeds={"1": None, "2": 99.25},
         netlist={},
+        delays=0,
         usage={},
         versions={},
         checked={"asked": 1234},
