@@ -63,4 +63,5 @@ def figures(made: Made, planned_fps: float) -> PlacedAndRouted:
         },
         untimed=made.figures.untimed,
         features=made.checked["asked"],
+        hold_misses=made.figures.hold_misses,
     )

@@ -40,6 +40,8 @@ _KINDS = {
     "ramb18": r"RAMB18E1_RAMB18E1",
     "ramb36": r"RAMB36E1_RAMB36E1",
 }
+#: How nextpnr begins its list of missed hold times, once before routing and once behind it.
+_HOLD_MISSES = re.compile(r"(\d+) Hold/min time violations")
 #: Cells on no path between registers, constants and the clock's buffer: that they have no figures means nothing.
 _WITHOUT_DELAY = re.compile(r"(PSEUDO_)?(VCC|GND)$|BUFG")
 
@@ -66,6 +68,8 @@ class Figures:
         untimed: types of cells in the design for which nextpnr has no figures: paths to and from them do not count.
         slowest: the path that sets the clock.
         usage: what place and route took: seconds, cpu_seconds, memory (bytes).
+        hold_misses: paths that change too early for the register behind them, by nextpnr's figures; None in results
+            of before these were counted.
     """
 
     seed: int
@@ -76,6 +80,7 @@ class Figures:
     untimed: tuple[str, ...]
     slowest: tuple[Hop, ...]
     usage: Mapping[str, float]
+    hold_misses: int | None = None
 
 
 @dataclass(frozen=True)
@@ -231,7 +236,7 @@ def untimed(types: Mapping[str, str], nets: Iterable[Mapping[str, Any]]) -> tupl
 def read_figures(folder: Path, text: str, seed: int, usage: Mapping[str, float], log: Path) -> Figures:
     """What nextpnr's files in ``folder`` say, once they are whole. Raises OpenToolError.
 
-    ``text`` is its log, which has the last figure for the clock: that after routing.
+    ``text`` is its log, whose last part is about what has been routed.
     """
     try:
         report = json.loads((folder / _REPORT).read_text())
@@ -269,6 +274,7 @@ def read_figures(folder: Path, text: str, seed: int, usage: Mapping[str, float],
             available=available,
             untimed=untimed(_cell_types(routed), report["detailed_net_timings"]),
             slowest=hops,
+            hold_misses=int(found[-1]) if (found := _HOLD_MISSES.findall(text[text.rfind("Routing") :])) else 0,
             usage=dict(usage),
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError, StopIteration) as error:

@@ -187,7 +187,8 @@ class PlacedAndRouted:
 
     ``fmax_mhz`` is the router's highest clock, ``clock_mhz`` what the accelerator runs at: at least ``margin`` per cent
     less, and no more than planned. ``fps`` is the planned rate at that clock. ``untimed`` are types of cells for which
-    the placer has no figures; ``features`` is how many features of the chip the bitstream sets.
+    the placer has no figures; ``features`` is how many features of the chip the bitstream sets; ``hold_misses`` how
+    many hold times are missed by the placer's figures, None where nobody has counted.
     """
 
     fmax_mhz: float
@@ -198,6 +199,7 @@ class PlacedAndRouted:
     resources: Counts
     untimed: tuple[str, ...]
     features: int
+    hold_misses: int | None = None
 
 
 @dataclass(frozen=True)

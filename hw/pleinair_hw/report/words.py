@@ -187,11 +187,19 @@ def routed(report: Report) -> Iterator[tuple[str, str, str]]:
 
 
 def untimed(report: Report) -> str:
-    """A sentence on what the router's clock leaves out; empty if nothing."""
-    if report.routed is None or not report.routed.untimed:
+    """Sentences on what the router's clock leaves out; empty if nothing."""
+    if report.routed is None:
         return ""
-    names = ", ".join(report.routed.untimed)
-    return f"The placer has no figures for the delays of {names}: paths to and from them do not count."
+    sentences = []
+    if report.routed.untimed:
+        names = ", ".join(report.routed.untimed)
+        sentences.append(f"The placer has no figures for the delays of {names}: paths to and from them do not count.")
+    if count := report.routed.hold_misses:
+        sentences.append(
+            f"By the placer's figures {count:,} hold {'time is' if count == 1 else 'times are'} missed. A slower clock "
+            "does not mend that; another seed may (--seeds)."
+        )
+    return " ".join(sentences)
 
 
 BUDGETS = "The upright mark is the budget: the share that a plan may fill."

@@ -89,6 +89,7 @@ def row(configuration: Small | Shipped) -> dict[str, Any]:
         "planned": asdict(plan.total),
         "of it shell": asdict(shell(plan.dataflow, plan.stages, plan.board, plan.options)),
         "synthesised": dict(made.netlist),
+        "delays": made.delays,
         "routed": {"lut_sites": made.figures.lut_sites, **made.figures.cells},
         "fmax_mhz": round(made.figures.fmax_mhz, 2),
         "clock_mhz": round(made.clock.mhz, 3),

@@ -37,6 +37,7 @@ print("Info: Routing..", flush=True)
 print("Info:     iter=3 wires=10 overused=4 overuse=5 archfail=0", flush=True)
 if "crash" in plan:
     os.kill(os.getpid(), 11)
+print(plan.get("says", ""), flush=True)
 if "error" in plan:
     print("ERROR: " + plan["error"], flush=True)
     sys.exit(1)
@@ -148,4 +149,4 @@ def netlist(folder: Path) -> Netlist:
     """A netlist that a stand-in does not read."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / NETLIST).write_text("{}")
-    return Netlist(folder, Cells(2, 0, 0, 1, 0, 1, 0, 0, 0), {}, False)
+    return Netlist(folder, Cells(2, 0, 0, 1, 0, 1, 0, 0, 0), 0, {}, False)

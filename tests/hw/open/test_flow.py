@@ -85,7 +85,7 @@ def bench(tmp_path, monkeypatch) -> Bench:
             (folder / USAGE).write_text('{"seconds": 1.0}')
 
         folder, there = cached("synthesis", "s" * 64, (NETLIST, VERILOG, CELLS, USAGE), work)
-        return Netlist(folder, Cells(1, 0, 0, 1, 0, 0, 0, 0, 0), {"seconds": 1.0}, there)
+        return Netlist(folder, Cells(1, 0, 0, 1, 0, 0, 0, 0, 0), 0, {"seconds": 1.0}, there)
 
     monkeypatch.setattr(flow, "write_shell", lambda *_, **__: Shell())
     monkeypatch.setattr(flow, "Manifest", NoManifest)

@@ -73,7 +73,7 @@ def test_write_addresses_from_flip_flops_alone_get_a_table_each():
         for port, bits in one["connections"].items():
             now = changed["cells"][name]["connections"][port]
             assert [meaning.get(bit, bit) for bit in now] == bits
-            written = name in ("one", "other") and (port == "ADDRD" or port[0] == "A" and port[1:].isdigit())
+            written = name in ("one", "other") and (port == "ADDRD" or (port[0] == "A" and port[1:].isdigit()))
             assert any(bit in late for bit in now) == (written and any(bit in (2, 3, 4) for bit in bits))
     table = changed["cells"]["hold$0"]
     assert (table["type"], table["parameters"]) == ("LUT1", {"INIT": "10"})

@@ -47,6 +47,20 @@ def test_figures_are_read_of_what_the_placer_wrote(tmp_path):
     assert any(line == "route, seed 1, round 3, wires too many: 4" for line in said)
 
 
+@pytest.mark.parametrize(
+    ("says", "misses"),
+    [
+        ("Info: 7 Hold/min time violations (showing 10 worst paths):\nInfo: Routing complete.\nInfo: 3 Hold/min time "
+         "violations (showing 10 worst paths):", 3),
+        ("Info: 7 Hold/min time violations (showing 10 worst paths):\nInfo: Routing complete.", 0),
+        ("Info: Routing complete.\n", 0),
+    ],
+)  # fmt: skip
+def test_hold_times_are_those_behind_routing(tmp_path, says, misses):
+    routed, _ = run(tmp_path, {**files(97.5), "says": says})
+    assert routed.figures.hold_misses == misses
+
+
 def test_a_design_is_routed_once_for_each_seed_and_clock(tmp_path):
     first, made = run(tmp_path, files(97.5))
     again, _ = run(tmp_path, files(97.5))

@@ -13,6 +13,7 @@ from pleinair_hw.plan.dataflow import build_dataflow
 from pleinair_hw.plan.plan import BuildOptions
 from pleinair_hw.plan.search import plan_for_cycles
 from pleinair_hw.report import words
+from pleinair_hw.report.data import PlacedAndRouted
 from tests.hw.report.reports import plan, report_of, short
 from tests.hw.report.test_data import MEASURED, ONE_FRAME
 from tests.networks import adaptive_network
@@ -55,6 +56,19 @@ def test_what_was_asked_for() -> None:
     said = words.asked(report_of(pumped))
     assert "80 x 48, as fast as fits. " in said
     assert "96 x 64. Weights can be changed at run time. Matrix products run at twice the clock. Part" in said
+
+
+def test_what_the_routers_clock_leaves_out() -> None:
+    assert words.untimed(report_of(plan())) == ""
+    routed = PlacedAndRouted(120.0, 15, 100.0, 10.0, 1, {"lut": 1}, (), 9)
+    said = {
+        misses: words.untimed(replace(report_of(plan()), routed=replace(routed, hold_misses=misses)))
+        for misses in (None, 0, 1, 1234)
+    }
+    assert said[None] == said[0] == ""
+    assert "1 hold time is missed. " in said[1] and "1,234 hold times are missed. " in said[1234]
+    both = words.untimed(replace(report_of(plan()), routed=replace(routed, untimed=("PS7",), hold_misses=2)))
+    assert re.search(r"delays of PS7: .* do not count\. By the placer's figures 2 hold", both)
 
 
 def test_a_trimmed_plan_says_what_comes_out_and_counts_what_it_computes() -> None:
