@@ -10,6 +10,8 @@ What is particular, and why:
 - ``-nosrl``: nextpnr puts shift registers into slices beside memories whose write enable is another constant, and then
   cannot route either.
 - ``-noclkbuf``: the shell's top has the one clock buffer there is.
+- Additions and comparisons of up to four bits become tables, not carry chains. nextpnr parts a chain where one of its
+  carries is used elsewhere, and its parts came to lie all over the chip: counters of four bits were the slowest paths.
 - Write addresses of memories in tables come too early for them: see :mod:`pleinair_hw.open.hold`.
 """
 
@@ -43,6 +45,8 @@ from pleinair_hw.plan.synthesis import Cells, count_cells
 _RECIPE, _HOLD_RECIPE = 1, 1
 #: Cells that stay as they are; nextpnr knows them.
 BOXES = ("DSP48E1", "DSP48E2", "PS7", "BUFG")
+#: Bits of the widest sum that becomes tables.
+_SMALL = 4
 _LUT6_2 = """\
 module LUT6_2 #(parameter [63:0] INIT = 0) (output O6, O5, input I0, I1, I2, I3, I4, I5);
 \tassign O6 = INIT[{I5, I4, I3, I2, I1, I0}];
@@ -144,10 +148,14 @@ def script(sources: Sequence[str], top: str) -> str:
     """The commands for Yosys."""
     boxes = " ".join(f"--blackboxed-module {name}" for name in BOXES)
     read = f"read_slang --ignore-assertions --ignore-timing --allow-use-before-declare --threads 1 {boxes}"
+    synthesise = f"synth_xilinx -family xc7 -top {top} -flatten -noclkbuf -nosrl -run"
     return "\n".join(
         [
             f"{read} --top {top} {' '.join(sources)}",
-            f"synth_xilinx -family xc7 -top {top} -flatten -noclkbuf -nosrl",
+            f"{synthesise} begin:map_memory",
+            f"techmap -map +/techmap.v t:$alu r:Y_WIDTH<={_SMALL} %i",
+            "opt -fast",
+            f"{synthesise} map_memory:",
             f"write_json {NETLIST}",
             "",
         ]

@@ -57,6 +57,23 @@ def test_a_design_becomes_cells_that_the_placer_knows(tmp_path):
     assert run(tmp_path, DESIGN).was_there
 
 
+COUNTERS = """\
+module chip ();
+	wire [3:0] clocks;
+	wire clk;
+	BUFG buffer (.I(clocks[0]), .O(clk));
+	logic [WIDTH-1:0] count = 0;
+	always_ff @(posedge clk) count <= count + 3;
+	(* keep *) PS7 ps7 (.FCLKCLK(clocks), .MAXIGP0ACLK(clk), .MAXIGP0RDATA(32'(count)));
+endmodule
+"""
+
+
+def test_short_sums_are_tables_and_long_ones_carry_chains(tmp_path):
+    assert run(tmp_path, COUNTERS.replace("WIDTH", "4")).cells.carry == 0
+    assert run(tmp_path, COUNTERS.replace("WIDTH", "12")).cells.carry >= 3
+
+
 def test_sources_that_are_wrong_are_one_sentence(tmp_path):
     with pytest.raises(
         OpenToolError, match=r"Yosys refuses the design: .*unknown module 'nosuch'.*; its log is"
