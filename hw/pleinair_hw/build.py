@@ -184,6 +184,15 @@ def read_folding(path: Path, plan: Plan) -> tuple[Folding, dict[str, Form], dict
     return given, forms, depths
 
 
+def check_trim(network: IntegerNetwork, margin: int, size: tuple[int, int]) -> None:
+    """Raise OptionError where a network cannot be trimmed for frames of ``size`` (width, height) in that margin."""
+    check_trimmable(network, *padded_size(size[1], size[0], margin, network.stride))
+    if margin < inset_of(network):
+        raise OptionError(
+            f"cannot be: takes {inset_of(network)} pixels from each side, the margin has {margin}", option="trim"
+        )
+
+
 def make_plan(request: Request, source: Source, board: Board) -> Plan:
     """The plan that a request asks for. Raises OptionError and DoesNotFitError."""
     network = source.network
@@ -191,12 +200,7 @@ def make_plan(request: Request, source: Source, board: Board) -> Plan:
     clock = request.clock_mhz * 1e6 if request.clock_mhz else board.clock_hz
     options = replace(request.options, open_tools=request.toolchain == OPEN)
     if options.trimmed:
-        check_trimmable(network, height, width)
-        if source.margin < inset_of(network):
-            raise OptionError(
-                f"cannot be: takes {inset_of(network)} pixels from each side, the margin has {source.margin}",
-                option="trim",
-            )
+        check_trim(network, source.margin, request.size)
     if request.folding is None:
         if request.fps is None:
             return fastest_plan(network, height, width, board, clock_hz=clock, options=options)

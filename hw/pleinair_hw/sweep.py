@@ -22,9 +22,9 @@ from pleinair.durable import write_file
 from pleinair.errors import OptionError, OutputError, PleinairError
 from pleinair.farm.cluster import Cluster
 from pleinair.farm.steps import Step, run_steps
-from pleinair.models import absolute, load_model
+from pleinair.models import Model, absolute, load_model
 from pleinair.network.integer import IntegerNetwork
-from pleinair_hw.build import Request, build
+from pleinair_hw.build import Request, build, check_trim
 from pleinair_hw.plan.boards import find_board
 from pleinair_hw.plan.plan import BuildOptions
 from pleinair_hw.plan.survey import survey_network, widths_of
@@ -52,15 +52,16 @@ class Configuration:
     fps: float | None = None
     clock_mhz: int | None = None
     pumped: bool = False
+    trimmed: bool = False
 
     @property
     def name(self) -> str:
         """Its folder in OUT."""
         rate = f"-{self.fps:g}fps" if self.fps else ""
         clock = f"-{self.clock_mhz}mhz" if self.clock_mhz else ""
-        pumped = "-pumped" if self.pumped else ""
+        form = ("-pumped" if self.pumped else "") + ("-trimmed" if self.trimmed else "")
         width, height = self.size
-        return f"{Path(self.style).name}-{self.bits}bit-{self.board}-{width}x{height}{rate}{clock}{pumped}"
+        return f"{Path(self.style).name}-{self.bits}bit-{self.board}-{width}x{height}{rate}{clock}{form}"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,8 @@ class Result:
     """What came of a configuration; None is what was not asked for.
 
     Figures are those of the accelerator that was built, else of the fastest plan; ``fps`` is None where that does not
-    fit. ``binds`` says what keeps the fastest plan from being faster, or from fitting. Shares are of the board's.
+    fit or cannot be trimmed. ``binds`` says what keeps the fastest plan from being faster, or from fitting, or why the
+    network cannot be trimmed. Shares are of the board's.
     ``differing``: bytes of the simulated painting of one frame of the synthetic day that are not the reference's.
     ``seconds`` of all work. ``failed`` says why it was not taken to the end.
     """
@@ -116,6 +118,7 @@ def tasks(
     fps: float | None = None,
     clock_mhz: int | None = None,
     pumped: bool = False,
+    trimmed: bool = False,
 ) -> list[Task]:
     """Every combination, in this order; a style is passed over at bits that it has not. Raises OptionError, ModelError.
 
@@ -126,7 +129,16 @@ def tasks(
         for number in (b for b in bits if b in widths_of(style)):
             for board in boards:
                 for size in sizes:
-                    one = Configuration(absolute(style), number, find_board(board).name, size, fps, clock_mhz, pumped)
+                    one = Configuration(
+                        style=absolute(style),
+                        bits=number,
+                        board=find_board(board).name,
+                        size=size,
+                        fps=fps,
+                        clock_mhz=clock_mhz,
+                        pumped=pumped,
+                        trimmed=trimmed,
+                    )
                     if found.setdefault(one.name, one) != one:
                         raise OptionError(f"{style}: another style is called {Path(style).name}", option="style")
     if not found:
@@ -171,14 +183,18 @@ def do(task: Task, fetch: Callable[[], None] = lambda: None) -> Result:
         model = load_model(one.style, one.bits)
         result = replace(result, network=model.sha256)
         assert isinstance(model.network, IntegerNetwork)
-        options = BuildOptions(pumped=one.pumped)
+        options = BuildOptions(pumped=one.pumped, trimmed=one.trimmed)
         clock = one.clock_mhz * 1e6 if one.clock_mhz else None
-        row = survey_network(
-            model.network, one.style, model.margin, find_board(one.board), one.size, clock, options=options
-        )
-        result = replace(_with_figures(result, row.fps, row.shares, row.lanes_busy), binds=row.binds)
-        if row.fps is not None and task.until != PLAN:
-            result = _build(task, options, result)
+        untrimmable = _why_not(model, one)
+        if untrimmable:
+            result = replace(result, binds=untrimmable)
+        else:
+            row = survey_network(
+                model.network, one.style, model.margin, find_board(one.board), one.size, clock, options=options
+            )
+            result = replace(_with_figures(result, row.fps, row.shares, row.lanes_busy), binds=row.binds)
+            if row.fps is not None and task.until != PLAN:
+                result = _build(task, options, result)
     except PleinairError as error:
         result = replace(result, failed=str(error))
     result = replace(result, seconds=round(time.monotonic() - began, 1))
@@ -188,6 +204,17 @@ def do(task: Task, fetch: Callable[[], None] = lambda: None) -> Result:
     except OSError as error:
         raise OutputError(f"{task.folder}: {error.strerror}") from error
     return result
+
+
+def _why_not(model: Model, one: Configuration) -> str:
+    """Why a configuration cannot be trimmed as it says; "" where it can, or does not say so."""
+    if one.trimmed:
+        assert isinstance(model.network, IntegerNetwork)
+        try:
+            check_trim(model.network, model.margin, one.size)
+        except OptionError as error:
+            return str(error)
+    return ""
 
 
 def _with_figures(result: Result, fps: float | None, shares: Mapping[str, float], lanes_busy: float) -> Result:

@@ -11,14 +11,19 @@ import pytest
 from pleinair.cli.main import main
 from pleinair.errors import OptionError
 from pleinair.farm import ray_cluster
+from pleinair.network.trimming import inset_of
+from pleinair.painting.tiles import padded_size
 from pleinair_hw import sweep
+from pleinair_hw.build import Request
 from pleinair_hw.finn.compiler import CompileError
-from pleinair_hw.plan.boards import BOARDS
+from pleinair_hw.plan.boards import BOARDS, find_board
+from pleinair_hw.plan.plan import BuildOptions
+from pleinair_hw.plan.search import fastest_plan
 from pleinair_hw.plan.survey import survey
 from tests.farms import Village, honest
 from tests.hw.finn.test_environment import needs_finn
 from tests.models import write_model
-from tests.networks import random_network
+from tests.networks import adaptive_network, random_network
 from tests.ray_nodes import begun
 from tests.rolls import pleinair
 
@@ -109,6 +114,71 @@ def test_every_combination_once(style, tmp_path, capsys):
         sweep.tasks([style, str(other)], ["zcu104"], SIZES, (8,), tmp_path)
     assert main(["sweep", "--size", "48x32", "--board", "zx81", "--out", str(tmp_path / "x")]) == 2
     assert "zx81" in capsys.readouterr().err
+
+
+def test_trimmed_accelerators_stand_beside_untrimmed_ones(tmp_path, capsys):
+    network = adaptive_network(3, width=2)
+    style = str(write_model(tmp_path / "small", network, margin=inset_of(network)))
+    out = tmp_path / "out"
+    plans = command(style, out, "--until", "plan", "--json")
+    assert main(plans) == 0
+    plain = json.loads(capsys.readouterr().out)
+    # As they were before anything could be trimmed.
+    for file in out.glob("*/result.json"):
+        values = json.loads(file.read_text())
+        assert values["configuration"].pop("trimmed") is False
+        file.write_text(json.dumps(values))
+    files = {file: file.read_bytes() for file in out.glob("*/result.json")}
+    assert main([*plans, "--trim"]) == 0
+    trimmed = json.loads(capsys.readouterr().out)
+    folders = [f"{name}-trimmed" for name in names()]
+    assert sorted(file.parent.name for file in out.glob("*/result.json")) == sorted([*names(), *folders])
+    for folder, one in zip(folders, trimmed, strict=True):
+        assert json.loads((out / folder / "result.json").read_text()) == one
+        assert one["configuration"]["trimmed"] is True
+    # Each is the fastest plan of its kind, found here without the sweep.
+    sizes = [padded_size(h, w, inset_of(network), network.stride) for w, h in SIZES] * 2
+    boards = [find_board(name) for name in ("zcu104", "pynq-z2") for _ in SIZES]
+    for found, options in ((plain, BuildOptions()), (trimmed, BuildOptions(trimmed=True))):
+        for one, (height, width), board in zip(found, sizes, boards, strict=True):
+            plan = fastest_plan(network, height, width, board, options=options)
+            assert (one["fps"], one["lut"]) == (plan.fps, plan.shares["lut"])
+    assert all(one["lut"] != other["lut"] for one, other in zip(trimmed, plain, strict=True))
+    # Neither is done again, and neither is taken for the other.
+    files |= {file: file.read_bytes() for file in out.glob("*-trimmed/result.json")}
+    for more, found in (([], plain), (["--trim"], trimmed)):
+        assert main([*plans, *more]) == 0
+        assert json.loads(capsys.readouterr().out) == found
+    assert files == {file: file.read_bytes() for file in out.glob("*/result.json")}
+
+
+def test_a_trimmed_build_is_asked_for(tmp_path, monkeypatch):
+    network = adaptive_network(3, width=2)
+    style = str(write_model(tmp_path / "small", network, margin=inset_of(network)))
+    asked = list[Request]()
+
+    def build(request: Request) -> SimpleNamespace:
+        asked.append(request)
+        shares = dict.fromkeys(("dsp", "bram", "uram", "lut"), 0.1)
+        return SimpleNamespace(nodes=9, plan=SimpleNamespace(fps=7.0, shares=shares, lanes_busy=0.5))
+
+    monkeypatch.setattr(sweep, "build", build)
+    wanted = sweep.tasks([style], ["zcu104"], [(48, 32)], (8,), tmp_path / "out", trimmed=True)
+    (result,) = sweep.run(wanted)
+    assert result.right and result.nodes == 9
+    assert [request.options for request in asked] == [BuildOptions(trimmed=True)]
+
+
+def test_what_cannot_be_trimmed_is_no_failure_and_says_why(style, tmp_path):
+    strided = str(write_model(tmp_path / "strided", random_network(3, width=4, blocks=1, kernel=3)))
+    network = adaptive_network(3, width=2)
+    narrow = str(write_model(tmp_path / "narrow", network, margin=inset_of(network) - 1))
+    wanted = sweep.tasks([strided, narrow], ["zcu104"], [(48, 32)], (8,), tmp_path / "out", trimmed=True)
+    results = sweep.run(wanted)
+    assert all(result.right and result.fps is None and result.nodes is None for result in results)
+    assert "stride" in results[0].binds
+    assert f"takes {inset_of(network)} pixels from each side, the margin has" in results[1].binds
+    assert sweep.left(wanted)[0] == []
 
 
 def test_what_does_not_fit_is_no_failure(tmp_path):

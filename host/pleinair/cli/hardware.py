@@ -211,6 +211,7 @@ def _plan(row: Row) -> dict[str, object]:
 )
 @click.option("--clock", type=Whole(10, 800), help="Clock in MHz; by default the one planned for each board.")
 @click.option("--pump", "pumped", is_flag=True, help="Run matrix products at twice the clock.")
+@click.option("--trim", "trimmed", is_flag=True, help="Leave out the pixels of the margin that no pixel needs.")
 @click.option(
     "--until",
     type=OneOf("plan", "build", "simulate"),
@@ -230,6 +231,7 @@ def sweep(
     fps: float | None,
     clock: int | None,
     pumped: bool,
+    trimmed: bool,
     until: str,
     out: Path,
     on: Where | None,
@@ -257,6 +259,7 @@ def sweep(
         fps=fps,
         clock_mhz=clock,
         pumped=pumped,
+        trimmed=trimmed,
     )
     with contextlib.ExitStack() as stack:
         cluster = None if farm is None else stack.enter_context(joined(farm))
