@@ -106,7 +106,9 @@ class Village:
         task = _Task(function, job, shared, handles, frozenset(away))
         self.out.append(task)
         self.most_out = max(self.most_out, len(self.out))
-        self.most_bytes = max(self.most_bytes, sum(v.nbytes for t in self.out for v in t.values))
+        self.most_bytes = max(
+            self.most_bytes, sum(frame.nbytes for t in self.out for part in t.values for frame in part)
+        )
         return task
 
     def ready(self, tasks: Sequence[Any], seconds: float) -> list[Any]:
@@ -121,15 +123,15 @@ class Village:
             raise LostError("the worker died")
         worker = self.chance.choice(sorted(self.habits.keys() - task.away))
         # A worker sees what it was sent, and can change nothing of ours.
-        values = [value.copy() for value in task.values]
+        parts = [tuple(frame.copy() for frame in part) for part in task.values]
         try:
-            answer = task.function(task.job, lambda: task.shared, *values)
+            answer = task.function(task.job, lambda: task.shared, *parts)
         except Died as error:
             raise LostError("the worker died") from error
         except PleinairError as error:
             raise FarmError(f"a worker at 10.0.0.1: {error}") from error
         self.done += 1
-        return Result(worker, self.habits[worker](task.job, values, answer))
+        return Result(worker, self.habits[worker](task.job, [frame for part in parts for frame in part], answer))
 
     def cancel(self, task: Any) -> None:
         """See Cluster."""

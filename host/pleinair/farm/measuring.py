@@ -11,9 +11,13 @@ The film is a roll of the synthetic day, drawn beforehand. Each way paints it in
 ``apart``     the same with one worker that has the last core to itself; the machine with the roll has the others
 ``painter1``  the painter alone on that last core
 
-The rate of a film is that of all its frames, without the time of beginning and ending processes, which is told beside
-it. Processor time is that of all processes, by what they are. Memory is their own (anonymous pages), and the most that
-lies in Ray's store; both are looked at once a second.
+Each way first begins its processes, opens its painters and paints or meters a few frames. The seconds of that, and of
+ending, are told beside the rate, which is that of all frames without them. Processor time is that of all processes, by
+what they are; what they took for that opening is told by itself, since it does not grow with the film, and a frame's
+processor time is without it. (The command of ``farm`` opens a painter of its own for audits; that counts as painting.)
+
+Memory is that of the processes' own (anonymous pages), and the most that lies in Ray's store; both are looked at once
+a second.
 """
 
 from __future__ import annotations
@@ -26,27 +30,30 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from pleinair.cameras.opening import CameraSource
 from pleinair.cameras.synthetic import SyntheticCamera
 from pleinair.durable import file_sha256
 from pleinair.errors import OptionError
-from pleinair.farm.cluster import Where
+from pleinair.farm.cluster import Cluster, Where
 from pleinair.farm.ray_cluster import RayCluster
 from pleinair.farm.repaint import paint_on
+from pleinair.farm.work import METER, PAINT, Job, work
 from pleinair.films.lighting import choose_lighting, default_every
 from pleinair.films.steadiness import DEFAULT_STRENGTH
 from pleinair.films.tone import choose_tone
 from pleinair.machine import cores, this_machine
 from pleinair.models import DEFAULT_STYLE, load_model
-from pleinair.rolls.developer import open_look
+from pleinair.painting.painter import Painter
+from pleinair.rolls.developer import load_network, open_look
 from pleinair.rolls.finish import paint_all
 from pleinair.rolls.originals import find_originals, load_original, original_path
 from pleinair.rolls.records import Captured
@@ -57,8 +64,8 @@ from pleinair.rolls.settings import Look, Settings
 _DISTINCT = 32
 #: Seconds of scene between two of them.
 _STEP = 30.0
-#: Frames that the painter alone paints, and those before them that do not count, for each core.
-_ALONE, _WARM_UP = 200, 2
+#: Frames before those that count, for each core, where the painter is alone.
+_WARM_UP = 2
 #: Seconds between two looks at the processes.
 _LOOK = 1.0
 #: The least side that the day is drawn at; smaller frames are scaled down from it.
@@ -70,10 +77,11 @@ _TICK = os.sysconf("SC_CLK_TCK")
 class Kind:
     """Processes of one kind: processor seconds of all, and the most memory of their own, in MB, by part of the film.
 
-    ``memory`` has the most of each tenth of the time.
+    ``opening``: those of them that opening took. ``memory`` has the most of each tenth of the time.
     """
 
     processor: float = 0.0
+    opening: float = 0.0
     memory: list[float] = field(default_factory=list)
 
 
@@ -87,17 +95,19 @@ class Way:
     end: float
     rate: float
     kinds: dict[str, Kind] = field(default_factory=dict)
+    #: Processor seconds of opening, by kind of process.
+    opened: dict[str, float] = field(default_factory=dict)
     #: The most bytes in Ray's store, in MB.
     store: float = 0.0
-    #: Processor milliseconds of a frame in each thread of the machine with the roll, and what workers say they took.
+    #: Processor milliseconds of a frame in each thread of the machine with the roll, and of work at workers.
     stages: dict[str, float] = field(default_factory=dict)
     #: SHA-256 of each piece.
     pieces: dict[str, str] = field(default_factory=dict)
 
     @property
     def processor_ms(self) -> float:
-        """Processor time of a frame, of all processes together, in milliseconds."""
-        return 1e3 * sum(kind.processor for kind in self.kinds.values()) / self.frames
+        """Processor time of a frame, of all processes together and without opening, in milliseconds."""
+        return 1e3 * sum(kind.processor - kind.opening for kind in self.kinds.values()) / self.frames
 
 
 def make_roll(folder: Path, frames: int, size: tuple[int, int], style: str, bits: int) -> Path:
@@ -128,29 +138,38 @@ def make_roll(folder: Path, frames: int, size: tuple[int, int], style: str, bits
 # -- the ways, each in a process of its own
 
 
+def _pictures(roll: Roll) -> list[np.ndarray]:
+    """The first frames of a roll, uint8 [H, W, 3] each."""
+    numbers = itertools.islice(find_originals(roll.originals, roll.settings.spool), _DISTINCT)
+    return [load_original(original_path(roll.originals, n, roll.settings.spool))[1] for n in numbers]
+
+
+def _warm(look: Look, frames: Iterable[np.ndarray]) -> Painter:
+    """The painter of a look on all cores, which has painted a few of ``frames``."""
+    painter = open_look(look, "cpu", 0)
+    for _ in painter.lit_by(look.treatment().light).paint_each(itertools.islice(frames, _WARM_UP * cores())):
+        pass
+    return painter
+
+
 def _painter(folder: Path) -> Way:
     began = time.monotonic()
     with Roll.open(folder) as roll:
-        look, settings = roll.settings.look, roll.settings
-        count = min(_ALONE, settings.frames or _ALONE)
-        numbers = itertools.islice(find_originals(roll.originals, settings.spool), _DISTINCT)
-        pictures = [load_original(original_path(roll.originals, n, settings.spool))[1] for n in numbers]
-    with open_look(look, "cpu", 0) as painter:
-        lit, frames = painter.lit_by(look.treatment().light), itertools.cycle(pictures)
-        for _ in lit.paint_each(itertools.islice(frames, _WARM_UP * cores())):
+        look, count, frames = roll.settings.look, roll.ledger.frames, itertools.cycle(_pictures(roll))
+    with _warm(look, frames) as painter:
+        ready, opened = time.monotonic(), _computed()
+        for _ in painter.lit_by(look.treatment().light).paint_each(itertools.islice(frames, count)):
             pass
-        ready = time.monotonic()
-        for _ in lit.paint_each(itertools.islice(frames, count)):
-            pass
-        return _way(count, began, ready, time.monotonic())
+        return _way(count, began, ready, time.monotonic(), opened)
 
 
 def _alone(folder: Path) -> Way:
     began = time.monotonic()
     with Roll.open(folder) as roll:
-        ready = time.monotonic()
-        paint_all(roll, roll.settings.look)
-        return _way(roll.ledger.frames, began, ready, time.monotonic())
+        painter = _warm(roll.settings.look, _pictures(roll))
+        ready, opened = time.monotonic(), _computed()
+        paint_all(roll, roll.settings.look, painter=lambda *_: painter)
+        return _way(roll.ledger.frames, began, ready, time.monotonic(), opened)
 
 
 def _farm(folder: Path) -> Way:
@@ -182,18 +201,42 @@ def _on_ray(folder: Path, joined: Callable[[], None]) -> Way:
     with Roll.open(folder) as roll:
         cluster = RayCluster(Where())
         joined()
-        ready = time.monotonic()
+        _open_workers(cluster, roll)
+        ready, opened = time.monotonic(), _computed()
         harvest = paint_on(cluster, roll, roll.settings.look)
         done = time.monotonic()
         cluster.close()
-        way = _way(roll.ledger.frames, began, ready, done)
-        spent = {**harvest.spent, "workers": sum(tally.seconds for tally in harvest.tallies.values())}
+        # A worker's process that Ray began later.
+        opened["workers"] += sum(tally.opening for tally in harvest.tallies.values())
+        way = _way(roll.ledger.frames, began, ready, done, opened)
+        spent = {**harvest.spent, "work": sum(tally.processor for tally in harvest.tallies.values())}
         way.stages = {stage: 1e3 * seconds / way.frames for stage, seconds in spent.items()}
         return way
 
 
-def _way(frames: int, began: float, ready: float, done: float) -> Way:
-    return Way(frames, ready - began, done - ready, time.monotonic() - done, frames / (done - ready))
+def _open_workers(cluster: Cluster, roll: Roll) -> None:
+    """Have as many workers meter a frame as can at a time. Raises FarmError."""
+    look, frame = roll.settings.look, _pictures(roll)[0]
+    model = load_network(look)
+    kind = METER if model.adaptive else PAINT
+    job, shared, part = Job(kind, model.sha256, model.bits, look.strokes), cluster.keep(model), cluster.keep((frame,))
+    tasks = [cluster.submit(work, job, shared, part, cores=1, name=kind) for _ in range(cluster.slots(1))]
+    while tasks:
+        for task in cluster.ready(tasks, _LOOK):
+            tasks.remove(task)
+            cluster.result(task)
+
+
+def _computed() -> dict[str, float]:
+    """Processor seconds that this process and those that come from it have taken, by kind."""
+    watch = _Watch(os.getpid())
+    watch.look()
+    return {name: kind.processor for name, kind in watch.kinds().items()}
+
+
+def _way(frames: int, began: float, ready: float, done: float, opened: dict[str, float]) -> Way:
+    end, rate = time.monotonic() - done, frames / (done - ready)
+    return Way(frames, ready - began, done - ready, end, rate, opened=opened)
 
 
 #: A film's pieces in its roll's folder.
@@ -228,8 +271,11 @@ def measure(name: str, folder: Path) -> Way:
         way: Way = ours.recv()
     except EOFError:
         raise ValueError(f"{name}: it failed") from None
+    watch.look()
     process.join()
     way.kinds, way.store = watch.kinds(), watch.store / 1e6
+    for kind, seconds in way.opened.items():
+        way.kinds.setdefault(kind, Kind()).opening = seconds
     way.pieces = {path.name: file_sha256(path) for path in sorted(set(folder.glob(_PIECES)) - there)}
     return way
 
@@ -254,10 +300,10 @@ class _Watch:
                 told = Path(f"/proc/{pid}/status").read_text()
             except OSError:
                 continue  # it has ended
+            self._spent[pid] = (kind, (int(numbers[11]) + int(numbers[12])) / _TICK)
             table = dict(line.split(":", 1) for line in told.splitlines() if ":" in line)
             if "RssAnon" not in table:
-                continue
-            self._spent[pid] = (kind, (int(numbers[11]) + int(numbers[12])) / _TICK)
+                continue  # it ends
             memory[kind] = memory.get(kind, 0.0) + 1024 * int(table["RssAnon"].split()[0]) / 1e6
             self.store = max(self.store, 1024.0 * int(table["RssShmem"].split()[0]))
         self._memory.append(memory)
@@ -275,7 +321,7 @@ class _Watch:
 
 
 def _kind(command: bytes) -> str:
-    if command.startswith(b"ray::"):
+    if command.startswith(b"ray::") and b"Agent" not in command:  # ray::DashboardAgent, ray::RuntimeEnvAgent
         return "workers"
     name = command.partition(b"\0")[0].rpartition(b"/")[2].decode(errors="replace")
     return name if name in ("raylet", "gcs_server") else "Ray's others"
@@ -298,15 +344,18 @@ def _descendants(root: int) -> Iterator[int]:
 
 
 def _lines(name: str, way: Way) -> Iterator[str]:
-    kinds = ", ".join(f"{kind} {1e3 * spent.processor / way.frames:.1f}" for kind, spent in way.kinds.items())
+    kinds = ", ".join(
+        f"{kind} {1e3 * (spent.processor - spent.opening) / way.frames:.1f}" for kind, spent in way.kinds.items()
+    )
+    opening = ", ".join(f"{kind} {spent.opening:.1f}" for kind, spent in way.kinds.items())
     yield (
         f"{name:>9}: {way.frames} frames in {way.paint:.1f} s, {way.rate:.2f} a second; "
         f"beginning {way.begin:.1f} s, ending {way.end:.1f} s"
     )
-    yield f"{'':11}processor time of a frame: {way.processor_ms:.1f} ms ({kinds})"
+    yield f"{'':11}processor time of a frame: {way.processor_ms:.1f} ms ({kinds}); of opening, s: {opening}"
     if way.stages:
         stages = ", ".join(f"{stage} {ms:.2f}" for stage, ms in way.stages.items())
-        yield f"{'':11}of a frame, by thread of the command: {stages} (seconds, not processor time) ms"
+        yield f"{'':11}of a frame, by thread of the command, and work at workers: {stages} ms"
     for kind, spent in way.kinds.items():
         yield f"{'':11}{kind}: MB by tenth of the time: {' '.join(f'{m:.0f}' for m in spent.memory)}"
     if way.store:

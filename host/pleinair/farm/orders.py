@@ -39,23 +39,29 @@ class LiedError(FarmError):
 
 @dataclass
 class Tally:
-    """What a worker has done: frames painted and metered, seconds of that, frames that agreed when done elsewhere."""
+    """What a worker has done: frames painted and metered, seconds of that, frames that agreed when done elsewhere.
+
+    ``processor`` and ``opening``: processor seconds of that work, and of opening its processes before
+    (:class:`~pleinair.farm.work.Done`).
+    """
 
     address: str
     frames: int = 0
     metered: int = 0
     seconds: float = 0.0
+    processor: float = 0.0
+    opening: float = 0.0
     audited: int = 0
     engine: str = ""
 
 
 @dataclass
 class Order:
-    """A piece of work: its frames, their handles, and what becomes of it."""
+    """A piece of work: its frames, handles of them in parts (tuples of frames), and what becomes of it."""
 
     job: Job
     frames: list[np.ndarray]
-    handles: list[Any]
+    parts: list[Any]
     #: Whatever the caller wants to know the frames by.
     tags: list[Any] = field(default_factory=list)
     #: The workers that a frame's light comes from, for each frame.
@@ -127,7 +133,7 @@ class Orders:
             work,
             order.job,
             self._model,
-            *order.handles,
+            *order.parts,
             cores=order.job.threads,
             name=f"{order.job.kind} {order.name[:16]}",
             away=away,
@@ -202,6 +208,7 @@ class Orders:
         order.worker, order.done = worker, done
         tally = self.tallies.setdefault(worker, Tally(self._there.get(worker, "")))
         tally.seconds, tally.engine = tally.seconds + done.seconds, done.engine
+        tally.processor, tally.opening = tally.processor + done.processor, tally.opening + done.opening
         if order.job.kind == METER:
             tally.metered += len(order.frames)
         else:
@@ -218,7 +225,8 @@ class Orders:
         job = order.job
         lit = bool(job.lights)
         one = replace(job, lights=(job.lights[job.which[index]],) if lit else (), which=(0,) if lit else ())
-        again = Order(one, [order.frames[index]], [order.handles[index]])
+        frame = order.frames[index]
+        again = Order(one, [frame], [self.cluster.keep((frame,))])
         again.name = one.name(again.frames)
         self._send(again, _Audit(order, index, again), self.away | {order.worker})
 

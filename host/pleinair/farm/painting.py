@@ -22,9 +22,9 @@ from pleinair.films.lighting import FilmLight
 from pleinair.network.light import Light, Sums
 from pleinair.painting.adaptive import LightMeter
 
-#: Pixels in a piece of work, and the most frames: about a third of a second of one core, so that handing it over
-#: costs little beside it.
-_PIXELS, _FRAMES = 1 << 21, 120
+#: Pixels in a piece of work, and the most frames: about half a second of one core, so that handing it over costs
+#: little beside it.
+_PIXELS, _FRAMES = 1 << 22, 120
 #: Pieces under way for each that can be painted at a time, and beside those.
 _AHEAD, _SPARE = 2, 2
 
@@ -49,10 +49,9 @@ class Painted:
 
 @dataclass
 class _Coming:
-    """A frame that has come: its handle, its metering, and once that is over its light."""
+    """A frame that has come, and its metering, where its light is to be metered."""
 
     frame: Treated
-    handle: Any = None
     metering: Order | None = None
 
 
@@ -141,11 +140,10 @@ class FarmPainting:
             self._coming.append(coming)
             if frame.image is None:
                 continue
-            coming.handle = self._orders.cluster.keep(frame.image)
             self._bytes += frame.image.nbytes
             if self._known is not None and self._light.lighting.meters(self._count):
-                job = replace(self._job, kind=METER)
-                coming.metering = self._orders.submit(Order(job, [frame.image], [coming.handle]))
+                job, part = replace(self._job, kind=METER), self._orders.cluster.keep((frame.image,))
+                coming.metering = self._orders.submit(Order(job, [frame.image], [part]))
             self._count += 1
             taken += 1
             if taken >= self._piece(frame.image) or not self._has_room():
@@ -163,18 +161,22 @@ class FarmPainting:
         return moved
 
     def _next_piece(self, over: bool) -> int:
-        """How many of the frames that have come make the next piece; 0 where it is not ready yet."""
+        """How many of the frames that have come make the next piece; 0 where it is not ready yet.
+
+        A piece that is half full ends where the light changes: to set out a network in a light costs about as much as
+        to paint a third of a frame, and then one worker does it.
+        """
         shape, most = None, 1
         for at, coming in enumerate(self._coming):
             image = coming.frame.image
             if image is None:
                 return at or 1
-            if coming.metering is not None and not coming.metering.over:
-                return 0
             if shape is None:
                 shape, most = image.shape, self._piece(image)
-            if image.shape != shape:
+            if image.shape != shape or (coming.metering is not None and 2 * at >= most):
                 return at
+            if coming.metering is not None and not coming.metering.over:
+                return 0
             if at + 1 >= most:
                 return at + 1
         return len(self._coming) if over or not self._has_room() else 0
@@ -196,8 +198,26 @@ class FarmPainting:
             lit_by.append(frozenset(self._lit_by))
             tags.append((one.frame.tag, self._light.state()))
         job = replace(self._job, lights=tuple(lights), which=tuple(which))
-        handles = [one.handle for one in coming]
-        self._under_way.append(self._orders.submit(Order(job, images, handles, tags, lit_by)))
+        self._under_way.append(self._orders.submit(Order(job, images, self._parts(coming), tags, lit_by)))
+
+    def _parts(self, coming: list[_Coming]) -> list[Any]:
+        """Handles of the frames of a piece. One that was metered is out already; the others go in as few as can be."""
+        parts, loose = list[Any](), list[np.ndarray]()
+
+        def bind() -> None:
+            if loose:
+                parts.append(self._orders.cluster.keep(tuple(loose)))
+                loose.clear()
+
+        for one in coming:
+            if one.metering is not None:
+                bind()
+                parts += one.metering.parts
+            else:
+                assert one.frame.image is not None
+                loose.append(one.frame.image)
+        bind()
+        return parts
 
     def _light_of(self, coming: _Coming) -> Light | None:
         """The light of the film's next frame; None for its own, and where the network has none."""

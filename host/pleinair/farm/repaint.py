@@ -47,6 +47,7 @@ class Harvest:
             known.address, known.engine = tally.address, tally.engine
             known.frames, known.metered = known.frames + tally.frames, known.metered + tally.metered
             known.seconds, known.audited = known.seconds + tally.seconds, known.audited + tally.audited
+            known.processor, known.opening = known.processor + tally.processor, known.opening + tally.opening
 
 
 def paint_on(

@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -72,11 +72,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """A worker's answer: the work's name as it computed it, and the frames' ``paintings`` or ``sums``."""
+    """A worker's answer: the work's name as it computed it, and the frames' ``paintings`` or ``sums``.
+
+    ``seconds``: how long it took; ``processor``: seconds that the worker's process computed meanwhile. ``opening``:
+    those that it computed before, where this was its first work: to begin, to import and to open a brush.
+    """
 
     name: str
     engine: str
     seconds: float
+    processor: float = 0.0
+    opening: float = 0.0
     paintings: tuple[np.ndarray, ...] = field(default=(), repr=False)
     sums: tuple[tuple[Sums, ...], ...] = field(default=(), repr=False)
 
@@ -101,6 +107,11 @@ class Brush:
     def meter(self) -> LightMeter | None:
         """What a film's light asks; None where the network is not adaptive."""
         return self._base if isinstance(self._base, AdaptivePainter) else None
+
+    def open_meter(self) -> None:
+        """Have what meters checked now, not with the first frame. Raises EngineError."""
+        if isinstance(self._base, AdaptivePainter):
+            self._base.open_meter()
 
     def paint(
         self, frames: Sequence[np.ndarray], lights: Iterable[Light | None], tone: float = 0.0
@@ -129,25 +140,31 @@ def brush_of(job: Job, fetch: Callable[[], Model]) -> Brush:
     key = job.network, job.bits, job.strokes, job.threads
     if key not in _brushes:
         _brushes[key] = Brush(fetch(), job.strokes, job.threads)
+        _brushes[key].open_meter()
         while len(_brushes) > _OPEN:
             _brushes.popitem(last=False)[1].close()
     _brushes.move_to_end(key)
     return _brushes[key]
 
 
-def work(job: Job, fetch: Callable[[], Model], *frames: np.ndarray) -> Done | Unfit:
-    """Do a job on frames, uint8 [H, W, 3] each; this runs on a worker. Raises ImageError for what is no frame."""
+def work(job: Job, fetch: Callable[[], Model], *parts: tuple[np.ndarray, ...]) -> Done | Unfit:
+    """Do a job on the frames of some parts, uint8 [H, W, 3] each, in order; this runs on a worker.
+
+    Raises ImageError for what is no frame.
+    """
+    frames = [frame for part in parts for frame in part]
+    new = not _brushes
     try:
         brush = brush_of(job, fetch)
     except (EngineError, ImportError) as error:
         return Unfit(f"cannot paint: {error}")
-    began = time.monotonic()
-    name = job.name(frames)
+    began, computed = time.monotonic(), time.process_time()
+    done = Done(job.name(frames), brush.painter.name, 0.0, opening=computed if new else 0.0)
     if job.kind == METER:
-        sums = tuple(brush.sums(frame) for frame in frames)
-        return Done(name, brush.painter.name, time.monotonic() - began, sums=sums)
-    paintings = tuple(brush.paint(frames, job.lights_of(len(frames)), job.tone))
-    return Done(name, brush.painter.name, time.monotonic() - began, paintings=paintings)
+        done = replace(done, sums=tuple(brush.sums(frame) for frame in frames))
+    else:
+        done = replace(done, paintings=tuple(brush.paint(frames, job.lights_of(len(frames)), job.tone)))
+    return replace(done, seconds=time.monotonic() - began, processor=time.process_time() - computed)
 
 
 def digest(painting: np.ndarray) -> str:

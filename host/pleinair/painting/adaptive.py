@@ -92,6 +92,10 @@ class AdaptivePainter(NetworkPainter):
         #: The light of an average photo.
         self.average = light_of(network)
 
+    def open_meter(self) -> None:
+        """Open what meters and compare it with the reference now, not with the first frame. Raises EngineError."""
+        self._meter(self._threads)
+
     def sums(self, frame: np.ndarray) -> tuple[Sums, ...]:
         """What is metered in a frame, uint8 [H, W, 3], of each adaptive convolution: the same on every machine."""
         return self._meter(self._threads).sums(*self._input(checked_frame(frame)))

@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from pleinair.farm import measuring
+from pleinair.farm import measuring, work
 from pleinair.rolls.roll import Roll
+from tests.farms import Village, honest
 from tests.models import write_model
 from tests.networks import adaptive_network
 
@@ -29,10 +30,33 @@ def test_a_film_and_the_painter_alone(roll):
     assert list(alone.pieces) == ["00000000-00000008.mkv"]
     painter = measuring.measure("painter", roll)
     assert painter.frames == 9 and painter.rate > 0
+    for way in (alone, painter):
+        # Opening is most of nine small frames, and a frame's time is without it.
+        (command,) = way.kinds.values()
+        assert 0.3 < command.opening < command.processor
+        assert way.processor_ms == pytest.approx(1e3 * (command.processor - command.opening) / 9)
     lines = "\n".join(measuring._lines("alone", alone))
     assert "    alone: 9 frames in" in lines and "processor time of a frame" in lines
     (line,) = measuring._compared({"painter": painter, "alone": alone})
     assert line.startswith(f"alone / painter: {alone.rate / painter.rate:.1%} of the rate")
+
+
+def test_workers_are_opened_before_a_film(roll):
+    village = Village({"anna": honest, "bert": honest})
+    work._brushes.clear()
+    with Roll.open(roll) as opened:
+        measuring._open_workers(village, opened)
+        assert village.done == 2 and not village.out
+        # The film finds them open: its first answer tells of no opening.
+        harvest = measuring.paint_on(village, opened, opened.settings.look)
+    assert sum(tally.opening for tally in harvest.tallies.values()) == 0
+    assert sum(tally.processor for tally in harvest.tallies.values()) > 0
+
+
+def test_rays_processes_are_told_apart():
+    kinds = [measuring._kind(command) for command in (b"ray::IDLE\0\0", b"ray::_on_worker", b"ray::RuntimeEnvAgent\0")]
+    assert kinds == ["workers", "workers", "Ray's others"]
+    assert measuring._kind(b"/opt/ray/core/src/ray/raylet/raylet\0--x") == "raylet"
 
 
 def _burn() -> None:

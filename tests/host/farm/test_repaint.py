@@ -14,6 +14,7 @@ import pytest
 from pleinair.errors import FarmError, OptionError
 from pleinair.farm import orders
 from pleinair.farm.repaint import paint_on
+from pleinair.farm.work import PAINT, Job
 from pleinair.models import load_model
 from pleinair.rolls.developer import read_filters
 from pleinair.rolls.finish import paint_all
@@ -245,6 +246,29 @@ def test_a_piece_that_kills_every_worker_ends_it_with_one_line(tmp_path):
     look = look_of("even")
     with pytest.raises(FarmError, match="was lost 5 times: the worker died"):
         together(new(tmp_path / "roll", look), look, Village(HONEST, losses=1.0))
+
+
+def test_each_frame_is_kept_once_and_pieces_end_where_the_light_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr("pleinair.farm.painting._FRAMES", 6)
+    kept, jobs = list[int](), list[Job]()
+
+    class Watched(Village):
+        def keep(self, value: Any) -> Any:
+            if isinstance(value, tuple):
+                kept.append(len(value))
+            return super().keep(value)
+
+        def submit(self, function: Any, job: Any, *handles: Any, **settings: Any) -> Any:
+            jobs.append(job)
+            return super().submit(function, job, *handles, **settings)
+
+    look = look_of("lit", light="frame", light_every=5)
+    settings = {"look": look, "frames": FRAMES, "piece": PIECE, "backend": "reference", "threads": 1}
+    assert capture_only(new_roll(tmp_path / "roll", **settings), Still()) == "complete"
+    together(tmp_path / "roll", look, Watched(HONEST))
+    assert [(len(job.lights), len(job.which)) for job in jobs if job.kind == PAINT] == [(1, 5)] * 9
+    # A frame that is metered is kept by itself, and those behind it together.
+    assert sorted(kept) == [1] * 9 + [4] * 9
 
 
 def test_frames_under_way_are_bounded(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -55,18 +56,24 @@ def test_a_name_tells_every_difference(model):
 def test_a_worker_paints_and_meters_as_the_reference_does(model):
     work_module._brushes.clear()
     images = frames(3)
-    own = work(Job(PAINT, model.sha256, 8), lambda: model, *images)
+    own = work(Job(PAINT, model.sha256, 8), lambda: model, tuple(images))
     assert isinstance(own, Done) and own.name == Job(PAINT, model.sha256, 8).name(images)
+    assert own.opening > 0 and own.processor > 0 and own.opening + own.processor <= time.process_time()
     network, window = model.network, Window(24, 24, 64, 72)
     for image, painting in zip(images, own.paintings, strict=True):
         np.testing.assert_array_equal(
             painting, meter.paint(network, add_margin(image, 24, network.stride, adaptive=True), window)
         )
-    metered = work(Job(METER, model.sha256, 8), lambda: 1 / 0, images[0])  # its brush is open already
-    assert isinstance(metered, Done)
+    metered = work(Job(METER, model.sha256, 8), lambda: 1 / 0, (images[0],))  # its brush is open already
+    assert isinstance(metered, Done) and metered.opening == 0
     assert metered.sums == (meter.sums(network, add_margin(images[0], 24, network.stride, adaptive=True), window),)
     light = meter.measure(network, add_margin(images[0], 24, network.stride, adaptive=True), window)
-    lit = work(Job(PAINT, model.sha256, 8, lights=(light_of(network), light), which=(1, 0)), lambda: model, *images[:2])
+    lit = work(
+        Job(PAINT, model.sha256, 8, lights=(light_of(network), light), which=(1, 0)),
+        lambda: model,
+        (images[0],),
+        (images[1],),
+    )
     np.testing.assert_array_equal(lit.paintings[0], own.paintings[0])
     assert (lit.paintings[1] != own.paintings[1]).any()
     work_module._brushes.clear()
@@ -75,9 +82,9 @@ def test_a_worker_paints_and_meters_as_the_reference_does(model):
 def test_a_process_keeps_few_brushes(model):
     work_module._brushes.clear()
     for strokes in (1, 2, 1, 1, 2):
-        work(Job(PAINT, model.sha256, 8, strokes), lambda: model, *frames(1))
+        work(Job(PAINT, model.sha256, 8, strokes), lambda: model, tuple(frames(1)))
     assert len(work_module._brushes) == 2
-    work(Job(PAINT, model.sha256, 8, threads=2), lambda: model, *frames(1))
+    work(Job(PAINT, model.sha256, 8, threads=2), lambda: model, tuple(frames(1)))
     assert len(work_module._brushes) == 2
     work_module._brushes.clear()
 
@@ -88,7 +95,7 @@ def test_a_worker_without_an_engine_says_so(model, monkeypatch):
 
     work_module._brushes.clear()
     monkeypatch.setattr(work_module, "Brush", refuse)
-    answer = work(Job(PAINT, model.sha256, 8), lambda: model, *frames(1))
+    answer = work(Job(PAINT, model.sha256, 8), lambda: model, tuple(frames(1)))
     assert answer == Unfit("cannot paint: onnxruntime is not installed")
 
 
