@@ -123,12 +123,13 @@ def with_block_rams(yosys: Yosys) -> str:
         for port, letter in (("a", "A"), ("b", "B")):
             pins |= {f"di_{port}": f"DI{letter}DI", f"dip_{port}": f"DIP{letter}DIP"}
             pins |= {f"do_{port}": f"DO{letter}DO", f"dop_{port}": f"DOP{letter}DOP"}
-        inverted = ", ".join(sorted(set(re.findall(r"\bIS_\w+_INVERTED\b", declared.partition(");")[2]))))
+        # A pin of which the chip has an inverter: nextpnr ties constants with it.
+        invertible = set(re.findall(r"\bIS_(\w+)_INVERTED\b", declared.partition(");")[2]))
+        pins = {pin: f"{wire} ^ IS_{wire}_INVERTED" if wire in invertible else wire for pin, wire in pins.items()}
         body = [
             "\tpleinair_block_ram #(" + ", ".join(f".{key}({value})" for key, value in parameters.items()) + ") body (",
             "\t\t" + ", ".join(f".{pin}({wire})" for pin, wire in pins.items()),
             "\t);",
-            f'\tinitial if (|{{{inverted}}}) $error("{name}: inverted pins are not modelled");',
             "endmodule",
         ]
         text = text.replace(cell, declared + "\n".join(body))

