@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import cv2
@@ -178,13 +177,16 @@ def test_a_roll_is_painted_by_the_board(board, tmp_path):
 
 def test_bench_divides_the_time_and_says_that_it_is_emulated(board):
     b = board()
-    status, out, err = shell(
-        "bench", "--backend", "fpga", "--overlay", f"emulated:{b.deployment.folder}", "--frames", 5
-    )
-    assert status == 0, err
+    for _ in range(3):  # a busy machine may take longer once
+        status, out, err = shell(
+            "bench", "--backend", "fpga", "--overlay", f"emulated:{b.deployment.folder}", "--frames", 5
+        )
+        assert status == 0, err
+        if "prepare 0." in out:
+            break
     size = f"{b.deployment.width - 2 * b.model.margin}x{b.deployment.height - 2 * b.model.margin}"
     assert f"8-bit, {size}, zcu104 (emulated) accelerator of 96x64" in out
-    assert re.search(r"tile of 96x64, of which there were 5: prepare \d+\.\d", out) and "EMULATED" in out
+    assert "tile of 96x64, of which there were 5: prepare 0." in out and "EMULATED" in out
     status, out, err = shell(
         "bench", "--backend", "reference", "--style", b.model.folder, "--size", "40x30", "--frames", 2
     )

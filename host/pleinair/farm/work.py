@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -139,8 +139,9 @@ def brush_of(job: Job, fetch: Callable[[], Model]) -> Brush:
     """The brush of this process for a job; ``fetch`` gives the model where it is not open yet. Raises EngineError."""
     key = job.network, job.bits, job.strokes, job.threads
     if key not in _brushes:
-        _brushes[key] = Brush(fetch(), job.strokes, job.threads)
-        _brushes[key].open_meter()
+        brush = Brush(fetch(), job.strokes, job.threads)
+        brush.open_meter()
+        _brushes[key] = brush
         while len(_brushes) > _OPEN:
             _brushes.popitem(last=False)[1].close()
     _brushes.move_to_end(key)
@@ -159,12 +160,18 @@ def work(job: Job, fetch: Callable[[], Model], *parts: tuple[np.ndarray, ...]) -
     except (EngineError, ImportError) as error:
         return Unfit(f"cannot paint: {error}")
     began, computed = time.monotonic(), time.process_time()
-    done = Done(job.name(frames), brush.painter.name, 0.0, opening=computed if new else 0.0)
-    if job.kind == METER:
-        done = replace(done, sums=tuple(brush.sums(frame) for frame in frames))
-    else:
-        done = replace(done, paintings=tuple(brush.paint(frames, job.lights_of(len(frames)), job.tone)))
-    return replace(done, seconds=time.monotonic() - began, processor=time.process_time() - computed)
+    name, meters = job.name(frames), job.kind == METER
+    sums = tuple(brush.sums(frame) for frame in frames) if meters else ()
+    paintings = () if meters else tuple(brush.paint(frames, job.lights_of(len(frames)), job.tone))
+    return Done(
+        name,
+        brush.painter.name,
+        seconds=time.monotonic() - began,
+        processor=time.process_time() - computed,
+        opening=computed if new else 0.0,
+        paintings=paintings,
+        sums=sums,
+    )
 
 
 def digest(painting: np.ndarray) -> str:

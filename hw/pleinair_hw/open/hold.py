@@ -5,12 +5,12 @@ figures (``slicem.sdf``, WA1 to WA8). A flip-flop that lies beside the memory ch
 misses and mends none. A table and a second wire on the way add what is missing. The flip-flop's other readers stay as
 they are, so the counters themselves get no slower.
 
-Data and write enables ask for 0.27 ns at most, and any flip-flop keeps that.
+Data and write enables ask for 0.27 ns at most, and are left as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 #: Ports that hold the write address, by type of memory. Each has its enable at WE.
@@ -68,7 +68,7 @@ def delay_writes(module: MutableMapping[str, Any]) -> int:
     return len(late)
 
 
-def _all_bits(module: Mapping[str, Any]) -> Any:
+def _all_bits(module: Mapping[str, Any]) -> Iterator[Sequence[int | str]]:
     for net in module["netnames"].values():
         yield net["bits"]
     for cell in module["cells"].values():
