@@ -1,12 +1,13 @@
 """Corrections of FINN's RTL library, made to the installed package's text when a build needs them.
 
-The library (``finn-rtllib`` of finn-plus 1.6.1) is used as it is but for seven files:
+The library (``finn-rtllib`` of finn-plus 1.6.1) is used as it is but for nine files:
 
 - ``CORRECTNESS`` and ``SPEED``: a defect of the circuit itself, and a path that is too long. Every use of the library,
   a vendor's tools included, has them: :func:`patched_rtllib` makes a corrected copy for FINN to generate from.
 - ``SIMULATION`` and ``SYNTHESIS``: constructs that Verilator, or Yosys with slang, refuse although they are, or come
   close to, legal SystemVerilog. What the circuit does is left alone.
-- ``ROUTING``: SYNTHESIS for a bitstream, where queues lie in memory that Yosys would build from flip-flops.
+- ``ROUTING``: SYNTHESIS for a bitstream, where queues lie in memory that Yosys would build from flip-flops, and every
+  memory lies where its plan says.
 
 A patch is a function from a file's text to its corrected text. It raises :class:`PatchError` when it finds nothing
 to correct, and is only ever given the text it was written for: each file's SHA-256 is checked first.
@@ -32,12 +33,14 @@ VERSION = "1.6.1"
 
 #: SHA-256 of the files that are patched, as finn-plus VERSION installs them; paths are relative to the library.
 ORIGINAL = {
+    "axi/hdl/axilite.sv": "b041ca2b83f5a2cb7994d8ee44046159a41c538a0ef21c2636f8653903503dc9",
     "memstream/hdl/memstream.sv": "dca7be8a6315d0fd0f0af10970af320c0d01f8739404a75ffd66c431c6dc441f",
     "dwc/hdl/vpc.sv": "b0b2b20405d897212723e77067d7507778d8be0ecbe29836259e3b95daef626b",
     "fifo/hdl/fifo.sv": "88ad786a5885c7994c7e2d26e1ef2ffdf688310e941feaa0651332da49ec58c4",
     "mvu/add_multi.sv": "245c88f80677355afd487f9cb69d71b85c4873eceae5bb828b1dcac43ca71f94",
     "mvu/mvu.sv": "4c6c11482fe3e8b569b6249469a302f9cb9bf89978d007ff1d0153511762b068",
     "mvu/mvu_vvu_axi.sv": "f4c91ae7cbb2887c92b034c2364481e9d40e31313bbd1aff82491c1350388dab",
+    "mvu/replay_buffer.sv": "55dab042c715a48f60c296f5e87f7a5bece80da407c5261178381037d57aab1a",
     "swg/swg_template_default.sv": "902ed1dc128bb0a6d329133ccf82c3d537f430c3dd57a1136d426290d31743e0",
 }
 
@@ -177,6 +180,63 @@ def queue_results_in_memory(text: str) -> str:
     )
 
 
+def lower_memory_styles(text: str) -> str:
+    """``RAM_STYLE`` as an attribute becomes ``ram_style``: Yosys knows no other spelling, Vivado knows both."""
+    changed, places = re.subn(r"(?<=\(\* )RAM_STYLE(?= = )", "ram_style", text)
+    if not places:
+        raise PatchError("the correction 'lower_memory_styles' of FINN's RTL library fits no place of the file")
+    return changed
+
+
+def choose_upper_memory(text: str) -> str:
+    """A FIFO's smaller memory goes where its plan says (``resources.fifo``), not where synthesis likes."""
+    return _substitute(
+        r"RAM_STYLE_HI = \(MIN_ABITS <= ABITS\.hi\)\? RAM_STYLE_EFF : \"auto\";",
+        'RAM_STYLE_HI = 2**(2*ABITS.hi) * DATA_WIDTH < 2**20? "distributed" : "block";',
+        text,
+        "choose_upper_memory",
+    )
+
+
+def choose_replay_memory(text: str) -> str:
+    """The replay of a matrix-vector unit's input goes where its plan says (``resources.replay``)."""
+    return _substitute(
+        r"(?<=^\t\t// Buffer Memory Management\n)\t\tdata_t  Mem\[2\*\*AWIDTH\];",
+        """\
+\t\tlocalparam  RAM_STYLE = AWIDTH <= 6 || 2**AWIDTH * W <= 4608? "distributed" : "block";
+\t\t(* ram_style = RAM_STYLE *)
+\t\tdata_t  Mem[2**AWIDTH];""",
+        text,
+        "choose_replay_memory",
+    )
+
+
+def keep_valid(text: str) -> str:
+    """The registers of weights that are loaded at run time keep their "valid" as a sum, not as a choice.
+
+    Where nobody writes, Yosys then sees that they never change, and that the weights' memory is constant.
+    """
+    for name, valid in (("WAddr", "awvalid"), ("WData", "wvalid"), ("RAddr", "arvalid")):
+        line = rf"^(\t+)(if\(!{name}\.vld\)  {name} <= [^\n]*\n)(?!\1{name}\.)"
+        text, places = re.subn(line, rf"\1\2\1{name}.vld <= {name}.vld || {valid};\n", text, flags=re.M)
+        if places != 1:
+            raise PatchError("the correction 'keep_valid' of FINN's RTL library fits no place of the file")
+    return text
+
+
+def mark_weights_in_tables(text: str) -> str:
+    """Weights for tables are marked, so that Yosys can make tables of them where they are never written.
+
+    It cannot compare texts that stand in parameters, and of constant memories it makes no distributed memory.
+    """
+    return _substitute(
+        r"\(\* RAM_STYLE = RAM_STYLE \*\)",
+        '(* ram_style = RAM_STYLE, in_tables = RAM_STYLE == "distributed" *)',
+        text,
+        "mark_weights_in_tables",
+    )
+
+
 def keep_differences(text: str) -> str:
     """The window buffer keeps in registers, as differences, what it would subtract and compare in every cycle.
 
@@ -268,8 +328,11 @@ SYNTHESIS: Mapping[str, tuple[Patch, ...]] = {
 }
 ROUTING: Mapping[str, tuple[Patch, ...]] = {
     **SYNTHESIS,
-    "memstream/hdl/memstream.sv": (queue_weights_in_memory,),
+    "axi/hdl/axilite.sv": (keep_valid,),
+    "fifo/hdl/fifo.sv": (*SYNTHESIS["fifo/hdl/fifo.sv"], choose_upper_memory, lower_memory_styles),
+    "memstream/hdl/memstream.sv": (queue_weights_in_memory, mark_weights_in_tables),
     "mvu/mvu_vvu_axi.sv": (queue_results_in_memory,),
+    "mvu/replay_buffer.sv": (choose_replay_memory,),
 }
 PURPOSES: Mapping[str, Mapping[str, tuple[Patch, ...]]] = {
     "simulation": SIMULATION,

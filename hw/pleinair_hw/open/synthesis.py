@@ -12,6 +12,8 @@ What is particular, and why:
 - ``-noclkbuf``: the shell's top has the one clock buffer there is.
 - Additions and comparisons of up to four bits become tables, not carry chains. nextpnr parts a chain where one of its
   carries is used elsewhere, and its parts came to lie all over the chip: counters of four bits were the slowest paths.
+- Weights that were planned in tables and that nobody loads at run time become logic. As memory in tables Yosys does
+  not take them: it has such memory only for what is written.
 - Write addresses of memories in tables come too early for them: see :mod:`pleinair_hw.open.hold`.
 """
 
@@ -47,6 +49,8 @@ _RECIPE, _HOLD_RECIPE = 1, 1
 BOXES = ("DSP48E1", "DSP48E2", "PS7", "BUFG")
 #: Bits of the widest sum that becomes tables.
 _SMALL = 4
+#: Memories that are never written and that FINN's patched RTL marks as planned in tables, as Yosys selects them.
+_CONSTANT_IN_TABLES = "t:$mem_v2 r:WR_PORTS=0 %i a:in_tables=1'1 %i"
 _LUT6_2 = """\
 module LUT6_2 #(parameter [63:0] INIT = 0) (output O6, O5, input I0, I1, I2, I3, I4, I5);
 \tassign O6 = INIT[{I5, I4, I3, I2, I1, I0}];
@@ -155,6 +159,7 @@ def script(sources: Sequence[str], top: str) -> str:
             f"{synthesise} begin:map_memory",
             f"techmap -map +/techmap.v t:$alu r:Y_WIDTH<={_SMALL} %i",
             "opt -fast",
+            f"setattr -unset ram_style -set logic_block 1 {_CONSTANT_IN_TABLES}",
             f"{synthesise} map_memory:",
             f"write_json {NETLIST}",
             "",

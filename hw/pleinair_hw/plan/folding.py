@@ -127,7 +127,8 @@ class _Folder:
     def memory(self, buffer: Buffer, *, ultra: bool = True) -> Memory:
         """Options of a buffer; UltraRAM only where the board has it and contents need no initialisation."""
         styles = [s for s in MEMORY_STYLES if s != "ultra" or (ultra and self.board.uram)]
-        return Memory(buffer.words, buffer.bits, {s: buffer.cost(s) for s in styles}, "block")
+        costs = {s: buffer.cost(self.options.priced_as(s)) for s in styles}
+        return Memory(buffer.words, buffer.bits, costs, "block")
 
     def convert(self, o: Operator, number: int, lanes: int, bits: int, consumer: str) -> None:
         """A width converter before the stage ``consumer`` where lanes differ from its source's."""
@@ -324,7 +325,8 @@ def _fifos(folder: _Folder) -> None:
             past = dataflow.operator(o.inputs[0])
             depths[past.name + ".skip" * isinstance(past, Fork)] = _skip_words(dataflow, o, makers[past.name].pe)
     for stream, words in depths.items():
-        folder.stages.append(fifo_stage(f"{stream}.fifo", makers[stream.removesuffix(".skip")], words, folder.board))
+        maker = makers[stream.removesuffix(".skip")]
+        folder.stages.append(fifo_stage(f"{stream}.fifo", maker, words, folder.board, folder.options))
 
 
 def fold(

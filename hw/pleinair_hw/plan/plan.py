@@ -41,6 +41,10 @@ class BuildOptions:
     trimmed: bool = False
     open_tools: bool = False
 
+    def priced_as(self, style: str) -> str:
+        """The memory style of :mod:`pleinair_hw.plan.resources` whose cost a memory of ``style`` has here."""
+        return "uniform" if self.open_tools and style == "block" else style
+
 
 PLAIN = BuildOptions()
 
@@ -163,7 +167,8 @@ class Plan:
         makers = {s.name: s for s in stages}
         for stream, words in depths.items():
             if words > 2:
-                stages.append(fifo_stage(f"{stream}.fifo", makers[stream.removesuffix(".skip")], words, self.board))
+                maker = makers[stream.removesuffix(".skip")]
+                stages.append(fifo_stage(f"{stream}.fifo", maker, words, self.board, self.options))
         beside = shell(self.dataflow, stages, self.board, self.options)
         return replace(self, stages=tuple(place_memories(stages, self.board, beside)))
 
@@ -182,11 +187,11 @@ class Plan:
         return chosen
 
 
-def fifo_stage(name: str, maker: Stage, words: int, board: Board) -> Stage:
+def fifo_stage(name: str, maker: Stage, words: int, board: Board, options: BuildOptions = PLAIN) -> Stage:
     """A FIFO of ``words`` words on a stage's output."""
     width = maker.out_width
     styles = [s for s in MEMORY_STYLES if s != "ultra" or board.uram]
-    memory = Memory(words, width, {s: resources.fifo(words, width, s) for s in styles}, "block")
+    memory = Memory(words, width, {s: resources.fifo(words, width, options.priced_as(s)) for s in styles}, "block")
     lanes = maker.pe or maker.simd
     return Stage(
         name, "StreamingFIFO", maker.operator, 0, lanes, maker.cycles, Resources(), memory, depth=words, out_width=width

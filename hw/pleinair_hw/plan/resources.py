@@ -18,7 +18,8 @@ from itertools import pairwise
 
 from pleinair_hw.plan.boards import Board
 
-STYLES = ("auto", "distributed", "block", "ultra")
+#: Of memories. "uniform" is block RAM as Yosys makes it, all blocks of a memory in one aspect; Vivado mixes aspects.
+STYLES = ("auto", "distributed", "block", "uniform", "ultra")
 #: Kinds of a chip's resources, as :meth:`Resources.shares` has them, in words.
 NAMES = {
     "dsp": "DSPs",
@@ -128,6 +129,38 @@ def bram18_blocks(depth: int, bits: int) -> int:
     return repeats * table[36] + table[bits - 36 * repeats]
 
 
+#: What Yosys makes a memory of, as RAMB18s: its price in tables, words of the narrowest aspect, widths from there on.
+_YOSYS_BLOCKS = (
+    (1, 129, 1 << 14, (1, 2, 4, 9, 18, 36)),
+    (2, 257, 1 << 15, (1, 2, 4, 9, 18, 36, 72)),
+    (4, 513, 1 << 16, (1, 2, 4, 9)),
+)
+
+
+@cache
+def uniform_bram18_blocks(depth: int, bits: int, constant: bool = False) -> int:
+    """RAMB18s for ``depth`` words of ``bits`` bits as Yosys packs them: all blocks have one aspect.
+
+    Where a memory is deeper than the aspect, the parts lie side by side, each in whole bytes of 9 bits where the memory
+    is written. The aspect is the one that is cheapest together with the tables that choose among the parts.
+    Source: Yosys, passes/memory/memory_libmap.cc (handle_geom) and techlibs/xilinx/brams_xc4v.txt.
+
+    Args:
+        constant: it is never written.
+    """
+    best: tuple[float, int] | None = None
+    for blocks, price, words, widths in _YOSYS_BLOCKS:
+        for step, wide in enumerate(widths):
+            byte = 1 if constant else min(wide, 9)
+            parts = -(-depth // (words >> step))
+            count = -(-(parts * -(-bits // byte) * byte) // wide)
+            cost = price * count + (parts - 1) * bits / 2 + (parts / 2 if parts > 1 and not constant else 0)
+            if best is None or cost < best[0]:
+                best = (cost, blocks * count)
+    assert best is not None
+    return best[1]
+
+
 def uram_blocks(depth: int, bits: int) -> int:
     """UltraRAMs for ``depth`` words of ``bits`` bits: 4096 words of 72 bits each, no other aspect (UG573)."""
     return -(-depth // 4096) * -(-bits // 72)
@@ -174,14 +207,20 @@ def resolve_style(depth: int, bits: int, style: str) -> str:
 
 
 @lru_cache(maxsize=_KEPT)
-def memory(depth: int, bits: int, style: str) -> Resources:
-    """A buffer of ``depth`` words of ``bits`` bits with one writing and one reading port, without its addresses."""
+def memory(depth: int, bits: int, style: str, constant: bool = False) -> Resources:
+    """A buffer of ``depth`` words of ``bits`` bits with one writing and one reading port, without its addresses.
+
+    Args:
+        style: one of STYLES.
+        constant: it is never written; counts for "uniform".
+    """
     style = resolve_style(depth, bits, style)
     if style == "distributed":
         return lutram_tables(depth, bits)
-    if style == "block":
+    if style in ("block", "uniform"):
         # Chained memories are selected among; 2048 words are the deepest that keep a RAMB18's parity bits.
-        return Resources(lut=_up(bits * _multiplexer(-(-depth // 2048))), bram18=bram18_blocks(depth, bits))
+        blocks = bram18_blocks(depth, bits) if style == "block" else uniform_bram18_blocks(depth, bits, constant)
+        return Resources(lut=_up(bits * _multiplexer(-(-depth // 2048))), bram18=blocks)
     return Resources(uram=uram_blocks(depth, bits))
 
 
@@ -347,7 +386,8 @@ def weights(
     """The weights' memory and stream (memstream.sv, mem_mode internal_decoupled).
 
     Args:
-        style: "auto" (tables up to 64 words deep or half a RAMB18, else block RAM), "distributed", "block", "ultra".
+        style: one of STYLES; "auto" is tables up to 64 words deep or half a RAMB18, else block RAM. For "uniform" the
+            bits that only pad to bytes are dropped, as Yosys drops them.
         board: checked for UltraRAM.
         writable: loaded at run time over AXI-Lite, as UltraRAM must be: it has no initial contents.
     """
@@ -360,7 +400,7 @@ def weights(
     if style == "distributed" and not writable:
         store = Resources(lut=rom_tables(depth, bits))
     else:
-        store = memory(depth, bits, style)
+        store = memory(depth, pe * simd * weight_bits if style == "uniform" else bits, style, not writable)
     address = max(1, clog2(depth))
     stream = Resources(lut=address + 12, ff=2 * address + 18 + bits)
     if style == "distributed":
@@ -470,6 +510,8 @@ def fifo_style(depth: int, bits: int, style: str) -> str:
 def fifo(depth: int, bits: int, style: str = "auto") -> Resources:
     """A FIFO (StreamingFIFO_rtl, fifo.sv) of ``depth`` words; ``bits`` are padded to bytes as FINN does.
 
+    The padding lies in block RAM of style "block" and not of "uniform": Yosys drops bits that are always 0.
+
     "auto" takes UltraRAM past 2028 words, whether the chip has it or not: name a style for deep ones. What steers the
     memory is as finn-plus measured it in Vivado (util/resource_models.py).
     """
@@ -483,26 +525,30 @@ def fifo(depth: int, bits: int, style: str = "auto") -> Resources:
         store = lutram_tables(1 << clog2(depth - 1), word)
         return store + Resources(lut=8 * count - 15, ff=word + 6 * count)
     low, high = fifo_spaces(depth, chosen == "ultra")
-    blocks = bram18_blocks(1 << low, word) if chosen == "block" else 0
+    is_block = chosen in ("block", "uniform")
+    stored = bits if chosen == "uniform" else word
+    blocks = memory(1 << low, stored, chosen).bram18 if is_block else 0
     # An enable for each few blocks, and the decoding of chained ones.
-    steering = 60 + 2 * blocks // 5 + 3 * ((1 << low) // 2048) if chosen == "block" else 6 * count + 10
+    steering = 60 + 2 * blocks // 5 + 3 * ((1 << low) // 2048) if is_block else 6 * count + 10
     control = Resources(lut=steering, ff=6 * count + 10)
     if high:
-        control += _upper_memory(1 << high, word, chosen == "ultra") + Resources(lut=word // 2 + 18)
-    if chosen == "block":
+        control += _upper_memory(1 << high, word, stored, chosen) + Resources(lut=word // 2 + 18)
+    if is_block:
         return control + Resources(bram18=blocks)
     return control + Resources(uram=uram_blocks(1 << low, word), ff=word) + shift_register(16, word)
 
 
-def _upper_memory(depth: int, bits: int, ultra: bool) -> Resources:
+def _upper_memory(depth: int, bits: int, stored: int, style: str) -> Resources:
     """Where Vivado puts the smaller of a FIFO's two memories, as finn-plus measured it (util/resource_models.py).
 
     Small ones become distributed RAM. Beside UltraRAM, what would take seven RAMB18 for each UltraRAM joins it.
     """
     if depth * depth * bits < 1 << 20:
         return lutram_tables(depth, bits)
+    if style == "uniform":
+        return Resources(bram18=uniform_bram18_blocks(depth, stored))
     blocks, ultras = bram18_blocks(depth, bits), uram_blocks(depth, bits)
-    if ultra and (depth >= 4096 or blocks >= 7 * ultras):
+    if style == "ultra" and (depth >= 4096 or blocks >= 7 * ultras):
         return Resources(uram=ultras)
     return Resources(bram18=blocks)
 

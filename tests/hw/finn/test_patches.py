@@ -26,6 +26,11 @@ EVERY = [
     patches.drop_default_nettype,
     patches.queue_weights_in_memory,
     patches.queue_results_in_memory,
+    patches.lower_memory_styles,
+    patches.choose_upper_memory,
+    patches.choose_replay_memory,
+    patches.keep_valid,
+    patches.mark_weights_in_tables,
     patches.keep_differences,
 ]
 
@@ -64,6 +69,20 @@ def test_what_the_patches_leave_in_the_files():
     assert tree.count("init_leaf_loads()") == 2
     fifo = patches.patched_text("fifo/hdl/fifo.sv", (LIBRARY / "fifo/hdl/fifo.sv").read_text(), "synthesis")
     assert "`default_nettype" not in fifo and "struct packed {" in fifo and "struct {" not in fifo
+
+
+@needs_finn
+def test_for_a_bitstream_every_memory_names_its_style_as_yosys_reads_it():
+    for path in ("fifo/hdl/fifo.sv", "memstream/hdl/memstream.sv", "mvu/replay_buffer.sv", "mvu/mvu_vvu_axi.sv"):
+        text = patches.patched_text(path, (LIBRARY / path).read_text(), "routing")
+        memories = re.findall(r"^(.*)\n\s*\w+  \w*(?:Mem\w*|OSrl|OBuf)\[.*\];$", text, re.M)
+        assert memories and all("(* ram_style = " in line for line in memories), (path, memories)
+    axilite = patches.patched_text("axi/hdl/axilite.sv", (LIBRARY / "axi/hdl/axilite.sv").read_text(), "routing")
+    assert re.findall(r"(\w+)\.vld <= \1\.vld \|\| (\w+);", axilite) == [
+        ("RAddr", "arvalid"),
+        ("WAddr", "awvalid"),
+        ("WData", "wvalid"),
+    ]
 
 
 @needs_finn

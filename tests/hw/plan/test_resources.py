@@ -62,6 +62,23 @@ def test_block_memory_packing_is_the_cheapest_cut_into_columns():
         assert resources.bram18_blocks(depth, bits) == least(depth, bits), (depth, bits)
 
 
+@pytest.mark.parametrize(
+    ("depth", "bits", "constant", "blocks"),
+    [
+        (512, 36, False, 1),
+        (512, 37, False, 2),
+        (3072, 12, True, 2),  # three parts of 1024 words side by side are 36 bits: one RAMB36
+        (3072, 12, False, 3),  # with whole bytes they are 54 bits of 1024 words
+        (12288, 24, False, 18),  # three parts of 4096 words, three bytes each: nine RAMB36; mixed aspects would be 17
+        (8714, 62, False, 32),  # nine parts of 1024 words, seven bytes each: 63 bytes in RAMB36 of four
+        (1024, 54, True, 3),
+    ],
+)
+def test_block_memory_of_one_aspect_is_packed_as_by_hand(depth, bits, constant, blocks):
+    assert resources.uniform_bram18_blocks(depth, bits, constant) == blocks
+    assert resources.memory(depth, bits, "uniform", constant).bram18 == blocks
+
+
 def test_ultraram_has_one_aspect():
     assert [resources.uram_blocks(d, b) for d, b in [(1, 1), (4096, 72), (4097, 72), (4096, 73)]] == [1, 1, 2, 2]
 
