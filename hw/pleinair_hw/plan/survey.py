@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import math
 import multiprocessing
 import sys
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+#: What place and route gave, as tests/hw/open/record_routed.py notes it.
+ROUTED = Path(__file__).with_name("routed.json")
 SIZES: tuple[tuple[int, int], ...] = ((256, 256), (640, 480), (1280, 720))
 #: Called with the rows that are done and all that there will be.
 Progress = Callable[[int, int], None]
@@ -434,8 +437,13 @@ What fits which board, and how fast. Made by
 from the shipped networks and the folding search (`hw/pleinair_hw/plan/search.py`). Nothing here is measured on a board,
 and Vivado has not seen it: cycles are those that FINN expects of its RTL and that our blocks take, DSPs and memories
 follow from the RTL, LUTs are formulas fitted to open synthesis (`hw/pleinair_hw/plan/resources.py`).
-No row has been placed and routed (other plans have, for 320x240); what has been stands in
-[bitstream.md](bitstream.md#what-was-routed).
+Only the plans of [this table](#placed-and-routed) have been placed and routed.
+"""
+_ROUTED_INTRODUCTION = """
+## Placed and routed
+
+With open tools, for the Pynq-Z2 ([bitstream.md](bitstream.md#what-was-routed)): plans for a rate, not the fastest ones that are
+searched for below. *Clock*: the next one of FCLK0 that is at least 15% below what place and route reach.
 """
 _AIMS_INTRODUCTION = """
 ## Against the aims
@@ -458,6 +466,34 @@ and bits give nearly the same plan, so one stands for all of them. BRAM counts b
 share of the used DSPs' multiplier lanes that do a useful product, over the time between two frames."""
 
 
+def _routed() -> list[str]:
+    """The shipped styles that were placed and routed: what was planned at 100 MHz, and what they reach."""
+    table = []
+    for row in json.loads(ROUTED.read_text()):
+        configuration, planned, routed = row["configuration"], row["planned"], row["routed"]
+        if len(configuration) != 6:  # a test's own: random networks, styles without their margin
+            continue
+        style, bits, width, height, _, trimmed = configuration
+        table.append(
+            [
+                style + ", trimmed" * trimmed,
+                str(bits),
+                f"{width}x{height}",
+                _rate(1e8 / row["cycles"]),
+                f"{row['fmax_mhz']:.1f}",
+                f"{row['clock_mhz']:.1f}",
+                _rate(row["clock_mhz"] * 1e6 / row["cycles"]),
+                f"{routed['lut_sites']:,} ({planned['lut'] + planned['lutram']:,})",
+                f"{routed['ff']:,} ({planned['ff']:,})",
+                f"{routed['dsp']} ({planned['dsp']})",
+                f"{routed['ramb18'] + 2 * routed['ramb36']} ({planned['bram18']})",
+            ]
+        )
+    heads = ["style", "bits", "frame", "frames/s at 100 MHz", "reached, MHz", "clock, MHz", "frames/s"]
+    heads += ["LUT sites (planned)", "FF (planned)", "DSP (planned)", "BRAM, 18 Kib (planned)"]
+    return _markdown_table(heads, table, 1)
+
+
 def markdown(rows: Sequence[Row], holds_for: Mapping[tuple[str, int], Sequence[str]]) -> str:
     """The page ``docs/boards.md``. ``holds_for``: the styles that a surveyed (style, bits) stands for."""
     budgets = ", ".join(f"{BUDGET[kind]:.0%} of the {name}" for kind, name in NAMES.items())
@@ -471,6 +507,7 @@ def markdown(rows: Sequence[Row], holds_for: Mapping[tuple[str, int], Sequence[s
     for b in dict.fromkeys(row.board for row in rows):
         counts = (b.dsp, b.bram36, b.uram, b.lut, b.ff, b.clock_mhz)
         page.append(f"| {b.name} | {b.title} | {b.part} | " + " | ".join(f"{n:,}" for n in counts) + " |")
+    page += [_ROUTED_INTRODUCTION, *_routed()]
     page += [_AIMS_INTRODUCTION, *_aims(rows), _AIMS_END.rstrip(), _ROWS_INTRODUCTION]
     heads = ["board", "frame", "frames/s", "DSP", "BRAM", "URAM", "LUT", "lanes busy", "what binds"]
     for (style, bits), others in holds_for.items():

@@ -98,12 +98,15 @@ module shell #(
 	output logic [MANY-1:0] lite_RREADY
 );
 	(* ASYNC_REG = "TRUE" *) logic [2:0] reset_n = '0;
-	logic rst_n = 1'b0;
+	// Kept high in reset, as flip-flops take it: an inverter before thousands of them made the slowest path.
+	logic rst = 1'b1, core_rst = 1'b1;
+	wire rst_n = !rst;
 	always_ff @(posedge ap_clk) begin
 		reset_n <= {reset_n[1:0], ap_rst_n};
-		rst_n <= reset_n[2];
-		core_rst_n <= reset_n[2];
+		rst <= !reset_n[2];
+		core_rst <= !reset_n[2];
 	end
+	assign core_rst_n = !core_rst;
 
 	logic [1:0] start, done;
 	logic [1:0][63:0] address, error_address;

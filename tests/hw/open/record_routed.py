@@ -1,4 +1,4 @@
-"""Routes accelerators and notes what each takes, beside what its plan expected: ``routed.json`` in this folder.
+"""Routes accelerators and notes what each takes, beside what its plan expected (``hw/pleinair_hw/plan/routed.json``).
 
     python -m tests.hw.open.record_routed [--seconds N] [NUMBER ...]
 
@@ -27,10 +27,10 @@ from pleinair_hw.open.flow import make_bitstream
 from pleinair_hw.plan.boards import BOARDS
 from pleinair_hw.plan.plan import BuildOptions, Plan, shell
 from pleinair_hw.plan.search import plan_for_cycles, plan_for_rate
+from pleinair_hw.plan.survey import ROUTED
 from pleinair_hw.stitch.write import write_rtl
 from tests.hw.simulate.test_simulation import small_network
 
-FILE = Path(__file__).with_name("routed.json")
 BOARD = BOARDS["pynq-z2"]
 #: Random networks: seed, width, bits, blocks, kernel; the side of the frame, and the cycles that it may take.
 Small = tuple[int, int, int, int, int, int, int]
@@ -92,6 +92,7 @@ def row(configuration: Small | Bare | Shipped) -> dict[str, Any]:
         made = make_bitstream(folder / "synthesis", folder, BOARD, found, 100.0, progress=print)
     return {
         "configuration": list(configuration),
+        "cycles": plan.cycles,
         "planned": asdict(plan.total),
         "of it shell": asdict(shell(plan.dataflow, plan.stages, plan.board, plan.options)),
         "synthesised": dict(made.netlist),
@@ -112,7 +113,7 @@ def row(configuration: Small | Bare | Shipped) -> dict[str, Any]:
 
 def read() -> list[dict[str, Any]]:
     """The rows that are there."""
-    rows: list[dict[str, Any]] = json.loads(FILE.read_text()) if FILE.exists() else []
+    rows: list[dict[str, Any]] = json.loads(ROUTED.read_text()) if ROUTED.exists() else []
     return rows
 
 
@@ -130,7 +131,7 @@ def main() -> None:
         made = row(configuration)
         order = [list(c) for c in CONFIGURATIONS]
         rows = sorted([*read(), made], key=lambda r: order.index(r["configuration"]))
-        write_file(FILE, (json.dumps(rows, indent=1) + "\n").encode())
+        write_file(ROUTED, (json.dumps(rows, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":
