@@ -1,8 +1,8 @@
 """Corrections of FINN's RTL library, made to the installed package's text when a build needs them.
 
-The library (``finn-rtllib`` of finn-plus 1.6.1) is used as it is but for nine files:
+The library (``finn-rtllib`` of finn-plus 1.6.1) is used as it is but for ten files:
 
-- ``CORRECTNESS`` and ``SPEED``: a defect of the circuit itself, and a path that is too long. Every use of the library,
+- ``CORRECTNESS`` and ``SPEED``: a defect of the circuit itself, and paths that are too long. Every use of the library,
   a vendor's tools included, has them: :func:`patched_rtllib` makes a corrected copy for FINN to generate from.
 - ``SIMULATION`` and ``SYNTHESIS``: constructs that Verilator, or Yosys with slang, refuse although they are, or come
   close to, legal SystemVerilog. What the circuit does is left alone.
@@ -41,6 +41,7 @@ ORIGINAL = {
     "mvu/mvu.sv": "4c6c11482fe3e8b569b6249469a302f9cb9bf89978d007ff1d0153511762b068",
     "mvu/mvu_vvu_axi.sv": "f4c91ae7cbb2887c92b034c2364481e9d40e31313bbd1aff82491c1350388dab",
     "mvu/replay_buffer.sv": "55dab042c715a48f60c296f5e87f7a5bece80da407c5261178381037d57aab1a",
+    "swg/swg_common.sv": "3dea68298aa7185bc7d71ed5bcf7b0b46fc24a61044f6b1adb39230054e3578b",
     "swg/swg_template_default.sv": "902ed1dc128bb0a6d329133ccf82c3d537f430c3dd57a1136d426290d31743e0",
 }
 
@@ -310,8 +311,50 @@ def keep_differences(text: str) -> str:
     )
 
 
+def register_increment(text: str) -> str:
+    """The window buffers' controller keeps in a register how far the next step goes, not only its state.
+
+    The step is then at hand where addresses are summed up: a table and its wires less in what was the slowest path of
+    large accelerators. Cycle for cycle the same.
+    """
+    what = "register_increment"
+    states = ("SIMD", "KW", "KH", "W", "H")
+    first = " ".join(f"INNERMOST_STATE == STATE_LOOP_{state}? HEAD_INCR_{state} :" for state in states) + " 0"
+    text = _substitute(
+        r"^    // combinational logic for addr_incr generation\n",
+        f"""\
+    // addr_incr of the state and of the next one
+    localparam logic [INCR_BITWIDTH-1:0]  FIRST_INCR = {first};
+    logic [INCR_BITWIDTH-1:0]  Incr = FIRST_INCR;
+    logic [INCR_BITWIDTH-1:0]  incr_next;
+    assign  addr_incr = Incr;
+""",
+        text,
+        what,
+    )
+    text = _substitute(r"(?<=begin : blkHead\n        unique case \()State(?=\))", "state_next", text, what)
+    head = re.search(r"unique case \(state_next\).*?endcase", text, re.S)
+    assert head is not None
+    text = text.replace(head[0], head[0].replace("addr_incr =", "incr_next ="))
+    text = _substitute(
+        r"^            State <= INNERMOST_STATE;\n",
+        "            State <= INNERMOST_STATE;\n            Incr <= FIRST_INCR;\n",
+        text,
+        what,
+    )
+    return _substitute(
+        r"^            State <= state_next;\n",
+        "            State <= state_next;\n            Incr <= incr_next;\n",
+        text,
+        what,
+    )
+
+
 CORRECTNESS: Mapping[str, tuple[Patch, ...]] = {"mvu/mvu_vvu_axi.sv": (lengthen_output_queue,)}
-SPEED: Mapping[str, tuple[Patch, ...]] = {"swg/swg_template_default.sv": (keep_differences,)}
+SPEED: Mapping[str, tuple[Patch, ...]] = {
+    "swg/swg_common.sv": (register_increment,),
+    "swg/swg_template_default.sv": (keep_differences,),
+}
 #: What the copy of the library has that FINN generates from.
 GENERATED = {**CORRECTNESS, **SPEED}
 SIMULATION: Mapping[str, tuple[Patch, ...]] = {

@@ -111,8 +111,9 @@ class Plan:
 
     @cached_property
     def total(self) -> Resources:
-        """All stages and the shell."""
-        return sum((s.total for s in self.stages), shell(self.dataflow, self.stages, self.board, self.options))
+        """All stages and the shell, and with open tools the tables that placing adds."""
+        total = sum((s.total for s in self.stages), shell(self.dataflow, self.stages, self.board, self.options))
+        return total + resources.passing(total) if self.options.open_tools else total
 
     @cached_property
     def slowest(self) -> Stage:

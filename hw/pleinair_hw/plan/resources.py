@@ -703,6 +703,14 @@ def dma(in_bits: int, out_bits: int, *, wide: bool = False) -> Resources:
     )
 
 
+def passing(design: Resources) -> Resources:
+    """Tables that nextpnr adds to a design: they invert a signal, or pass it on into a carry chain.
+
+    Fitted to the LUT sites of routed networks (``pleinair_hw/plan/routed.json``).
+    """
+    return Resources(lut=_up(0.1 * design.total_lut))
+
+
 def interconnect() -> Resources:
     """Allowance for the two SmartConnects that stand beside the shell in Vivado, and cannot be synthesised here."""
     return Resources(lut=1540, lutram=167, ff=2690)

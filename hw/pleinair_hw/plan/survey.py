@@ -442,8 +442,8 @@ Only the plans of [this table](#placed-and-routed) have been placed and routed.
 _ROUTED_INTRODUCTION = """
 ## Placed and routed
 
-With open tools, for the Pynq-Z2 ([bitstream.md](bitstream.md#what-was-routed)): plans for a rate, not the fastest ones that are
-searched for below. *Clock*: the next one of FCLK0 that is at least 15% below what place and route reach.
+With open tools, for the Pynq-Z2 ([bitstream.md](bitstream.md#what-was-routed)): plans for a rate, not the fastest ones
+that are searched for below. *Clock*: the next one of FCLK0 that is at least 15% below what place and route reach.
 """
 _AIMS_INTRODUCTION = """
 ## Against the aims

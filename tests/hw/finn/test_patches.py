@@ -32,6 +32,7 @@ EVERY = [
     patches.keep_valid,
     patches.mark_weights_in_tables,
     patches.keep_differences,
+    patches.register_increment,
 ]
 
 

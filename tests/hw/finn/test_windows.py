@@ -1,4 +1,4 @@
-"""Window buffers whose counters are kept as differences do, cycle by cycle, what FINN's own do.
+"""Window buffers whose counters are kept as differences, and whose steps in registers, do what FINN's own do.
 
 Both forms of a window buffer that FINN generates stand side by side, get and give pixels at random, and must agree in
 every cycle.
@@ -6,6 +6,7 @@ every cycle.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -77,10 +78,19 @@ def simulator(tmp_path: Path, name: str, spoil=lambda text: text):
         depthwise=apart,
     )
     _, values = getCustomOp(node).prepare_codegen_default()
-    sources = [LIBRARY / "swg/swg_pkg.sv", LIBRARY / "swg/swg_common.sv"]
+    common = LIBRARY / "swg/swg_common.sv"
+    controller = re.search(
+        r"^module swg_controller\b.*?^endmodule", patches.register_increment(common.read_text()), re.M | re.S
+    )
+    assert controller is not None
+    (tmp_path / "our_controller.sv").write_text(
+        spoil(controller[0]).replace("module swg_controller", "module our_controller")
+    )
+    sources = [LIBRARY / "swg/swg_pkg.sv", common, tmp_path / "our_controller.sv"]
     for kind in ("theirs", "ours"):
         text = (LIBRARY / TEMPLATE).read_text()
-        text = spoil(patches.keep_differences(text)) if kind == "ours" else text
+        if kind == "ours":
+            text = spoil(patches.keep_differences(text)).replace("swg_controller #", "our_controller #")
         for key, lines in {**values, "$TOP_MODULE_NAME$": [kind], "$RAM_STYLE$": ['"auto"']}.items():
             text = text.replace(key, "\n".join(lines))
         sources.append(tmp_path / f"{kind}.sv")
@@ -105,9 +115,16 @@ def test_both_forms_agree_in_every_cycle(tmp_path, name):
 
 
 @needs_finn
-def test_a_wrong_difference_is_noticed(tmp_path):
-    spoil = lambda text: text.replace("Window <= Window - next", "Window <= Window - 2*next")  # noqa: E731
-    made, pixels, windows = simulator(tmp_path, "3x3", spoil)
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("Window <= Window - next", "Window <= Window - 2*next"),
+        ("Incr <= incr_next;", "Incr <= incr_next + (state_next == STATE_LOOP_KH);"),
+    ],
+    ids=["a difference", "an increment"],
+)
+def test_what_is_kept_wrongly_is_noticed(tmp_path, right, wrong):
+    made, pixels, windows = simulator(tmp_path, "3x3", lambda text: text.replace(right, wrong))
     words = np.zeros((2 * pixels, 1), np.uint8)
     with pytest.raises(SimulationError, match="the other does not"):
         made.run([words], [2 * windows])
