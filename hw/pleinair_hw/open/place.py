@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from pleinair_hw.open.steps import (
     DIED,
     Limits,
     OpenToolError,
+    Run,
     ToolFailure,
     cached,
     digest_of,
@@ -31,6 +32,8 @@ from pleinair_hw.open.tools import GET_CHIP, GET_PLACER, OpenTools, chip_of
 _RECIPE = 1
 FASM, ROUTED, FIGURES = "design.fasm", "routed.json", "figures.json"
 _REPORT = "report.json"
+#: From which round on the router may count as stuck, and with more than how many wires too many.
+_ROUNDS, _MANY = 12, 200
 #: nextpnr's types of cells, by what they count as: two half tables make a LUT site.
 _KINDS = {
     "lut_cells": r"SLICE_LUTX",
@@ -70,6 +73,7 @@ class Figures:
         usage: what place and route took: seconds, cpu_seconds, memory (bytes).
         hold_misses: paths that change too early for the register behind them, by nextpnr's figures; None in results
             of before these were counted.
+        steady: routed with the other weights; see :func:`place`. ``usage`` is that of this run alone.
     """
 
     seed: int
@@ -81,6 +85,7 @@ class Figures:
     slowest: tuple[Hop, ...]
     usage: Mapping[str, float]
     hold_misses: int | None = None
+    steady: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,8 +105,8 @@ class Routed:
         return self.folder / ROUTED
 
 
-def command(tools: OpenTools, part: str, netlist: Path, clock_mhz: float, seed: int) -> list[str]:
-    """What runs nextpnr in a folder with an empty ``empty.xdc``."""
+def command(tools: OpenTools, part: str, netlist: Path, clock_mhz: float, seed: int, steady: bool = False) -> list[str]:
+    """What runs nextpnr in a folder with an empty ``empty.xdc``; ``steady``: see :func:`place`."""
     return [
         str(tools.placer),
         *("--device", part),
@@ -115,7 +120,20 @@ def command(tools: OpenTools, part: str, netlist: Path, clock_mhz: float, seed: 
         *("--freq", f"{clock_mhz:g}"),
         "--timing-allow-fail",
         *("--seed", str(seed)),
+        *["--router2-alt-weights"] * steady,
     ]
+
+
+class _Stuck(Exception):
+    """The router gets no nearer to its end."""
+
+
+def is_stuck(wires: Sequence[int]) -> bool:
+    """Whether a router that had so many wires too many, round by round, gets no nearer to its end.
+
+    It has had twelve rounds, some hundreds are left, and the last five took less than a fifth of them.
+    """
+    return len(wires) >= _ROUNDS and wires[-1] > _MANY and wires[-1] > 0.8 * wires[-6]
 
 
 def place(
@@ -127,9 +145,14 @@ def place(
     log: Path,
     limits: Limits,
     *,
+    steady: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Routed:
     """Place and route a netlist, or take it from the cache.
+
+    nextpnr's router doubles the price of a wire that two signals want from round to round. Where many block RAMs lie
+    close together that ends in some hundred wires that change hands for ever. It is stopped then, and begun anew
+    with nextpnr's other weights (``steady``), which take longer for the first round and leave a fifth as many.
 
     Args:
         netlist: from ``synthesise``.
@@ -138,7 +161,8 @@ def place(
         clock_mhz: the clock to aim for; missing it is no error.
         seed: of nextpnr's random numbers.
         log: the file for what nextpnr says.
-        limits: what it may take.
+        limits: what it may take, each time.
+        steady: begin with the other weights.
         progress: called with what is being done.
 
     Raises:
@@ -147,7 +171,7 @@ def place(
         OutputError: the disk is full.
     """
     key = digest_of(
-        f"{_RECIPE} {part} {clock_mhz:g} {seed}",
+        f"{_RECIPE} {part} {clock_mhz:g} {seed}" + " steady" * steady,
         file_sha256(netlist.json),
         file_sha256(tools.placer),
         file_sha256(tools.chip_database),
@@ -155,22 +179,35 @@ def place(
 
     say = progress or (lambda _: None)
 
-    def look(text: str) -> None:
-        for line in text.splitlines():
-            if placing := re.search(r"at iteration #(\d+)", line):
-                say(f"place, seed {seed}, round {placing[1]}")
-            elif routing := re.search(r"iter=(\d+).*?overused=(\d+)", line):
-                say(f"route, seed {seed}, round {routing[1]}, wires too many: {int(routing[2]):,}")
+    def route(folder: Path, steady: bool) -> Run:
+        wires: list[int] = []
 
-    def work(folder: Path) -> None:
+        def look(text: str) -> None:
+            for line in text.splitlines():
+                if placing := re.search(r"at iteration #(\d+)", line):
+                    say(f"place, seed {seed}, round {placing[1]}")
+                elif routing := re.search(r"iter=(\d+).*?overused=(\d+)", line):
+                    wires.append(int(routing[2]))
+                    say(f"route, seed {seed}, round {routing[1]}, wires too many: {wires[-1]:,}")
+                    if not steady and is_stuck(wires):
+                        raise _Stuck
+
         with writing_to(folder):
             (folder / "empty.xdc").write_bytes(b"")
-        arguments = command(tools, part, netlist.json, clock_mhz, seed)
+        arguments = command(tools, part, netlist.json, clock_mhz, seed, steady)
         try:
-            run = run_tool("nextpnr", arguments, folder, log, limits, look=look)
+            return run_tool("nextpnr", arguments, folder, log, limits, look=look)
         except ToolFailure as failure:
             raise explain(failure, tools, part, seed) from failure
-        figures = read_figures(folder, run.text, seed, run.usage, log)
+
+    def work(folder: Path) -> None:
+        again = steady
+        try:
+            run = route(folder, steady)
+        except _Stuck:
+            say(f"seed {seed}: the router is stuck; begin anew with steadier weights")
+            run, again = route(folder, True), True
+        figures = replace(read_figures(folder, run.text, seed, run.usage, log), steady=again)
         with writing_to(folder):
             (folder / FIGURES).write_text(json.dumps(asdict(figures), indent=1) + "\n")
 

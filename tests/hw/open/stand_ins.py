@@ -35,6 +35,10 @@ if plan.get("memory"):
     bytearray(plan["memory"])
 print("Info: Routing..", flush=True)
 print("Info:     iter=3 wires=10 overused=4 overuse=5 archfail=0", flush=True)
+if "stuck" in plan and "--router2-alt-weights" not in sys.argv:
+    for number, wires in enumerate(plan["stuck"], 1):
+        print("Info:     iter=%d wires=900 overused=%d overuse=5 archfail=0" % (number, wires), flush=True)
+    time.sleep(60)
 if "crash" in plan:
     os.kill(os.getpid(), 11)
 print(plan.get("says", ""), flush=True)

@@ -10,7 +10,7 @@ import pytest
 from pleinair.errors import OutputError, PleinairError
 from pleinair_hw.finn.environment import ToolchainError
 from pleinair_hw.open import steps
-from pleinair_hw.open.place import place, untimed
+from pleinair_hw.open.place import is_stuck, place, untimed
 from pleinair_hw.open.steps import Limits, OpenToolError
 from tests.hw.open.stand_ins import PART, calls, files, netlist, tools
 
@@ -68,6 +68,27 @@ def test_a_design_is_routed_once_for_each_seed_and_clock(tmp_path):
     assert run(tmp_path, files(97.5), seed=2)[0].was_there is False
     assert run(tmp_path, files(97.5), clock=90.0)[0].was_there is False
     assert len(calls(made.placer)) == 3
+
+
+#: Wires too many, round by round, of a network with 207 block RAMs, which was given up, and of one that was routed.
+STUCK = [44809, 12470, 4950, 2639, 1826, 1450, 1349, 1197, 1112, 1003, 945, 930, 916, 877, 862]
+ROUTED = [29535, 6215, 1177, 319, 169, 109, 87, 72, 56, 37, 24, 27, 22, 16, 11, 22, 9, 2, 3, 5, 6, 7, 2, 0]
+
+
+def test_a_router_is_stuck_when_rounds_take_little_from_many():
+    assert [is_stuck(STUCK[:n]) for n in range(1, 16)] == [False] * 14 + [True]
+    assert not any(is_stuck(ROUTED[:n]) for n in range(1, len(ROUTED) + 1))
+
+
+def test_a_router_that_is_stuck_begins_anew_with_other_weights(tmp_path):
+    said: list[str] = []
+    routed, made = run(tmp_path, {**files(97.5), "stuck": STUCK}, said=said)
+    assert routed.figures.steady and routed.figures.fmax_mhz == 97.5
+    first, second = calls(made.placer)
+    assert second == [*first, "--router2-alt-weights"]
+    assert "seed 1: the router is stuck; begin anew with steadier weights" in said
+    again, _ = run(tmp_path, {**files(97.5), "stuck": STUCK})
+    assert again.was_there and again.figures == routed.figures and len(calls(made.placer)) == 2
 
 
 @pytest.mark.parametrize(
