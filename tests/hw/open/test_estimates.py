@@ -29,8 +29,8 @@ def test_a_plan_expects_what_was_routed(row):
     assert plan.dsp == synthesised["dsp"] == routed["dsp"]
     assert plan.bram18 == routed["ramb18"] + 2 * routed["ramb36"]
     assert synthesised["ff"] == routed["ff"]
-    for found, expected in ((routed["lut_sites"], plan.total_lut), (routed["ff"], plan.ff)):
-        assert abs(found / expected - 1) < 0.2, f"{found} where the plan has {expected}"
+    assert abs(routed["lut_sites"] / plan.total_lut - 1) < 0.2, f"{routed['lut_sites']} LUT sites, {plan} planned"
+    assert abs(routed["ff"] / plan.ff - 1) < 0.3, f"{routed['ff']} flip-flops, {plan} planned"
     assert row["clock_mhz"] <= row["fmax_mhz"] * 0.85 and row["untimed"] == []
 
 

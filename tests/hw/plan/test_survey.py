@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import math
 from pathlib import Path
 
@@ -83,6 +84,20 @@ def test_a_network_that_does_not_fit_says_why() -> None:
     assert row.binds.startswith("needs ") and f"{math.ceil(100 * slow.over['bram'])}% of the block RAM" in row.binds
     page = survey.markdown([row], {("wide", 8): ["wide"]})
     assert "does not fit" in page and row.binds in page
+
+
+def test_the_page_says_what_was_routed_at_which_clock(rows: list[survey.Row]) -> None:
+    page = survey.markdown(rows, {(rows[0].style, rows[0].bits): [rows[0].style]})
+    section = page.partition("\n## Placed and routed\n")[2].partition("\n## ")[0]
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if line.startswith("| ")]
+    heads, found = table[0], [dict(zip(table[0], line, strict=True)) for line in table[2:]]
+    noted = [row for row in json.loads(survey.ROUTED.read_text()) if len(row["configuration"]) == 6]
+    assert len(found) == len(noted) > 0 and "clock, MHz" in heads
+    for line, row in zip(found, noted, strict=True):
+        clock, reached = float(line["clock, MHz"]), float(line["reached, MHz"])
+        assert line["style"].startswith(row["configuration"][0]) and clock <= 0.85 * reached + 0.1
+        share = float(line["frames/s"]) / float(line["frames/s at 100 MHz"])
+        assert share == pytest.approx(clock / 100, abs=0.02)
 
 
 def test_no_plan_is_faster_than_the_dsps_allow(rows: list[survey.Row]) -> None:
