@@ -151,8 +151,8 @@ def place(
     """Place and route a netlist, or take it from the cache.
 
     nextpnr's router doubles the price of a wire that two signals want from round to round. Where many block RAMs lie
-    close together that ends in some hundred wires that change hands for ever. It is stopped then, and begun anew
-    with nextpnr's other weights (``steady``), which take longer for the first round and leave a fifth as many.
+    close together that can end in some hundred wires that change hands for ever. It is stopped then, and begun anew
+    with nextpnr's other weights (``steady``), which take longer for a round and leave fewer to be settled.
 
     Args:
         netlist: from ``synthesise``.
