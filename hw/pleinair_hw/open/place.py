@@ -29,7 +29,7 @@ from pleinair_hw.open.synthesis import Netlist
 from pleinair_hw.open.tools import GET_CHIP, GET_PLACER, OpenTools, chip_of
 
 #: Part of the cache's key: raise it when the command or what is read of its files changes.
-_RECIPE = 1
+_RECIPE = 2
 FASM, ROUTED, FIGURES = "design.fasm", "routed.json", "figures.json"
 _REPORT = "report.json"
 #: From which round on the router may count as stuck, and with more than how many wires too many.
@@ -46,6 +46,8 @@ _KINDS = {
 #: How nextpnr begins its list of missed hold times, once before routing and once behind it.
 _HOLD_MISSES = re.compile(r"(\d+) Hold/min time violations")
 #: Cells on no path between registers, constants and the clock's buffer: that they have no figures means nothing.
+#: Cells with registers or memory behind their outputs, which nextpnr may time at their inputs alone.
+_BEGINNING = re.compile(r"RAMB|DSP48|PS7")
 _WITHOUT_DELAY = re.compile(r"(PSEUDO_)?(VCC|GND)$|BUFG")
 
 
@@ -262,12 +264,14 @@ def _sites(routed: Mapping[str, Any]) -> int:
 
 
 def untimed(types: Mapping[str, str], nets: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Types of cells that stand at neither end of a timed connection."""
-    timed: set[str] = set()
+    """Types of cells that stand at neither end of a timed connection, or that begin paths and begin no timed one."""
+    begin, end = set[str](), set[str]()
     for net in nets:
-        timed.add(types.get(net["driver"], ""))
-        timed.update(types.get(end["cell"], "") for end in net["endpoints"])
-    return tuple(sorted(t for t in set(types.values()) - timed if not _WITHOUT_DELAY.match(t)))
+        begin.add(types.get(net["driver"], ""))
+        end.update(types.get(reached["cell"], "") for reached in net["endpoints"])
+    missing = set(types.values()) - begin - end
+    missing |= {kind for kind in set(types.values()) - begin if _BEGINNING.match(kind)}
+    return tuple(sorted(kind for kind in missing if not _WITHOUT_DELAY.match(kind)))
 
 
 def read_figures(folder: Path, text: str, seed: int, usage: Mapping[str, float], log: Path) -> Figures:

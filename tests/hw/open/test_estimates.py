@@ -31,7 +31,9 @@ def test_a_plan_expects_what_was_routed(row):
     assert synthesised["ff"] == routed["ff"]
     assert abs(routed["lut_sites"] / plan.total_lut - 1) < 0.2, f"{routed['lut_sites']} LUT sites, {plan} planned"
     assert abs(routed["ff"] / plan.ff - 1) < 0.3, f"{routed['ff']} flip-flops, {plan} planned"
-    assert row["clock_mhz"] <= row["fmax_mhz"] * 0.85 and row["untimed"] == []
+    assert row["clock_mhz"] <= row["fmax_mhz"] * 0.85
+    # nextpnr 0.11.1 has no figures for what leaves a block RAM.
+    assert set(row["untimed"]) <= {"RAMB18E1", "RAMB36E1", "MUXF8"} and bool(row["untimed"]) == (plan.bram18 > 0)
 
 
 def test_half_of_all_plans_expect_the_tables_to_a_tenth():

@@ -61,6 +61,17 @@ def test_hold_times_are_those_behind_routing(tmp_path, says, misses):
     assert routed.figures.hold_misses == misses
 
 
+def test_a_block_ram_whose_outputs_are_not_timed_is_named():
+    types = {"ff": "FDRE", "ram": "RAMB36E1", "a": "LUT6", "carry": "CARRY4"}
+
+    def net(driver: str, *ends: str) -> dict[str, object]:
+        return {"driver": driver, "endpoints": [{"cell": end} for end in ends]}
+
+    nets = [net("ff", "a", "ram"), net("a", "ff", "carry")]
+    assert untimed(types, nets) == ("RAMB36E1",)
+    assert untimed(types, [*nets, net("ram", "a")]) == ()
+
+
 def test_a_design_is_routed_once_for_each_seed_and_clock(tmp_path):
     first, made = run(tmp_path, files(97.5))
     again, _ = run(tmp_path, files(97.5))
