@@ -50,6 +50,10 @@ class PatchError(PleinairError):
     """FINN's RTL library is missing, is not the version that the corrections were written for, or was changed."""
 
 
+def _fits_nowhere(what: str) -> PatchError:
+    return PatchError(f"the correction {what!r} of FINN's RTL library fits no place of the file")
+
+
 def _substitute(pattern: str, replacement: str, text: str, what: str) -> str:
     """``text`` with the one place that ``pattern`` matches replaced literally; PatchError unless there is just one."""
     changed, places = re.subn(pattern, lambda _: replacement, text, flags=re.S | re.M)
@@ -81,7 +85,7 @@ def hoist_leaf_loads(text: str) -> str:
         re.S,
     )
     if found is None:
-        raise PatchError("the correction 'hoist_leaf_loads' of FINN's RTL library fits no place of the file")
+        raise _fits_nowhere("hoist_leaf_loads")
     function = found[0]
     anchor = "\tuwire [SUM_WIDTH-1:0]  sum0;\n"
     return _substitute(re.escape(anchor), function + anchor, text.replace(function, ""), "hoist_leaf_loads")
@@ -126,7 +130,7 @@ def drop_default_nettype(text: str) -> str:
     """`` `default_nettype`` stands inside the module, where the standard (IEEE 1800-2017, 22.8) forbids it."""
     changed, places = re.subn(r"^`default_nettype.*$", "", text, flags=re.M)
     if not places:
-        raise PatchError("the correction 'drop_default_nettype' of FINN's RTL library fits no place of the file")
+        raise _fits_nowhere("drop_default_nettype")
     return changed
 
 
@@ -185,7 +189,7 @@ def lower_memory_styles(text: str) -> str:
     """``RAM_STYLE`` as an attribute becomes ``ram_style``: Yosys knows no other spelling, Vivado knows both."""
     changed, places = re.subn(r"(?<=\(\* )RAM_STYLE(?= = )", "ram_style", text)
     if not places:
-        raise PatchError("the correction 'lower_memory_styles' of FINN's RTL library fits no place of the file")
+        raise _fits_nowhere("lower_memory_styles")
     return changed
 
 
@@ -221,7 +225,7 @@ def keep_valid(text: str) -> str:
         line = rf"^(\t+)(if\(!{name}\.vld\)  {name} <= [^\n]*\n)(?!\1{name}\.)"
         text, places = re.subn(line, rf"\1\2\1{name}.vld <= {name}.vld || {valid};\n", text, flags=re.M)
         if places != 1:
-            raise PatchError("the correction 'keep_valid' of FINN's RTL library fits no place of the file")
+            raise _fits_nowhere("keep_valid")
     return text
 
 

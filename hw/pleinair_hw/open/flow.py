@@ -115,7 +115,6 @@ def _route(
     clock_mhz: float,
     seeds: int,
     folder: Path,
-    steady: bool,
     bounds: Bounds,
     say: Progress,
 ) -> tuple[Routed, dict[str, float | None], list[str]]:
@@ -128,7 +127,7 @@ def _route(
         limits = Limits(bounds.route, bounds.memory)
         try:
             log = folder / f"route-{seed}.log"
-            routed = place(netlist, tools, board.part, clock_mhz, seed, log, limits, steady=steady, progress=say)
+            routed = place(netlist, tools, board.part, clock_mhz, seed, log, limits, progress=say)
         except OpenToolError as error:
             first, reached[str(seed)] = first or error, None
             continue
@@ -207,7 +206,6 @@ def make_bitstream(
     *,
     margin: float = MARGIN,
     seeds: int = 1,
-    steady: bool = False,
     bounds: Bounds | None = None,
     progress: Progress | None = None,
 ) -> Made:
@@ -221,7 +219,6 @@ def make_bitstream(
         planned_mhz: the clock to aim for, and the most that is chosen.
         margin: per cent to stay below the router's highest clock.
         seeds: how many to try; the fastest wins.
-        steady: route with nextpnr's other weights from the beginning (:func:`pleinair_hw.open.place.place`).
         bounds: what the tools may take.
         progress: called with what is being done.
 
@@ -247,7 +244,7 @@ def make_bitstream(
     assert shell.top is not None
     limits = Limits(bounds.synthesis, bounds.memory)
     netlist = synthesise(shell.sources, shell.data, shell.top, folder / "synthesis.log", limits, progress=say)
-    routed, reached, reused = _route(netlist, tools, board, planned_mhz, seeds, folder, steady, bounds, say)
+    routed, reached, reused = _route(netlist, tools, board, planned_mhz, seeds, folder, bounds, say)
     clock = choose(routed.figures.fmax_mhz, margin, planned_mhz)
     say("make the bits and read them back")
     bitfile, checked, bits_usage, bits_reused = _bits(routed, tools, board, folder / "bits.log", bounds)

@@ -45,9 +45,9 @@ _KINDS = {
 }
 #: How nextpnr begins its list of missed hold times, once before routing and once behind it.
 _HOLD_MISSES = re.compile(r"(\d+) Hold/min time violations")
-#: Cells on no path between registers, constants and the clock's buffer: that they have no figures means nothing.
 #: Cells with registers or memory behind their outputs, which nextpnr may time at their inputs alone.
 _BEGINNING = re.compile(r"RAMB|DSP48|PS7")
+#: Cells on no path between registers, constants and the clock's buffer: that they have no figures means nothing.
 _WITHOUT_DELAY = re.compile(r"(PSEUDO_)?(VCC|GND)$|BUFG")
 
 
@@ -147,7 +147,6 @@ def place(
     log: Path,
     limits: Limits,
     *,
-    steady: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Routed:
     """Place and route a netlist, or take it from the cache.
@@ -164,7 +163,6 @@ def place(
         seed: of nextpnr's random numbers.
         log: the file for what nextpnr says.
         limits: what it may take, each time.
-        steady: begin with the other weights.
         progress: called with what is being done.
 
     Raises:
@@ -173,7 +171,7 @@ def place(
         OutputError: the disk is full.
     """
     key = digest_of(
-        f"{_RECIPE} {part} {clock_mhz:g} {seed}" + " steady" * steady,
+        f"{_RECIPE} {part} {clock_mhz:g} {seed}",
         file_sha256(netlist.json),
         file_sha256(tools.placer),
         file_sha256(tools.chip_database),
@@ -203,13 +201,14 @@ def place(
             raise explain(failure, tools, part, seed) from failure
 
     def work(folder: Path) -> None:
-        again = steady
+        steady = False
         try:
             run = route(folder, steady)
         except _Stuck:
             say(f"seed {seed}: the router is stuck; begin anew with steadier weights")
-            run, again = route(folder, True), True
-        figures = replace(read_figures(folder, run.text, seed, run.usage, log), steady=again)
+            steady = True
+            run = route(folder, steady)
+        figures = replace(read_figures(folder, run.text, seed, run.usage, log), steady=steady)
         with writing_to(folder):
             (folder / FIGURES).write_text(json.dumps(asdict(figures), indent=1) + "\n")
 

@@ -38,8 +38,6 @@ Small = tuple[int, int, int, int, int, int, int]
 Bare = tuple[str, int, int, int]
 #: Styles that ship, as `pleinair build` plans them: style, bits, width, height, frames a second, trimmed or not.
 Shipped = tuple[str, int, int, int, float, bool]
-#: What is routed with the other weights from the beginning, because the router was stuck with the usual ones.
-STEADY: list[Small | Bare | Shipped] = [("starry-night", 8, 320, 240, 4, True)]
 CONFIGURATIONS: list[Small | Bare | Shipped] = [
     ("starry-night-small", 4, 320, 240, 10, False),
     ("starry-night-small", 8, 320, 240, 4, False),
@@ -91,8 +89,7 @@ def row(configuration: Small | Bare | Shipped) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="pleinair-routed-") as name:
         folder = Path(name)
         write_rtl(compile_plan(plan, folder / "finn"), folder / "synthesis", "routing")
-        steady = configuration in STEADY
-        made = make_bitstream(folder / "synthesis", folder, BOARD, found, 100.0, steady=steady, progress=print)
+        made = make_bitstream(folder / "synthesis", folder, BOARD, found, 100.0, progress=print)
     return {
         "configuration": list(configuration),
         "cycles": plan.cycles,

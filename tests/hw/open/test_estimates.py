@@ -29,8 +29,11 @@ def test_a_plan_expects_what_was_routed(row):
     assert plan.dsp == synthesised["dsp"] == routed["dsp"]
     assert plan.bram18 == routed["ramb18"] + 2 * routed["ramb36"]
     assert synthesised["ff"] == routed["ff"]
-    assert abs(routed["lut_sites"] / plan.total_lut - 1) < 0.2, f"{routed['lut_sites']} LUT sites, {plan} planned"
+    assert abs(routed["lut_sites"] / plan.total_lut - 1) < 0.1, f"{routed['lut_sites']} LUT sites, {plan} planned"
     assert abs(routed["ff"] / plan.ff - 1) < 0.3, f"{routed['ff']} flip-flops, {plan} planned"
+    # Place and route add tables that invert a signal or pass it on into carry chains.
+    found = synthesised["lut"] + synthesised["lutram"] + synthesised["srl"]
+    assert found < routed["lut_sites"] < 1.5 * found
     assert row["clock_mhz"] <= row["fmax_mhz"] * 0.85
     # nextpnr 0.11.1 has no figures for what leaves a block RAM.
     assert set(row["untimed"]) <= {"RAMB18E1", "RAMB36E1", "MUXF8"} and bool(row["untimed"]) == (plan.bram18 > 0)
