@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,12 @@ from pleinair_hw.open.steps import (
 )
 from pleinair_hw.open.synthesis import Netlist
 from pleinair_hw.open.tools import GET_CHIP, GET_PLACER, OpenTools, chip_of
+from pleinair_hw.open.untimed import untimed
 
 #: Part of the cache's key: raise it when the command or what is read of its files changes.
-_RECIPE = 2
+_RECIPE = 3
 FASM, ROUTED, FIGURES = "design.fasm", "routed.json", "figures.json"
-_REPORT = "report.json"
+_REPORT, _DELAYS = "report.json", "delays.sdf"
 #: From which round on the router may count as stuck, and with more than how many wires too many.
 _ROUNDS, _MANY = 12, 200
 #: nextpnr's types of cells, by what they count as: two half tables make a LUT site.
@@ -45,10 +46,6 @@ _KINDS = {
 }
 #: How nextpnr begins its list of missed hold times, once before routing and once behind it.
 _HOLD_MISSES = re.compile(r"(\d+) Hold/min time violations")
-#: Cells with registers or memory behind their outputs, which nextpnr may time at their inputs alone.
-_BEGINNING = re.compile(r"RAMB|DSP48|PS7")
-#: Cells on no path between registers, constants and the clock's buffer: that they have no figures means nothing.
-_WITHOUT_DELAY = re.compile(r"(PSEUDO_)?(VCC|GND)$|BUFG")
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,8 @@ class Figures:
         lut_sites: LUT sites in use, of which each holds a table of six inputs or two of five.
         cells: placed cells by kind: ``lut_cells`` (half sites), ``ff``, ``carry4``, ``dsp``, ``ramb18``, ``ramb36``.
         available: what the chip has of each.
-        untimed: types of cells in the design for which nextpnr has no figures: paths to and from them do not count.
+        untimed: primitives, or pins of them, for which nextpnr has no figures: paths through them do not count; see
+            :func:`pleinair_hw.open.untimed.untimed`.
         slowest: the path that sets the clock.
         usage: what place and route took: seconds, cpu_seconds, memory (bytes).
         hold_misses: paths that change too early for the register behind them, by nextpnr's figures; None in results
@@ -118,7 +116,7 @@ def command(tools: OpenTools, part: str, netlist: Path, clock_mhz: float, seed: 
         *("-o", f"fasm={FASM}"),
         *("--write", ROUTED),
         *("--report", _REPORT),
-        "--detailed-timing-report",
+        *("--sdf", _DELAYS),
         *("--freq", f"{clock_mhz:g}"),
         "--timing-allow-fail",
         *("--seed", str(seed)),
@@ -151,7 +149,7 @@ def place(
 ) -> Routed:
     """Place and route a netlist, or take it from the cache.
 
-    nextpnr's router doubles the price of a wire that two signals want from round to round. Where many block RAMs lie
+    nextpnr's router raises the price of a wire that two signals want from round to round. Where many block RAMs lie
     close together that can end in some hundred wires that change hands for ever. It is stopped then, and begun anew
     with nextpnr's other weights (``steady``), which take longer for a round and leave fewer to be settled.
 
@@ -215,7 +213,7 @@ def place(
     folder, was_there = cached("route", key, (FASM, ROUTED, FIGURES), work)
     content = json.loads((folder / FIGURES).read_text())
     content["slowest"] = tuple(Hop(**hop) for hop in content["slowest"])
-    content["untimed"] = tuple(kind for kind in content["untimed"] if not _WITHOUT_DELAY.match(kind))
+    content["untimed"] = tuple(content["untimed"])
     return Routed(folder, Figures(**content), was_there)
 
 
@@ -249,28 +247,16 @@ def explain(failure: ToolFailure, tools: OpenTools, part: str, seed: int) -> Exc
     return OpenToolError(f"nextpnr {tools.version} stops: {error}; its log is {log}")
 
 
-def _cell_types(routed: Mapping[str, Any]) -> dict[str, str]:
-    """The primitive that each placed cell came from, by the cell's name."""
-    module = next(m for m in routed["modules"].values() if m["cells"])
-    return {name: cell["attributes"].get("X_ORIG_TYPE") or cell["type"] for name, cell in module["cells"].items()}
+def _cells(routed: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The placed cells, by name."""
+    cells: Mapping[str, Any] = next(m["cells"] for m in routed["modules"].values() if m["cells"])
+    return cells
 
 
-def _sites(routed: Mapping[str, Any]) -> int:
+def _sites(cells: Mapping[str, Any]) -> int:
     """LUT sites in use: a site's two tables lie at bels called A5LUT and A6LUT (B, C, D)."""
-    module = next(m for m in routed["modules"].values() if m["cells"])
-    bels = (cell["attributes"].get("NEXTPNR_BEL", "") for cell in module["cells"].values())
+    bels = (cell["attributes"].get("NEXTPNR_BEL", "") for cell in cells.values())
     return len({re.sub(r"[56]LUT$", "", bel) for bel in bels if re.search(r"[56]LUT$", bel)})
-
-
-def untimed(types: Mapping[str, str], nets: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Types of cells that stand at neither end of a timed connection, or that begin paths and begin no timed one."""
-    begin, end = set[str](), set[str]()
-    for net in nets:
-        begin.add(types.get(net["driver"], ""))
-        end.update(types.get(reached["cell"], "") for reached in net["endpoints"])
-    missing = set(types.values()) - begin - end
-    missing |= {kind for kind in set(types.values()) - begin if _BEGINNING.match(kind)}
-    return tuple(sorted(kind for kind in missing if not _WITHOUT_DELAY.match(kind)))
 
 
 def read_figures(folder: Path, text: str, seed: int, usage: Mapping[str, float], log: Path) -> Figures:
@@ -280,7 +266,9 @@ def read_figures(folder: Path, text: str, seed: int, usage: Mapping[str, float],
     """
     try:
         report = json.loads((folder / _REPORT).read_text())
-        routed = json.loads((folder / ROUTED).read_text())
+        cells = _cells(json.loads((folder / ROUTED).read_text()))
+        with (folder / _DELAYS).open() as delays:
+            without_figures = untimed(cells, delays)
         with (folder / FASM).open("rb") as file:
             file.seek(-1, 2)
             if file.read(1) != b"\n":
@@ -309,10 +297,10 @@ def read_figures(folder: Path, text: str, seed: int, usage: Mapping[str, float],
         return Figures(
             seed=seed,
             fmax_mhz=float(clocks[0][1]),
-            lut_sites=_sites(routed),
+            lut_sites=_sites(cells),
             cells=used,
             available=available,
-            untimed=untimed(_cell_types(routed), report["detailed_net_timings"]),
+            untimed=without_figures,
             slowest=hops,
             hold_misses=int(found[-1]) if (found := _HOLD_MISSES.findall(text[text.rfind("Routing") :])) else 0,
             usage=dict(usage),

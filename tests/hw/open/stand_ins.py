@@ -79,36 +79,64 @@ def report(achieved: float, **changes: Any) -> dict[str, Any]:
                 ],
             }
         ],
-        "detailed_net_timings": [
-            {"net": "n", "driver": "ff", "port": "Q", "endpoints": [{"cell": "a", "port": "A1", "delay": [1, 1]}]}
-        ],
     }
     return {**values, **changes}
 
 
-def routed() -> dict[str, Any]:
-    """What nextpnr writes of a placed design, as far as figures are read from it."""
-
-    def cell(kind: str, bel: str, origin: str = "") -> dict[str, Any]:
-        attributes = {"NEXTPNR_BEL": bel, **({"X_ORIG_TYPE": origin} if origin else {})}
-        return {"type": kind, "attributes": attributes, "parameters": {}, "connections": {}}
-
-    cells = {
-        "a": cell("SLICE_LUTX", "SLICE_X0Y0.A6LUT", "LUT6"),
-        "b": cell("SLICE_LUTX", "SLICE_X0Y0.A5LUT", "LUT5"),
-        "c": cell("SLICE_LUTX", "SLICE_X0Y1.A6LUT", "LUT6"),
-        "ff": cell("SLICE_FFX", "SLICE_X0Y0.AFF", "FDRE"),
-        "dsp": cell("DSP48E1_DSP48E1", "DSP48_X0Y0.DSP48E1", "DSP48E1"),
-        "vcc": cell("PSEUDO_VCC", "VCC"),
+def cell(kind: str, origin: str = "", bel: str = "", inputs: str = "", **outputs: int) -> dict[str, Any]:
+    """A placed cell: ``inputs`` are pins and the nets that they read (``A1=3 A2=``), ``outputs`` what it drives."""
+    attributes = {"NEXTPNR_BEL": bel, **({"X_ORIG_TYPE": origin} if origin else {})}
+    read = dict(pair.split("=") for pair in inputs.split())
+    connections = {pin: [int(net)] if net else [] for pin, net in read.items()}
+    connections |= {pin: [net] for pin, net in outputs.items()}
+    directions = {**dict.fromkeys(read, "input"), **dict.fromkeys(outputs, "output")}
+    return {
+        "type": kind,
+        "attributes": attributes,
+        "parameters": {},
+        "connections": connections,
+        "port_directions": directions,
     }
-    return {"modules": {"top": {"cells": cells}}}
+
+
+def cells() -> dict[str, Any]:
+    """Two tables of one site and one of another, a flip-flop and a DSP: ff -> a -> ff, ff -> b -> dsp -> c."""
+    return {
+        "a": cell("SLICE_LUTX", "LUT6", "SLICE_X0Y0.A6LUT", "A1=1 A2=0 A3=", O6=2),
+        "b": cell("SLICE_LUTX", "LUT5", "SLICE_X0Y0.A5LUT", "A1=1", O5=3),
+        "c": cell("SLICE_LUTX", "LUT6", "SLICE_X0Y1.A6LUT", "A1=4", O6=5),
+        "ff": cell("SLICE_FFX", "FDRE", "SLICE_X0Y0.AFF", "D=2 CK=9 CE=0", Q=1),
+        "dsp": cell("DSP48E1_DSP48E1", "DSP48E1", "DSP48_X0Y0.DSP48E1", "A0=3 CLK=9", P0=4),
+        "vcc": cell("PSEUDO_VCC", bel="VCC", Y=0),
+        "clock": cell("BUFGCTRL", "BUFG", "BUFGCTRL_X0Y0", "I0=8", O=9),
+    }
+
+
+def delays(ways: str) -> str:
+    """nextpnr's file of delays: ``cell/pin>pin`` is a way through a cell, ``cell/pin@clock`` a setup time."""
+    lines = ["(DELAYFILE", "  (CELL", "    (INSTANCE )", "        (INTERCONNECT a/O6 ff/D (10:15:20) (10:15:20))"]
+    for way in ways.split():
+        name, pins = way.split("/")
+        lines += ["  (CELL", f"    (INSTANCE {name})"]
+        if ">" in pins:
+            lines.append(f"        (IOPATH {pins.replace('>', ' ')} (100:112:125) (100:112:125))")
+        else:
+            pin, clock = pins.split("@")
+            lines.append(f"      (SETUPHOLD (posedge {pin}) (posedge {clock}) (100:100:100) (200:200:200))")
+        lines.append("  )")
+    return "\n".join([*lines, ")", ""])
+
+
+#: All that can be timed of :func:`cells` but the DSP and the table before it.
+TIMED = "a/A1>O6 c/A1>O6 ff/CK>Q ff/D@CK"
 
 
 def files(achieved: float, **changes: Any) -> dict[str, Any]:
     """A plan in which all goes well."""
     texts = {
         "report.json": json.dumps(report(achieved, **changes)),
-        "routed.json": json.dumps(routed()),
+        "routed.json": json.dumps({"modules": {"top": {"cells": cells()}}}),
+        "delays.sdf": delays(TIMED),
         "design.fasm": "CLBLL_L_X2Y0.SLICEL_X0.ALUT.INIT[00] 1\n",
     }
     return {"files": texts}

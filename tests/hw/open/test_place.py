@@ -10,7 +10,7 @@ import pytest
 from pleinair.errors import OutputError, PleinairError
 from pleinair_hw.finn.environment import ToolchainError
 from pleinair_hw.open import steps
-from pleinair_hw.open.place import is_stuck, place, untimed
+from pleinair_hw.open.place import is_stuck, place
 from pleinair_hw.open.steps import Limits, OpenToolError
 from tests.hw.open.stand_ins import PART, calls, files, netlist, tools
 
@@ -59,17 +59,6 @@ def test_figures_are_read_of_what_the_placer_wrote(tmp_path):
 def test_hold_times_are_those_behind_routing(tmp_path, says, misses):
     routed, _ = run(tmp_path, {**files(97.5), "says": says})
     assert routed.figures.hold_misses == misses
-
-
-def test_a_block_ram_whose_outputs_are_not_timed_is_named():
-    types = {"ff": "FDRE", "ram": "RAMB36E1", "a": "LUT6", "carry": "CARRY4"}
-
-    def net(driver: str, *ends: str) -> dict[str, object]:
-        return {"driver": driver, "endpoints": [{"cell": end} for end in ends]}
-
-    nets = [net("ff", "a", "ram"), net("a", "ff", "carry")]
-    assert untimed(types, nets) == ("RAMB36E1",)
-    assert untimed(types, [*nets, net("ram", "a")]) == ()
 
 
 def test_a_design_is_routed_once_for_each_seed_and_clock(tmp_path):
@@ -160,7 +149,7 @@ def test_a_disk_that_is_full_while_it_routes_is_told(tmp_path, cache, monkeypatc
     assert list(cache.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["report.json", "routed.json", "design.fasm"])
+@pytest.mark.parametrize("name", ["report.json", "routed.json", "delays.sdf", "design.fasm"])
 @pytest.mark.parametrize("cut", [0, 30])
 def test_files_that_are_not_whole_are_no_result(tmp_path, cache, name, cut):
     plan = files(90)
@@ -174,10 +163,3 @@ def test_two_clocks_are_no_result(tmp_path):
     clock = {"achieved": 90.0, "constraint": 100.0}
     with pytest.raises(OpenToolError, match="2 clocks"):
         run(tmp_path, files(90, **{"fmax": {"a": clock, "b": clock}}))
-
-
-def test_a_type_counts_as_timed_if_one_cell_of_it_is():
-    types = {"a": "LUT6", "b": "LUT6", "p": "PS7", "v": "PSEUDO_VCC", "f": "FDRE"}
-    nets = [{"driver": "f", "endpoints": [{"cell": "b"}]}]
-    assert untimed(types, nets) == ("PS7",)
-    assert untimed(types, []) == ("FDRE", "LUT6", "PS7")
