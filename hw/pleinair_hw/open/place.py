@@ -14,6 +14,7 @@ from typing import Any
 
 from pleinair.durable import file_sha256
 from pleinair_hw.finn.environment import ToolchainError
+from pleinair_hw.open.delays import read_delays
 from pleinair_hw.open.steps import (
     DIED,
     Limits,
@@ -26,8 +27,8 @@ from pleinair_hw.open.steps import (
     writing_to,
 )
 from pleinair_hw.open.synthesis import Netlist
+from pleinair_hw.open.timing import Hop, slowest
 from pleinair_hw.open.tools import GET_CHIP, GET_PLACER, OpenTools, chip_of
-from pleinair_hw.open.untimed import untimed
 
 #: Part of the cache's key: raise it when the command or what is read of its files changes.
 _RECIPE = 3
@@ -49,31 +50,22 @@ _HOLD_MISSES = re.compile(r"(\d+) Hold/min time violations")
 
 
 @dataclass(frozen=True)
-class Hop:
-    """A piece of the slowest path: what it is, from where to where, in ns."""
-
-    kind: str
-    start: str
-    end: str
-    ns: float
-
-
-@dataclass(frozen=True)
 class Figures:
     """What place and route reached.
 
     Attributes:
-        fmax_mhz: the highest clock, by nextpnr's figures for delays.
+        fmax_mhz: the highest clock, by nextpnr's figures for delays and by those that it lacks
+            (:mod:`pleinair_hw.open.timing`).
         lut_sites: LUT sites in use, of which each holds a table of six inputs or two of five.
         cells: placed cells by kind: ``lut_cells`` (half sites), ``ff``, ``carry4``, ``dsp``, ``ramb18``, ``ramb36``.
         available: what the chip has of each.
-        untimed: primitives, or pins of them, for which nextpnr has no figures: paths through them do not count; see
-            :func:`pleinair_hw.open.untimed.untimed`.
+        untimed: primitives, or single pins of them, for which nobody has figures: paths through them do not count.
         slowest: the path that sets the clock.
         usage: what place and route took: seconds, cpu_seconds, memory (bytes).
         hold_misses: paths that change too early for the register behind them, by nextpnr's figures; None in results
             of before these were counted.
-        steady: routed with the other weights; see :func:`place`. ``usage`` is that of this run alone.
+        steady: placed and routed in the other way; see :func:`place`. ``usage`` is that of this run alone.
+        placer_mhz: the highest clock that nextpnr names; paths through pins without figures do not count in it.
     """
 
     seed: int
@@ -86,6 +78,7 @@ class Figures:
     usage: Mapping[str, float]
     hold_misses: int | None = None
     steady: bool = False
+    placer_mhz: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -120,7 +113,7 @@ def command(tools: OpenTools, part: str, netlist: Path, clock_mhz: float, seed: 
         *("--freq", f"{clock_mhz:g}"),
         "--timing-allow-fail",
         *("--seed", str(seed)),
-        *["--router2-alt-weights"] * steady,
+        *(["--placer", "static", "--router2-alt-weights"] if steady else []),
     ]
 
 
@@ -150,8 +143,9 @@ def place(
     """Place and route a netlist, or take it from the cache.
 
     nextpnr's router raises the price of a wire that two signals want from round to round. Where many block RAMs lie
-    close together that can end in some hundred wires that change hands for ever. It is stopped then, and begun anew
-    with nextpnr's other weights (``steady``), which take longer for a round and leave fewer to be settled.
+    all over the chip and the rest close around the processing system, some hundred wires change hands for ever. It is
+    stopped then, and begun anew in a way that takes longer (``steady``): with the placer ``static``, which spreads
+    cells over the chip, and the router's other weights, under which the price of each wire counts what it cost before.
 
     Args:
         netlist: from ``synthesise``.
@@ -203,7 +197,7 @@ def place(
         try:
             run = route(folder, steady)
         except _Stuck:
-            say(f"seed {seed}: the router is stuck; begin anew with steadier weights")
+            say(f"seed {seed}: the router is stuck; begin anew with the other placer and steadier weights")
             steady = True
             run = route(folder, steady)
         figures = replace(read_figures(folder, run.text, seed, run.usage, log), steady=steady)
@@ -234,6 +228,8 @@ def explain(failure: ToolFailure, tools: OpenTools, part: str, seed: int) -> Exc
         )
     if re.search(r"unable to load uarch|Invalid device|Unsupported architecture|unrecogni[sz]ed option", error):
         return ToolchainError(f"{tools.placer}: knows no {chip_of(part)} ({error}); needs {GET_PLACER}")
+    if "support placer" in error:
+        return ToolchainError(f"{tools.placer}: has no placer 'static' ({error}); needs {GET_PLACER}")
     if re.search(r"no BELs remaining|[Ff]ailed to place|legal placement|placement location|utilisation limit", error):
         return OpenToolError(
             f"the design does not fit the chip: {error}; plan fewer frames a second (--fps) or a smaller frame "
@@ -267,8 +263,8 @@ def read_figures(folder: Path, text: str, seed: int, usage: Mapping[str, float],
     try:
         report = json.loads((folder / _REPORT).read_text())
         cells = _cells(json.loads((folder / ROUTED).read_text()))
-        with (folder / _DELAYS).open() as delays:
-            without_figures = untimed(cells, delays)
+        with (folder / _DELAYS).open() as lines:
+            path, without_figures = slowest(cells, read_delays(cells, lines))
         with (folder / FASM).open("rb") as file:
             file.seek(-1, 2)
             if file.read(1) != b"\n":
@@ -284,24 +280,17 @@ def read_figures(folder: Path, text: str, seed: int, usage: Mapping[str, float],
             kind: sum(e["available"] for name, e in report["utilization"].items() if re.fullmatch(pattern, name))
             for kind, pattern in _KINDS.items()
         }
-        path: list[Any] = next((p["path"] for p in report["critical_paths"] if p["from"] == p["to"]), [])
-        hops = tuple(
-            Hop(
-                kind=str(hop["type"]),
-                start=f"{hop['from']['cell']}.{hop['from']['port']}",
-                end=f"{hop['to']['cell']}.{hop['to']['port']}",
-                ns=round(float(hop["delay"]), 3),
-            )
-            for hop in path
-        )
+        ns = sum(hop.ns for hop in path)
+        placer_mhz = float(clocks[0][1])
         return Figures(
             seed=seed,
-            fmax_mhz=float(clocks[0][1]),
+            fmax_mhz=min(placer_mhz, 1000 / ns) if ns else placer_mhz,
+            placer_mhz=placer_mhz,
             lut_sites=_sites(cells),
             cells=used,
             available=available,
             untimed=without_figures,
-            slowest=hops,
+            slowest=path,
             hold_misses=int(found[-1]) if (found := _HOLD_MISSES.findall(text[text.rfind("Routing") :])) else 0,
             usage=dict(usage),
         )

@@ -443,8 +443,8 @@ _ROUTED_INTRODUCTION = """
 ## Placed and routed
 
 With open tools, for the Pynq-Z2 ([bitstream.md](bitstream.md#what-was-routed)): plans for a rate, not the fastest ones
-that are searched for below. *Clock*: the next one of FCLK0 that is at least 15% below what place and route reach, where
-[paths from block RAM do not count](bitstream.md#delays-that-do-not-count).
+that are searched for below. *Clock*: the next one of FCLK0 that is at least 15% below what place and route reach, by
+[all delays](bitstream.md#delays-that-do-not-count).
 """
 _AIMS_INTRODUCTION = """
 ## Against the aims

@@ -185,10 +185,10 @@ class Measured:
 class PlacedAndRouted:
     """What place and route by open tools gave, for the accelerator with its shell.
 
-    ``fmax_mhz`` is the router's highest clock, ``clock_mhz`` what the accelerator runs at: at least ``margin`` per cent
-    less, and no more than planned. ``fps`` is the planned rate at that clock. ``untimed`` are types of cells for which
-    the placer has no figures; ``features`` is how many features of the chip the bitstream sets; ``hold_misses`` how
-    many hold times are missed by the placer's figures, None where nobody has counted.
+    ``fmax_mhz`` is the highest clock as routed, ``clock_mhz`` what the accelerator runs at: at least ``margin`` per
+    cent less, and no more than planned. ``fps`` is the planned rate at that clock. ``untimed`` are primitives, or
+    single pins of them, for which nobody has figures; ``features`` is how many features of the chip the bitstream sets;
+    ``hold_misses`` how many hold times are missed by the placer's figures, None where nobody has counted.
     """
 
     fmax_mhz: float

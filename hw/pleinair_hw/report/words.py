@@ -179,7 +179,7 @@ def routed(report: Report) -> Iterator[tuple[str, str, str]]:
         return
     yield "clock, MHz", number(r.clock_mhz), number(report.clock_mhz)
     yield "frames/s at that clock", number(r.fps), number(report.rate.fps)
-    yield f"highest clock of the router (seed {r.seed}), MHz", number(r.fmax_mhz), ""
+    yield f"highest clock as routed (seed {r.seed}), MHz", number(r.fmax_mhz), ""
     yield "kept below it, per cent", number(r.margin), ""
     for kind, used in r.resources.items():
         yield resource(kind), count(kind, used), count(kind, report.resources[kind].used)
@@ -193,7 +193,7 @@ def untimed(report: Report) -> str:
     sentences = []
     if report.routed.untimed:
         names = ", ".join(report.routed.untimed)
-        sentences.append(f"The placer has no figures for the delays of {names}: paths to and from them do not count.")
+        sentences.append(f"Nobody has figures for the delays of {names}: paths through them do not count.")
     if count := report.routed.hold_misses:
         sentences.append(
             f"By the placer's figures {count:,} hold {'time is' if count == 1 else 'times are'} missed. A slower clock "

@@ -99,6 +99,7 @@ def row(configuration: Small | Bare | Shipped) -> dict[str, Any]:
         "delays": made.delays,
         "routed": {"lut_sites": made.figures.lut_sites, **made.figures.cells},
         "fmax_mhz": round(made.figures.fmax_mhz, 2),
+        "placer_mhz": round(made.figures.placer_mhz, 2),
         "clock_mhz": round(made.clock.mhz, 3),
         "untimed": list(made.figures.untimed),
         "hold_misses": made.figures.hold_misses,

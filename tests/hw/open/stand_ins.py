@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import sys
 from pathlib import Path
@@ -59,34 +60,19 @@ def report(achieved: float, **changes: Any) -> dict[str, Any]:
             "SLICE_FFX": {"used": 1, "available": 106400},
             "DSP48E1_DSP48E1": {"used": 1, "available": 220},
         },
-        "critical_paths": [
-            {
-                "from": "posedge clk",
-                "to": "posedge clk",
-                "path": [
-                    {
-                        "type": "clk-to-q",
-                        "delay": 0.5,
-                        "from": {"cell": "ff", "port": "Q"},
-                        "to": {"cell": "ff", "port": "Q"},
-                    },
-                    {
-                        "type": "routing",
-                        "delay": 1.25,
-                        "from": {"cell": "ff", "port": "Q"},
-                        "to": {"cell": "a", "port": "A1"},
-                    },
-                ],
-            }
-        ],
     }
     return {**values, **changes}
 
 
 def cell(kind: str, origin: str = "", bel: str = "", inputs: str = "", **outputs: int) -> dict[str, Any]:
-    """A placed cell: ``inputs`` are pins and the nets that they read (``A1=3 A2=``), ``outputs`` what it drives."""
-    attributes = {"NEXTPNR_BEL": bel, **({"X_ORIG_TYPE": origin} if origin else {})}
+    """A placed cell: ``inputs`` are pins and the nets that they read (``A1=3 A2=``), ``outputs`` what it drives.
+
+    A pin in brackets, ``(A2)=3``, is one that nextpnr joined for another table of the same site.
+    """
     read = dict(pair.split("=") for pair in inputs.split())
+    own = {f"X_ORIG_PORT_{pin}": pin for pin in (*read, *outputs) if not pin.startswith("(")}
+    attributes = {"NEXTPNR_BEL": bel, **({"X_ORIG_TYPE": origin} if origin else {}), **own}
+    read = {pin.strip("()"): net for pin, net in read.items()}
     connections = {pin: [int(net)] if net else [] for pin, net in read.items()}
     connections |= {pin: [net] for pin, net in outputs.items()}
     directions = {**dict.fromkeys(read, "input"), **dict.fromkeys(outputs, "output")}
@@ -112,17 +98,30 @@ def cells() -> dict[str, Any]:
     }
 
 
-def delays(ways: str) -> str:
-    """nextpnr's file of delays: ``cell/pin>pin`` is a way through a cell, ``cell/pin@clock`` a setup time."""
-    lines = ["(DELAYFILE", "  (CELL", "    (INSTANCE )", "        (INTERCONNECT a/O6 ff/D (10:15:20) (10:15:20))"]
+def delays(ways: str, wires: str = "") -> str:
+    """nextpnr's file of delays.
+
+    ``cell/pin>pin`` is a way through a cell, ``cell/pin@clock`` a setup time, both of 100 ps or of what stands behind
+    a colon; ``wires`` are pins with the delay of their wire (``a/A1:500``).
+    """
+
+    def ps(text: str) -> tuple[str, str]:
+        what, number = text.rsplit(":", 1) if re.search(r":\d+$", text) else (text, "100")
+        return what, f"(10:{number}:{number}) (10:{number}:{number})"
+
+    lines = ["(DELAYFILE", "  (CELL", "    (INSTANCE )"]
+    for wire in wires.split():
+        pin, times = ps(wire)
+        lines.append(f"        (INTERCONNECT x/Q {pin} {times})")
     for way in ways.split():
-        name, pins = way.split("/")
+        name, _, rest = way.rpartition("/")
+        pins, times = ps(rest)
         lines += ["  (CELL", f"    (INSTANCE {name})"]
         if ">" in pins:
-            lines.append(f"        (IOPATH {pins.replace('>', ' ')} (100:112:125) (100:112:125))")
+            lines.append(f"        (IOPATH {pins.replace('>', ' ')} {times})")
         else:
             pin, clock = pins.split("@")
-            lines.append(f"      (SETUPHOLD (posedge {pin}) (posedge {clock}) (100:100:100) (200:200:200))")
+            lines.append(f"      (SETUPHOLD (posedge {pin}) (posedge {clock}) {times})")
         lines.append("  )")
     return "\n".join([*lines, ")", ""])
 

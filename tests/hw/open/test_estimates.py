@@ -35,8 +35,7 @@ def test_a_plan_expects_what_was_routed(row):
     found = synthesised["lut"] + synthesised["lutram"] + synthesised["srl"]
     assert found < routed["lut_sites"] < 1.5 * found
     assert row["clock_mhz"] <= row["fmax_mhz"] * 0.85
-    # nextpnr 0.11.1 has no figures for what leaves a block RAM.
-    assert set(row["untimed"]) <= {"RAMB18E1", "RAMB36E1", "MUXF8"} and bool(row["untimed"]) == (plan.bram18 > 0)
+    assert row["untimed"] == [] and row["fmax_mhz"] <= row["placer_mhz"]
 
 
 def test_half_of_all_plans_expect_the_tables_to_a_tenth():
