@@ -161,10 +161,10 @@ def _add_missing(cells: Mapping[str, Any], delays: Delays) -> None:
                 way for way in carry if way[0] not in known and joined.get(way[0]) and joined.get(way[1])
             ]
         elif cell["type"].startswith(("RAMB18E1", "RAMB36E1")):
-            known = {end for _, end, _ in delays.ways[name]} | {pin for pin, _, _ in delays.checks[name]}
+            # nextpnr's are the same where they name the right clock, and all of NO_CHANGE for what is written.
             ways, checks = _block_ram(cell)
-            delays.ways[name] += [way for way in ways if way[1] not in known and joined.get(way[1])]
-            delays.checks[name] += [check for check in checks if check[0] not in known and joined.get(check[0])]
+            delays.ways[name] = [way for way in ways if joined.get(way[0]) and joined.get(way[1])]
+            delays.checks[name] = [check for check in checks if joined.get(check[0]) and joined.get(check[1])]
         elif cell["type"] == "SLICE_LUTX" and joined.get("WE"):
             known = {pin for pin, _, _ in delays.checks[name]}
             delays.checks[name] += [

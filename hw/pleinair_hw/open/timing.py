@@ -47,11 +47,18 @@ class _Design:
                     else:
                         self.readers[net].append((name, pin))
         self.clocks = {net for net, (name, _) in self.driver.items() if _CLOCK.match(cells[name]["type"])}
+        self.constants = {net for net, (name, _) in self.driver.items() if _CONSTANT.match(cells[name]["type"])}
 
     def net(self, name: str, pin: str) -> int:
         """The net at a pin; -1 if there is none."""
         nets = self.cells[name]["connections"].get(pin)
         return int(nets[0]) if nets else -1
+
+    def _is_constant(self, name: str) -> bool:
+        """Whether a cell only passes a constant on."""
+        directions = self.cells[name]["port_directions"]
+        read = [pin for pin in joined_pins(self.cells[name]) if directions[pin] != "output"]
+        return bool(read) and all(self.net(name, pin) in self.constants for pin in read)
 
     def outputs(self, name: str) -> list[str]:
         """A cell's outputs that are joined to a net."""
@@ -61,7 +68,7 @@ class _Design:
     def signals(self) -> Iterator[int]:
         """Nets that carry data from a cell to another."""
         for net, (name, _) in self.driver.items():
-            if net in self.clocks or _CONSTANT.match(self.cells[name]["type"]):
+            if net in self.clocks or net in self.constants or self._is_constant(name):
                 continue
             if any(not _CLOCK.match(self.cells[reader]["type"]) for reader, _ in self.readers[net]):
                 yield net
@@ -108,7 +115,7 @@ def _arrivals(design: _Design, delays: Delays) -> tuple[dict[int, float], Before
                 begun = delays.wires.get((name, start), 0.0) + ns
                 if begun > arrival.get(out, -1.0):
                     arrival[out], before[out] = begun, (name, start, end, ns)
-            elif net in design.driver and not _CONSTANT.match(design.cells[design.driver[net][0]]["type"]):
+            elif net in design.driver and net not in design.constants:
                 into[net].append((out, name, start, end, ns))
                 waiting[out] += 1
     ready = [net for net in {*into, *arrival} if not waiting[net]]
@@ -131,11 +138,12 @@ def _untimed(design: _Design, delays: Delays, loops: set[str]) -> tuple[str, ...
     reach = defaultdict[tuple[str, str], set[str]](set)  # by nextpnr's type and pin: where any cell's ways lead
     for name, ways in delays.ways.items():
         for start, end, _ in ways:
-            timed[name] |= {start, end}
+            if design.net(name, start) not in design.constants:
+                timed[name] |= {start, end}
             reach[design.cells[name]["type"], start].add(end)
     checked = set[tuple[str, str]]()
     for name, checks in delays.checks.items():
-        timed[name] |= {pin for pin, _, _ in checks}
+        timed[name] |= {pin for pin, clock, _ in checks if design.net(name, clock) in design.clocks}
         checked |= {(design.cells[name]["type"], pin) for pin, _, _ in checks}
     used, missing = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
     for net in design.signals():
