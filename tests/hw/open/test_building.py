@@ -129,7 +129,7 @@ def test_a_deployment_has_the_clock_that_was_found(tmp_path, network, monkeypatc
     assert report.routed.fps == pytest.approx(report.rate.fps / 1.2)
     assert report.routed.resources == {"lut": 5, "ff": 8, "dsp": 6, "bram": 13}
     page = (out / "report.html").read_text()
-    assert "Placed and routed" in page and "has no figures for the delays of PS7" in page
+    assert "Placed and routed" in page and "Nobody has figures for the delays of PS7" in page
     deployed.bitfile.write_bytes(b"altered")
     with pytest.raises(DeploymentError, match="damaged, its SHA-256 is another; copy the folder again"):
         read_deployment(out / "deploy")
