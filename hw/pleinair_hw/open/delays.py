@@ -104,11 +104,11 @@ def read_delays(cells: Mapping[str, Any], sdf: Iterable[str]) -> Delays:
             delays.wires[end, pin] = float(found[2]) / 1000
         elif found := _WAY.match(line):
             start, end = _plain(found[1]), _plain(found[2])
-            if joined.get(start) and joined.get(end):
+            if start in joined and end in joined:
                 delays.ways[cell].append((start, end, float(found[3]) / 1000))
         elif found := _CHECK.match(line):
             pin, clock = _plain(found[1]), _plain(found[2])
-            if joined.get(pin) and joined.get(clock):
+            if pin in joined and clock in joined:
                 delays.checks[cell].append((pin, clock, float(found[3]) / 1000))
         elif found := _INSTANCE.match(line):
             cell = _plain(found[1])
@@ -157,16 +157,14 @@ def _add_missing(cells: Mapping[str, Any], delays: Delays) -> None:
         joined = joined_pins(cell)
         if cell["type"] == "CARRY4":
             known = {start for start, _, _ in delays.ways[name]}
-            delays.ways[name] += [
-                way for way in carry if way[0] not in known and joined.get(way[0]) and joined.get(way[1])
-            ]
+            delays.ways[name] += [way for way in carry if way[0] not in known and way[0] in joined and way[1] in joined]
         elif cell["type"].startswith(("RAMB18E1", "RAMB36E1")):
             # nextpnr's are the same where they name the right clock, and all of NO_CHANGE for what is written.
             ways, checks = _block_ram(cell)
-            delays.ways[name] = [way for way in ways if joined.get(way[0]) and joined.get(way[1])]
-            delays.checks[name] = [check for check in checks if joined.get(check[0]) and joined.get(check[1])]
-        elif cell["type"] == "SLICE_LUTX" and joined.get("WE"):
+            delays.ways[name] = [way for way in ways if way[0] in joined and way[1] in joined]
+            delays.checks[name] = [check for check in checks if check[0] in joined and check[1] in joined]
+        elif cell["type"] == "SLICE_LUTX" and "WE" in joined:
             known = {pin for pin, _, _ in delays.checks[name]}
             delays.checks[name] += [
-                (pin, "CLK", _TABLE_DATA) for pin in ("DI1", "DI2") if pin not in known and joined.get(pin)
+                (pin, "CLK", _TABLE_DATA) for pin in ("DI1", "DI2") if pin not in known and pin in joined
             ]
