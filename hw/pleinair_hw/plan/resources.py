@@ -621,7 +621,7 @@ def requant_light(
     windows = sum(out_bits + 4**k - 1 for k in range(steps))
     lane = 4 * sums + windows + out_bits + 2 * (sums + 5 - out_bits) / 5 + 30
     table = lutram_tables(3 << clog2(factor), pe * (bias_bits + 5 + select))
-    total = Resources(lut=_up(190 + pe * lane), ff=_up(156 + 11.6 * sums * pe)) + Resources(lutram=8 * pe) + table
+    total = Resources(lut=_up(190 + pe * lane), ff=_up(213 + 11.6 * sums * pe)) + Resources(lutram=8 * pe) + table
     if metered:
         held = lutram_tables(channels, clog2(65025 * positions + 1) + clog2(255 * positions + 1))
         total += Resources(lut=280 + 8 * pe, lutram=6 * pe, ff=380) + held
@@ -630,7 +630,7 @@ def requant_light(
 
 def light_port(stations: int, address_bits: int) -> Resources:
     """axilite_light.sv, the port of all stations: a comparison of addresses and a share of the answer for each."""
-    return Resources(lut=_up(50 + stations * (1.5 * address_bits - 4)), ff=73 + 3 * (stations + address_bits))
+    return Resources(lut=_up(48 + stations * (19.5 + 0.2 * address_bits)), ff=109 + 6 * stations + 3 * address_bits)
 
 
 def add(pe: int, bits: int) -> Resources:

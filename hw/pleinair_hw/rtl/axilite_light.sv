@@ -44,7 +44,7 @@ module axilite_light #(
 	input  logic [34*STATIONS-1:0] answers
 );
 	localparam logic [1:0] OKAY = 2'b00, SLVERR = 2'b10;
-	typedef enum logic [1:0] {IDLE, DECODE, WAIT} state_t;
+	typedef enum logic [1:0] {IDLE, LOOK, DECODE, WAIT} state_t;
 	state_t state;
 	logic has_address, has_data, has_read;   // taken, not yet answered
 	logic [ADDRESS_BITS-1:0] write_address, read_address, at;
@@ -53,7 +53,8 @@ module axilite_light #(
 	logic writing;
 
 	// What lies at an address
-	logic [STATIONS-1:0][2:0] here, chosen; // sums, registers, table
+	logic [STATIONS-1:0][2:0] here, found, chosen; // sums, registers, table
+	logic own;
 	for(genvar s = 0; s < STATIONS; s++) begin : stations
 		localparam int unsigned BLOCK = 4 + CHANNEL_BITS[s];
 		assign here[s][0] = 32'(at) >> BLOCK == TABLES[s] >> BLOCK;
@@ -64,14 +65,19 @@ module axilite_light #(
 		wire [11:0] place = 12'(32'(at) >> 2) & (chosen[s][1]? 12'd7 : INSIDE);
 		assign requests[48*s+:48] = {chosen[s], writing, place, data};
 	end
-	wire is_own = 32'(at) >> 4 == ID >> 4;
 	wire whole = strobes == '1;
 
+	// A station's answer, for one cycle
+	logic [33:0] answer;
 	logic done, error;
-	logic [31:0] found;
+	logic [31:0] answered;
 	always_comb begin
-		{done, error, found} = '0;
-		for(int unsigned s = 0; s < STATIONS; s++) {done, error, found} |= answers[34*s+:34];
+		answer = '0;
+		for(int unsigned s = 0; s < STATIONS; s++) answer |= answers[34*s+:34];
+	end
+	always_ff @(posedge ap_clk) begin
+		{done, error, answered} <= answer;
+		if(!ap_rst_n) done <= 1'b0;
 	end
 
 	assign s_axilite_light_AWREADY = !has_address;
@@ -84,10 +90,10 @@ module axilite_light #(
 
 	// The answer to what is in hand
 	wire refused = writing && !whole;
-	wire decoded = state == DECODE && (refused || !(|here));
+	wire decoded = state == DECODE && (refused || !(|found));
 	wire reply = decoded || (state == WAIT && done);
-	wire wrong = state == WAIT? error : refused? strobes != '0 : writing || !is_own;
-	wire [31:0] value = state == WAIT? found : !is_own? '0 : at[3:2] == 0? HASH : at[3:2] == 1? VERSION : '0;
+	wire wrong = state == WAIT? error : refused? strobes != '0 : writing || !own;
+	wire [31:0] value = state == WAIT? answered : !own? '0 : at[3:2] == 0? HASH : at[3:2] == 1? VERSION : '0;
 	always_ff @(posedge ap_clk) begin
 		if(s_axilite_light_AWVALID && s_axilite_light_AWREADY) write_address <= s_axilite_light_AWADDR;
 		if(s_axilite_light_ARVALID && s_axilite_light_ARREADY) read_address <= s_axilite_light_ARADDR;
@@ -123,19 +129,23 @@ module axilite_light #(
 			if(reply && !writing) s_axilite_light_RVALID <= 1'b1;
 			unique case(state)
 				IDLE: if(write_waits || read_waits) begin
-					state <= DECODE;
+					state <= LOOK;
 					writing <= write_waits;
 					at <= write_waits? write_address : read_address;
 				end
+				LOOK: begin
+					state <= DECODE;
+					found <= here;
+					own <= 32'(at) >> 4 == ID >> 4;
+				end
 				DECODE: begin
 					state <= reply? IDLE : WAIT;
-					if(!reply) chosen <= here;
+					if(!reply) chosen <= found;
 				end
 				WAIT: if(reply) begin
 					state <= IDLE;
 					chosen <= '0;
 				end
-				default: state <= IDLE;
 			endcase
 		end
 	end

@@ -6,7 +6,9 @@
 // for one cycle; metering keeps it waiting while a word's channels are summed, METER at a time. Otherwise nothing waits here.
 //
 // A request is {sums, registers, table, write, word address [12 bits], data [32 bits]}; one of the first three is high
-// until the answer, {done, error, data}, has been given for one cycle.
+// until the answer, {done, error, data}, has been given for one cycle, and low for two cycles before the next; it may stay
+// high after the answer. What arrives is kept for a cycle before it is looked at, and so is what is to be written to the table:
+// stations lie all over the chip, far from the processor.
 module light_station #(
 	int unsigned PE = 1,
 	int unsigned CF = 1,
@@ -83,31 +85,44 @@ module light_station #(
 	end
 
 	// ---- Requests
-	wire ask_sums = light_request[47];
-	wire ask_register = light_request[46];
-	wire ask_table = light_request[45];
-	wire write = light_request[44];
-	wire [11:0] address = light_request[43:32];
-	wire [31:0] data = light_request[31:0];
+	logic ask_sums, ask_register, ask_table, write;
+	logic [11:0] address;
+	logic [31:0] data;
+	logic seen;                  // the request was there a cycle before
+	wire asks = ask_sums || ask_register || ask_table;
+	wire asked = asks && !seen;
+	always_ff @(posedge ap_clk) begin
+		{write, address, data} <= light_request[44:0];
+		if(!ap_rst_n) {ask_sums, ask_register, ask_table, seen} <= '0;
+		else begin
+			{ask_sums, ask_register, ask_table} <= light_request[47:45];
+			seen <= asks;
+		end
+	end
 	wire [9:0] channel = address[11:2];
 	logic [1:0] reading;         // of the table or the sums: cycles since the request
 	logic done, error;
 	logic [31:0] answer;
 	assign light_answer = {done, error, answer};
-	wire asked = (ask_sums || ask_register || ask_table) && !done && reading == 0;
 	wire exists = 11'(channel) < 11'(CHANNELS);
 	wire set = asked && ask_register && write;
 
+	wire [WW-1:0] its_word;
+	wire [LANES-1:0] its_lane;
+	always_ff @(posedge ap_clk) begin
+		bus_word <= its_word;
+		bus_lane <= its_lane;
+	end
 	assign bus_field = address[1:0];
 	assign bus_data = data;
 	assign sums_channel = channel;
 	if(CF == 1) begin : one_word
-		assign bus_word = '0;
-		assign bus_lane = LANES'(channel);
+		assign its_word = '0;
+		assign its_lane = LANES'(channel);
 	end
 	else if((PE & (PE-1)) == 0) begin : bits
-		assign bus_word = WW'(channel >> $clog2(PE));
-		assign bus_lane = (PE > 1)? LANES'(channel) : '0;
+		assign its_word = WW'(channel >> $clog2(PE));
+		assign its_lane = (PE > 1)? LANES'(channel) : '0;
 	end
 	else begin : tables
 		logic [WW-1:0] words[1 << $clog2(CHANNELS)];
@@ -116,8 +131,8 @@ module light_station #(
 			words[c] = WW'(c / PE);
 			places[c] = LANES'(c % PE);
 		end
-		assign bus_word = words[channel[$clog2(CHANNELS)-1:0]];
-		assign bus_lane = places[channel[$clog2(CHANNELS)-1:0]];
+		assign its_word = words[channel[$clog2(CHANNELS)-1:0]];
+		assign its_lane = places[channel[$clog2(CHANNELS)-1:0]];
 	end
 
 	// ---- The light: the bank changes with a frame's first word
@@ -130,10 +145,12 @@ module light_station #(
 	wire reached = apply == frames;
 	assign bank = {!lit && !(start && due), used ^ (start && due)}; // used is 0 until the first light
 	assign spare = !used;
-	assign bus_write = {3{ap_rst_n && table_write && exists && !armed}}
-		& {bus_field == 2, bus_field == 1, bus_field == 0};
+	initial bus_write = '0; // nothing is written before the first reset
 	always_ff @(posedge ap_clk) begin
 		if(set_apply) apply <= data;
+		// Nothing is armed, so that no bank changes in the cycle between.
+		bus_write <= {3{ap_rst_n && table_write && exists && !armed}}
+			& {bus_field == 2, bus_field == 1, bus_field == 0};
 		if(!ap_rst_n) begin
 			{armed, due, late, refused, used, lit} <= '0;
 		end
