@@ -630,7 +630,7 @@ def requant_light(
 
 def light_port(stations: int, address_bits: int) -> Resources:
     """axilite_light.sv, the port of all stations: a comparison of addresses and a share of the answer for each."""
-    return Resources(lut=_up(48 + stations * (19.5 + 0.2 * address_bits)), ff=109 + 6 * stations + 3 * address_bits)
+    return Resources(lut=_up(48 + stations * (16 + 0.2 * address_bits)), ff=109 + 3 * stations + 3 * address_bits)
 
 
 def add(pe: int, bits: int) -> Resources:

@@ -6,8 +6,8 @@
 // with OKAY and changes nothing either. The last two bits of an address do not matter.
 //
 // The map is in the parameters: byte addresses of ID and of each station's table, sums and registers; station 0 comes
-// first, in the lowest 32 bits. ID is the hash of the map; behind it come the version and two words of 0. A table and its sums take 16 << CHANNEL_BITS bytes each and lie at a multiple of that,
-// registers 32; sums at 32'hffffffff are not there.
+// first, in the lowest 32 bits. ID is the hash of the map; behind it come the version and two words of 0. A table and its
+// sums take 16 << CHANNEL_BITS bytes each and lie at a multiple of that, registers 32; sums at 32'hffffffff are not there.
 module axilite_light #(
 	int unsigned STATIONS = 1,
 	int unsigned ADDRESS_BITS = 12,
@@ -53,7 +53,7 @@ module axilite_light #(
 	logic writing;
 
 	// What lies at an address
-	logic [STATIONS-1:0][2:0] here, found, chosen; // sums, registers, table
+	logic [STATIONS-1:0][2:0] here, chosen; // sums, registers, table
 	logic own;
 	for(genvar s = 0; s < STATIONS; s++) begin : stations
 		localparam int unsigned BLOCK = 4 + CHANNEL_BITS[s];
@@ -90,7 +90,7 @@ module axilite_light #(
 
 	// The answer to what is in hand
 	wire refused = writing && !whole;
-	wire decoded = state == DECODE && (refused || !(|found));
+	wire decoded = state == DECODE && !(|chosen);
 	wire reply = decoded || (state == WAIT && done);
 	wire wrong = state == WAIT? error : refused? strobes != '0 : writing || !own;
 	wire [31:0] value = state == WAIT? answered : !own? '0 : at[3:2] == 0? HASH : at[3:2] == 1? VERSION : '0;
@@ -135,13 +135,10 @@ module axilite_light #(
 				end
 				LOOK: begin
 					state <= DECODE;
-					found <= here;
+					chosen <= refused? '0 : here;
 					own <= 32'(at) >> 4 == ID >> 4;
 				end
-				DECODE: begin
-					state <= reply? IDLE : WAIT;
-					if(!reply) chosen <= found;
-				end
+				DECODE: state <= reply? IDLE : WAIT;
 				WAIT: if(reply) begin
 					state <= IDLE;
 					chosen <= '0;
