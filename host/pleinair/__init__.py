@@ -221,9 +221,9 @@ def film(
     so many frames, and 0 switches either off; ``timestamp`` writes each frame's time on it.
 
     ``light`` is the light that an adaptive style paints in: "frame" (the default), "scene" or "fixed". It is measured
-    on every ``light_every``-th frame: by default 12 for videos and synthetic days, else 1. ``tone``, 0 to 1, is how
-    much of the scene's own brightness is brought back: by default half in such styles, else nothing. See
-    :mod:`pleinair.films.lighting` and :mod:`pleinair.films.tone`.
+    on every ``light_every``-th frame: by default 12 for videos, synthetic days and live cameras faster than a frame a
+    second, else 1. ``tone``, 0 to 1, is how much of the scene's own brightness is brought back: by default half in such
+    styles, else nothing. See :mod:`pleinair.films.lighting` and :mod:`pleinair.films.tone`.
 
     The first error is raised after the film of all frames before it is complete. Raises OptionError, CameraError,
     ImageError, OutputError.

@@ -95,7 +95,8 @@ def simulate_build(build: Path) -> Callable[..., Any]:
 def deploy(folder: Path, address: str | None, out: Path | None) -> None:
     """Copy an accelerator and the program to a PYNQ board.
 
-    BUILD is a folder that `pleinair build` wrote on a machine with Vivado, or the deployment folder in it.
+    BUILD is a folder in which `pleinair build` made a bitstream, with Vivado or with open tools, or the deployment
+    folder in it.
     """
     from pleinair.durable import write_file
     from pleinair.fpga.package import ROOT, instructions, package, send

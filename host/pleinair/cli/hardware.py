@@ -63,7 +63,8 @@ if TYPE_CHECKING:
     type=OneOf("vivado", "open"),
     default="vivado",
     show_default=True,
-    help="Who makes the bitstream: Vivado, or Yosys and nextpnr (pynq-z2 only). Without it the build ends with RTL.",
+    help="Who makes the bitstream: Vivado, or Yosys and nextpnr (pynq-z2 only). Where these are missing, the build "
+    "ends with RTL.",
 )
 @click.option(
     "--seeds", type=Whole(1, 20), default=1, show_default=True, help="Tries of place and route; the fastest wins."
@@ -96,8 +97,8 @@ def build(
 ) -> None:
     """Compile a network into an FPGA accelerator.
 
-    RTL is always written, a bitstream where Vivado is installed, or the open tools with --toolchain open. MODEL is a
-    style's name, a model's folder or a QONNX file.
+    It always writes RTL. It also makes a bitstream where Vivado is installed or, with --toolchain open, where the open
+    tools are. MODEL is a style's name, a model's folder or a QONNX file.
     """
     from pleinair_hw.build import Request
     from pleinair_hw.build import build as run_build
@@ -239,7 +240,7 @@ def sweep(
 ) -> None:
     """Build and simulate many accelerators.
 
-    Each of the styles for each board, each size, and each number of bits.
+    It takes every combination of styles, boards, sizes and bits.
 
     What is done already is not done again; what failed is. Exit status 1 if any failed, or a simulated painting is not
     the reference's.

@@ -108,7 +108,7 @@ _light_options = (
     click.option(
         "--light-every",
         type=Whole(1, MAX_EVERY),
-        show_default="12 for videos and synthetic days, else 1",
+        show_default="12 for videos, synthetic days and live cameras faster than a frame a second, else 1",
         help="Measure the light of every N-th frame.",
     ),
 )

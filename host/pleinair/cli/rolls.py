@@ -648,7 +648,8 @@ def status_lines(s: Status) -> Iterator[tuple[str, str]]:
     if s.due is not None and s.wall is not None and s.due - s.wall > 60:
         yield "next due", local_time(s.due)
     last = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(s.last_wall))
-    yield "captured", f"{s.frames} frames in {s.sessions} sessions" + (f", the last {last}" if s.frames else "")
+    sessions = "1 session" if s.sessions == 1 else f"{s.sessions} sessions"
+    yield "captured", f"{s.frames} frames in {sessions}" + (f", the last {last}" if s.frames else "")
     yield "painted", f"{s.painted} frames by {s.look}; {s.pending} to come"
     if len(s.paintings) > 1:
         yield "paintings", ", ".join(s.paintings)

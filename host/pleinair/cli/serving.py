@@ -35,7 +35,8 @@ def serve(folder: Path, port: int, host: str, read_only: bool, password_file: Pa
     It shows running and finished ones until it is interrupted.
 
     Phones and desktops see the newest original and painting of each roll, its days and films, its progress and its
-    troubles. Who has the token that is printed may stop rolls, let them go on, and paint them in other styles.
+    troubles. Who has the token that is printed may begin rolls, stop them and let them go on, paint them in
+    other styles, and see a photo in every style.
     """
     with extra("cpu", "serve"):
         from pleinair.serving.permit import new_token, read_password

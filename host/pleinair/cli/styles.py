@@ -36,7 +36,7 @@ def styles(context: click.Context, as_json: bool, contact_sheet: Path | None, im
 
 
 def _list(as_json: bool) -> None:
-    from pleinair.models import model_folders, read_card
+    from pleinair.models import DEFAULT_STYLE, model_folders, read_card
     from pleinair.models import styles as find_styles
 
     found, damaged, rows = find_styles(), [], []
@@ -51,6 +51,7 @@ def _list(as_json: bool) -> None:
                 "style": name,
                 "painting": card.painting.title,
                 "bits": sorted(card.networks),
+                "adaptive": any(network.adaptive for network in card.networks.values()),
                 "width": card.architecture.get("width"),
                 "blocks": card.architecture.get("blocks"),
                 "licence": card.licence,
@@ -62,7 +63,11 @@ def _list(as_json: bool) -> None:
     elif not found:
         say(f"no styles in {', '.join(map(str, model_folders())) or 'any models folder'}")
     elif rows:
-        print_table(_table(rows, ("style", "painting", "bits", "width", "blocks", "licence")))
+        for row in rows:
+            row["adaptive"] = "yes" if row["adaptive"] else "no"
+        print_table(_table(rows, ("style", "painting", "bits", "adaptive", "licence")))
+        if DEFAULT_STYLE in found:
+            say(f"{DEFAULT_STYLE} is the default.")
     for line in damaged:
         remark(f"pleinair: {line}")
     if damaged:
@@ -70,10 +75,14 @@ def _list(as_json: bool) -> None:
 
 
 def _table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Any:
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns)
+    table = Table(*columns, box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    # What names a row is typed: it is not cut.
+    table.columns[0].no_wrap = True
+    table.columns[0].min_width = max(len(one_line(str(row[columns[0]]))) for row in rows)
     for row in rows:
         cells = (", ".join(map(str, value)) if isinstance(value, list) else value for value in map(row.get, columns))
         # Text, as what a card says is not rich's markup.

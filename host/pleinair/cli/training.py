@@ -245,6 +245,7 @@ def _train_one(
     with extra("train", "train"):
         from pleinair_training import evening
         from pleinair_training.stages import train_stages
+    from pleinair.images import read_image
     from pleinair.sharing.styles import check_free, checked_name
 
     name = evening.style_name(style) if name is None else checked_name(name)
@@ -258,6 +259,7 @@ def _train_one(
     # torchrun starts several processes; the first speaks for all.
     first = os.environ.get("RANK", "0") == "0"
     with Bars(lines=True, quiet=not first) as bars:
+        read_image(style)  # refused before anything is downloaded
         if loss_network is None:
             loss_network = evening.reduced_loss_network()
         if content is None:
@@ -415,7 +417,11 @@ def loss_network_command(network: str, out: Path | None) -> None:
 @click.option(
     "--content", type=PATH, required=True, help="Folder of photos, such as training's; only those it kept apart count."
 )
-@click.option("--loss-network", required=True, help=f"Network that judges the paintings: {_LOSS_NETWORK}.")
+@click.option(
+    "--loss-network",
+    required=True,
+    help=f"Network that judges the paintings: {_LOSS_NETWORK}; vgg16 and vgg19 alone are downloaded once.",
+)
 @click.option("--sequence", type=PATH, help="Video of a camera that stands still, to measure flicker on.")
 @click.option("--photos", type=Whole(1), help="Number of photos; all by default.")
 @click.option("--out", type=PATH, required=True, help="Folder for the report.")
@@ -468,7 +474,7 @@ def evaluate(
 @click.option(
     "--margin",
     type=Whole(0, 512),
-    help="Pixels to reflect around each frame; by default as many as the network sees beyond it.",
+    help="Width of the margin around each frame, in pixels; by default as many as the network sees beyond it.",
 )
 @click.option(
     "--grain",

@@ -179,6 +179,7 @@ def test_styles_as_json(place, style, capsys):
         "style": "integers",
         "painting": "Random integers",
         "bits": [8],
+        "adaptive": False,
         "width": 4,
         "blocks": 1,
         "licence": row["licence"],
