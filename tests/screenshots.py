@@ -20,7 +20,7 @@ from pleinair.serving.site import page_of
 from tests.browser import Browser
 from tests.house import ROOT
 
-_SIZE, _FRAMES, _EVERY, _SECRET = (480, 320), 24, 3600.0, "k7pf-92ma-xq3d-hh4t"
+_SIZE, _FRAMES, _EVERY, _SECRET = (1280, 720), 24, 3600.0, "k7pf-92ma-xq3d-hh4t"
 _BEGUN = datetime.datetime(2026, 11, 25, 4, 30)
 #: Exif's numbers of the block of a photo's own fields, and of the time at which it was taken.
 _PHOTO, _TAKEN = 0x8769, 0x9003
@@ -67,7 +67,7 @@ def main(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as place:
         os.environ["XDG_CACHE_HOME"] = f"{place}/cache"  # so that the styles' pictures are those of today
         os.environ["XDG_DATA_HOME"] = f"{place}/data"
-        rolls = Path(place) / "rolls"
+        rolls = Path(place) / "timelapses"
         rolls.mkdir()
         film(rolls, "garden", 3, "great-wave")
         film(rolls, "roof", 1, "starry-night")

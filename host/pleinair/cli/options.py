@@ -16,7 +16,7 @@ from click.core import ParameterSource
 from pleinair import DEFAULT_STYLE
 from pleinair.backends import KINDS
 from pleinair.cameras.address import is_address
-from pleinair.cameras.opening import CameraSource
+from pleinair.cameras.opening import LIVE_EVERY, CameraSource
 from pleinair.cli.console import remark, show_cursor
 from pleinair.cli.types import DURATION, STYLE, NamedPath, OneOf, Whole
 from pleinair.cli.values import duration_text, read_config
@@ -73,7 +73,12 @@ threads_option = click.option(
     show_default=True,
     help="Threads that paint; 0 uses every core.",
 )
-every_option = click.option("--every", type=DURATION, help="Time between frames, such as 10s, 5m or 2h.")
+every_option = click.option(
+    "--every",
+    type=DURATION,
+    show_default=f"{LIVE_EVERY:g}s for live cameras",
+    help="Time between frames, such as 10s, 5m or 2h.",
+)
 
 force_option = click.option("--force", is_flag=True, help="Overwrite a film that is there; else it is put aside.")
 
