@@ -517,7 +517,7 @@ def markdown(rows: Sequence[Row], holds_for: Mapping[tuple[str, int], Sequence[s
             continue
         also = [name for name in others if name != style]
         page += ["", f"### {_kind(own[0])[0].upper()}{_kind(own[0])[1:]}, {bits} bits", ""]
-        page += [f"Planned: {style}." + (f" Holds for {', '.join(also)}." if also else ""), ""]
+        page += [f"Planned: {style}." + (f" Much the same holds for {', '.join(also)}." if also else ""), ""]
         page += _markdown_table(
             heads, [[row.board.name, f"{row.size[0]}x{row.size[1]}", *_cells(row)] for row in own], 2
         )
