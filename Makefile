@@ -59,7 +59,7 @@ test-slow: $(VENV)/.complete
 test-rtl: $(VENV)/.complete
 	$(WITHIN) 8h $(VENV)/bin/python -m pytest -m rtl
 
-# A small network placed, routed and turned to bits, its netlists against the reference; needs nextpnr and its data
+# Small networks and shipped ones placed, routed and turned to bits, their netlists against the reference; needs nextpnr and its data
 # (docs/bitstream.md).
 test-open: $(VENV)/.complete
 	$(WITHIN) 4h $(VENV)/bin/python -m pytest -m routed
