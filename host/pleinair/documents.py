@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from pleinair.durable import open_file
 from pleinair.errors import PleinairError
 from pleinair.text import one_line
 
@@ -30,14 +31,11 @@ def short(value: Any) -> str:
 def read_bytes(path: Path, *, most: int, error: Refusal, name: str | None = None) -> bytes:
     """What a file holds, up to ``most`` bytes. ``name`` is how errors call it, by default its path.
 
-    A folder, device or pipe is refused before it is opened: reading a pipe would wait for ever.
+    A folder, device or pipe is refused: reading a pipe would wait for ever.
     """
     name = name or str(path)
     try:
-        if not path.is_file():
-            path.stat()  # says why
-            raise error(f"{name}: not a file")
-        with path.open("rb") as file:
+        with open_file(path) as file:
             data = file.read(most + 1)
     except (OSError, ValueError) as cause:  # ValueError: a NUL in the path
         raise error(f"{name}: {getattr(cause, 'strerror', None) or cause}") from cause

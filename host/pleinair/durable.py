@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import itertools
 import os
 import secrets
@@ -121,10 +122,34 @@ def put_aside(path: Path) -> Path | None:
     raise AssertionError
 
 
+def open_file(path: Path, *, follow: bool = True) -> io.BufferedReader:
+    """A file, open for reading. A pipe, device or folder is an OSError: nobody waits for it.
+
+    Without ``follow`` a link is one, too.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "not a file", str(path))
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """What a file holds, up to ``most`` bytes. A larger one is an OSError, as are links, pipes, devices and folders."""
+    with open_file(path, follow=False) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise OSError(errno.EFBIG, f"larger than {most >> 20} MiB", str(path))
+        return file.read(size)
+
+
 def file_sha256(path: Path) -> str:
     """The SHA-256 of a file, hexadecimal."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_file(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

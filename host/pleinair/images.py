@@ -44,6 +44,8 @@ from pleinair.text import one_line
 from pleinair.transparency import decode_transparent, may_be_transparent, on_white, upright
 
 MAX_BYTES = 256 << 20
+#: How the names of images end that are written. OpenCV writes further kinds, which lose levels or hold other numbers.
+_WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 #: An EXIF part stands within so many bytes from the beginning.
 _EXIF_WITHIN = 256 << 10
 #: How the names of image files end, in small letters, where a folder is searched for images.
@@ -341,7 +343,7 @@ def check_writable(path: Path) -> None:
 
 def check_image_output(path: Path) -> None:
     """Like :func:`check_writable`, and the suffix must be an image's that can be written."""
-    if not path.suffix or not cv2.haveImageWriter(f"x{path.suffix}"):
+    if path.suffix.lower() not in _WRITTEN:
         raise OutputError(f"output {path}: write .png, .jpg, .webp, .tif or .bmp")
     check_writable(path)
 

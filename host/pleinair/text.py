@@ -11,4 +11,9 @@ def one_line(text: str) -> str:
     >>> one_line("a\\n  b\\x1b[31m")
     'a b\\\\x1b[31m'
     """
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """``text`` with what is not printable escaped as Python writes it; spaces stay."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pleinair.errors import OutputError
-from pleinair.text import one_line
+from pleinair.text import one_line, printable
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -33,9 +33,9 @@ _LINE_SECONDS = 10.0
 
 
 def say(text: str) -> None:
-    """Write a line of results to stdout. Raises OutputError when it cannot be written."""
+    """Write lines of results to stdout, what is not printable escaped. Raises OutputError when that cannot be done."""
     with _taken():
-        click.echo(text)
+        click.echo("\n".join(map(printable, text.split("\n"))))
 
 
 @contextmanager
@@ -177,7 +177,7 @@ class Bars:
         if name in self._said and not last and now - self._said[name] < _LINE_SECONDS:
             return
         self._said[name] = now
-        remark(f"{name}: {done:g}" + ("" if total is None else f" of {total:g}") + (f", {note}" if note else ""))
+        remark(f"{name}: {done:.10g}" + ("" if total is None else f" of {total:.10g}") + (f", {note}" if note else ""))
 
     def tell(self, text: str) -> None:
         """Write a line to stderr, above the bars where they are drawn."""

@@ -77,8 +77,10 @@ def _flag(arguments: list[str], option: str) -> str:
         if isinstance(command, click.Group) and argument in command.commands:
             command = command.commands[argument]
     for parameter in command.params:
-        if isinstance(parameter, click.Option) and parameter.name in (option, f"{option}_"):
-            return max(parameter.opts, key=len)
+        if parameter.name in (option, f"{option}_"):
+            return (
+                max(parameter.opts, key=len) if isinstance(parameter, click.Option) else parameter.human_readable_name
+            )
     return f"--{option.replace('_', '-')}"
 
 

@@ -43,6 +43,7 @@ from pleinair.errors import ImageError, OptionError
 from pleinair.films.deflicker import DEFAULT_FRAMES, MAX_FRAMES
 from pleinair.films.rate import Rate, length_text
 from pleinair.films.steadiness import DEFAULT_STRENGTH, MAX_STRENGTH
+from pleinair.text import one_line
 
 if TYPE_CHECKING:
     from pleinair.farm.cluster import Where
@@ -345,7 +346,7 @@ def _paint_photo(
     painted()
     write(errand.out, painting, None if photo.exif is None else for_painting(photo.exif), form)
     tell = remark if errand.out == STANDARD else say
-    tell(f"{click.format_filename(errand.out)}: {width}x{height} in {seconds:.2f} s by {brush.name}")
+    tell(one_line(f"{click.format_filename(errand.out)}: {width}x{height} in {seconds:.2f} s by {brush.name}"))
 
 
 def _read_checked(path: Path, strokes: int | str) -> Photo:

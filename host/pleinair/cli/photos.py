@@ -86,12 +86,14 @@ def _photos(argument: Path) -> list[Path]:
             inside = sorted(argument.iterdir())
         except OSError as error:
             raise ImageError(f"image {argument}: {error.strerror}") from error
-        found = [path for path in inside if path.suffix.lower() in SUFFIXES and path.name[0] != "." and path.is_file()]
+        found = [
+            path for path in inside if path.suffix.lower() in SUFFIXES and path.name[0] != "." and not path.is_dir()
+        ]
         if not found:
             raise ImageError(f"image {argument}: the folder holds none (looked for {', '.join(SUFFIXES)})")
         return found
     if not os.path.lexists(argument) and glob.has_magic(str(argument)):
-        matched = sorted(Path(path) for path in glob.glob(str(argument), recursive=True) if os.path.isfile(path))
+        matched = sorted(Path(path) for path in glob.glob(str(argument), recursive=True) if not os.path.isdir(path))
         if not matched:
             raise ImageError(f"image {argument}: no file is called so")
         return matched
@@ -104,6 +106,8 @@ def read(path: Path) -> Photo:
 
     if path != STANDARD:
         return read_photo(path)
+    if sys.stdin is None:
+        raise ImageError("image from standard input: it is closed")
     try:
         data = sys.stdin.buffer.read(MAX_BYTES + 1)
     except OSError as error:
@@ -120,6 +124,8 @@ def write(out: Path, painting: np.ndarray, exif: bytes | None, form: str | None)
     if out != STANDARD:
         write_image(out, painting, exif)
         return
+    if sys.stdout is None:
+        raise OutputError("standard output: it is closed")
     try:
         sys.stdout.buffer.write(encode_image(f".{form or FORMATS[0]}", painting, exif))
         sys.stdout.buffer.flush()

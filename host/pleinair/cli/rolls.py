@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from pleinair.backends import FALLBACKS, Backend
 from pleinair.cameras.framing import Framing
@@ -169,6 +170,8 @@ def drivers() -> dict[str, Driver]:
 
 #: Options that only a roll has and that have no default.
 _WITHOUT = ("start", "stop", "daylight", "notify", "on_film", "preview")
+#: And those that have one.
+_WITH_DEFAULT = ("keep", "keep_free", "spool", "preview_host")
 
 
 def refuse_without_roll(settings: Mapping[str, object]) -> None:
@@ -176,9 +179,13 @@ def refuse_without_roll(settings: Mapping[str, object]) -> None:
     for name in _WITHOUT:
         if settings[name] is not None:
             raise OptionError(f"{settings[name]!r}: needs --roll", option=name)
-    for name, option in (("daily", "daily"), ("notices", "notify")):
+    for name, option in (("daily", "daily"), ("notices", "notices")):
         if settings[name]:
             raise OptionError("needs --roll", option=option)
+    context = click.get_current_context()
+    for name in _WITH_DEFAULT:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise OptionError("needs --roll", option=name)
 
 
 def film_on_roll(
@@ -285,7 +292,7 @@ def _film(lapse: Timelapse, out: Path | None, force: bool = False, farm: Farm | 
         if state == "full":
             raise DiskFullError(f"{lapse.capture.reason}; make room, then: pleinair resume {roll.folder}")
         if state == "failed":
-            raise DiskFullError(f"{lapse.capture.reason}; then: pleinair resume {roll.folder}")
+            raise DiskFullError(f"{lapse.capture.reason}; once that is mended: pleinair resume {roll.folder}")
         if stop.is_set():
             remark(f"interrupted: go on with it by: pleinair resume {roll.folder}")
             raise click.exceptions.Exit(130)
@@ -644,7 +651,7 @@ def status_lines(s: Status) -> Iterator[tuple[str, str]]:
     from pleinair.rolls.ledger import LATENESS
 
     yield "state", s.state + (f": {s.reason}" if s.reason else "")
-    yield "camera", f"{s.camera}, {s.size[0]}x{s.size[1]}" + (f", every {s.every:g} s" if s.every else "")
+    yield "camera", f"{s.camera}, {s.size[0]}x{s.size[1]}" + (f", every {s.every:.10g} s" if s.every else "")
     if s.due is not None and s.wall is not None and s.due - s.wall > 60:
         yield "next due", local_time(s.due)
     last = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(s.last_wall))

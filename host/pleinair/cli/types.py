@@ -106,6 +106,8 @@ class SomeOf(OneOf):
 class Whole(click.IntRange):
     """A whole number within bounds."""
 
+    name = "whole number"
+
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         """How ``--help`` shows the value."""
         return "N"

@@ -32,9 +32,9 @@ from pleinair.rolls.glance import glance
 from pleinair.rolls.ledger import day_of
 from pleinair.rolls.records import Filmed
 from pleinair.rolls.retention import Retention
-from pleinair.rolls.roll import FILMS, Roll
+from pleinair.rolls.roll import Roll
 from pleinair.rolls.schedule import Clock
-from pleinair.rolls.settings import Look
+from pleinair.rolls.settings import FILMS, Look
 
 #: A film is tried so often, and again after so many seconds.
 _TRIES, _AGAIN = 3, 600.0

@@ -12,9 +12,9 @@ from pleinair.errors import OutputError
 from pleinair.films.recorder import check_film
 from pleinair.rolls.developer import Developer, Event, OpenLook, Place, open_look
 from pleinair.rolls.ledger import Ledger, read_ledger
-from pleinair.rolls.roll import Roll, choose_painting, read_paintings, refuse_links
+from pleinair.rolls.roll import Roll, choose_painting, read_paintings
 from pleinair.rolls.segments import find_segments, join, uncovered
-from pleinair.rolls.settings import Look, Settings, read_settings
+from pleinair.rolls.settings import Look, Settings, check_there, read_settings
 from pleinair.rolls.systemd import tell_systemd
 
 #: Seconds for painting what is left and joining the film, as systemd is told.
@@ -103,7 +103,7 @@ def develop_all(roll: Roll, developer: Developer, first: int, last: int, told: C
 
 def film_tags(folder: Path, settings: Settings, ledger: Ledger, look: Look) -> dict[str, str]:
     """What a film of a roll's painting says of itself."""
-    every = f", one every {settings.every:g} s" if settings.every else ""
+    every = f", one every {settings.every:.10g} s" if settings.every else ""
     tags = {
         "title": f"{Path(look.style).name}: {folder.resolve().name}",
         "comment": f"painted by pleinair, {Path(look.style).name} at {look.bits} bits; camera {settings.camera}; "
@@ -127,7 +127,7 @@ def find_painting(folder: Path, style: str | None = None, bits: int | None = Non
 
     Raises RollError, OptionError.
     """
-    refuse_links(folder)
+    check_there(folder)
     ledger = read_ledger(folder)
     settings = read_settings(folder, ledger)
     look = choose_painting(folder, read_paintings(folder, settings, ledger), style, bits)

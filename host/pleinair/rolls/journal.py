@@ -57,7 +57,7 @@ class Reading:
         """Raises RollError when the file cannot be read; a missing one is empty."""
         passed, position = 0, self.end
         try:
-            with self.path.open("rb") as file:
+            with durable.open_file(self.path, follow=False) as file:
                 file.seek(position)
                 while line := file.readline(_LONGEST):
                     position += len(line)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 import time
 from pathlib import Path
 
+from pleinair.durable import open_file
 from pleinair.errors import RollError
 
 _TRIES = 6
@@ -17,6 +20,8 @@ def lock_roll(folder: Path) -> int:
     """Lock a roll until the descriptor that this returns is closed. Raises RollError when it is in use, OSError."""
     handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "its lock is not a file")
         # Whoever only looks whether the roll is in use holds the lock for a moment, too.
         for _ in range(_TRIES):
             with contextlib.suppress(BlockingIOError):
@@ -40,7 +45,7 @@ def lock_roll(folder: Path) -> int:
 def is_running(folder: Path) -> bool:
     """Whether a process holds the roll."""
     try:
-        with (folder / "lock").open("rb") as file:
+        with open_file(folder / "lock", follow=False) as file:
             fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -20,12 +20,14 @@ import numpy as np
 
 from pleinair import durable
 from pleinair.errors import ImageError, RollError
-from pleinair.images import decode_image
+from pleinair.images import MAX_BYTES, decode_image
 from pleinair.rolls.journal import format_line, parse_line
 from pleinair.rolls.records import Captured, read_record
 
 SUFFIXES = ("jpg", "png")
 QUALITY = 95
+#: Most bytes of an original: a photo's, and the comment with its record.
+_MOST = MAX_BYTES + (1 << 20)
 _MARK = b"pleinair "
 _FOLDER = 1000
 _TEXT = b"Comment\0"
@@ -106,7 +108,7 @@ def split(data: bytes) -> tuple[Captured | None, bytes]:
 def read_original(path: Path) -> tuple[Captured, bytes]:
     """An original's record and its image file's bytes, whole. Raises ImageError for a torn, changed or foreign one."""
     try:
-        data = path.read_bytes()
+        data = durable.read_file(path, _MOST)
     except OSError as error:
         raise ImageError(f"original {path}: {error.strerror}") from error
     record, bare = split(data)

@@ -11,9 +11,9 @@ from pleinair.errors import DiskFullError
 from pleinair.rolls.days import DAY
 from pleinair.rolls.originals import original_path
 from pleinair.rolls.records import Deleted, Unfilmed
-from pleinair.rolls.roll import FILMS, Roll
+from pleinair.rolls.roll import Roll
 from pleinair.rolls.segments import find_segments
-from pleinair.rolls.settings import KEEP
+from pleinair.rolls.settings import FILMS, KEEP
 
 #: What a frame takes with its painting, as a multiple of the largest original.
 _WITH_PAINTING = 1.5
@@ -60,8 +60,9 @@ class Retention:
         while (free := free_bytes(roll.folder)) < floor + need:
             if not self._delete():
                 raise DiskFullError(
-                    f"roll {roll.folder}: {free / 1e6:.0f} MB free, {floor / 1e6:.0f} MB are to be kept free, and "
-                    f"keep {roll.settings.keep!r} lets nothing more be deleted"
+                    f"roll {roll.folder}: {free / 1e6:.1f} MB free; what comes next needs {need / 1e6:.1f} MB, "
+                    f"{floor / 1e6:.0f} MB are to be kept free, and keep {roll.settings.keep!r} lets nothing more be "
+                    "deleted"
                 )
 
     def _delete(self) -> bool:

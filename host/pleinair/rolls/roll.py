@@ -45,7 +45,16 @@ from pleinair.rolls.originals import encode, find_originals, keep_original, orig
 from pleinair.rolls.records import Begun, Captured, Lost, PaintingBegun, Record, Sealed, Unsealed
 from pleinair.rolls.schedule import Clock, wall_is_set
 from pleinair.rolls.segments import Segment, count_frames, find_segments, salvage
-from pleinair.rolls.settings import Look, Settings, check_there, read_settings, write_settings
+from pleinair.rolls.settings import (
+    EMPTY,
+    MOST_JSON,
+    Look,
+    Settings,
+    check_parts,
+    check_there,
+    read_settings,
+    write_settings,
+)
 from pleinair.rolls.status import Status, status_of
 
 #: Journalled originals looked at again on opening: a card that reports a sync too early loses the last ones.
@@ -106,7 +115,7 @@ class Roll:
         Raises RollError when it is none, or is in use, or cannot be written to.
         """
         check_there(folder)
-        refuse_links(folder)
+        check_parts(folder)
         try:
             lock = lock_roll(folder)
         except OSError as error:
@@ -142,7 +151,7 @@ class Roll:
         for name in ("originals", "paintings"):
             durable.make_folder(self.folder / name)
         try:
-            data = json.loads((self.folder / "roll.json").read_bytes())
+            data = json.loads(durable.read_file(self.folder / "roll.json", MOST_JSON))
             whole = data["settings"] == json.loads(json.dumps(self.settings.to_json()))
         except (OSError, ValueError, KeyError, TypeError):
             whole = False
@@ -366,7 +375,7 @@ def read_paintings(folder: Path, settings: Settings, ledger: Ledger) -> dict[str
     told = dict(ledger.paintings)
     for file in sorted(folder.glob("paintings/*/painting.json")):
         with contextlib.suppress(OSError, ValueError):
-            told.setdefault(file.parent.name, json.loads(file.read_bytes()))
+            told.setdefault(file.parent.name, json.loads(durable.read_file(file, MOST_JSON)))
     for name, values in told.items():
         with contextlib.suppress(TypeError, ValueError, KeyError):
             found.setdefault(name, Look.from_json(values))
@@ -385,18 +394,12 @@ def choose_painting(folder: Path, paintings: Mapping[str, Look], style: str | No
     )
 
 
-#: What the folder of a roll holds that was cut off while it was made.
-_EMPTY = ("originals", "paintings")
-#: Where the films of days are.
-FILMS = "films"
-
-
 def _is_remain(folder: Path) -> bool:
     """Whether a folder is empty, or holds no more than a roll that was cut off while it was made."""
     names = set(os.listdir(folder))
-    if not names <= {*_EMPTY, "lock", f"roll.json{durable.PART}"}:
+    if not names <= {*EMPTY, "lock", f"roll.json{durable.PART}"}:
         return False
-    return not any((folder / name).is_symlink() or any((folder / name).iterdir()) for name in names & set(_EMPTY))
+    return not any((folder / name).is_symlink() or any((folder / name).iterdir()) for name in names & set(EMPTY))
 
 
 def _appear(folder: Path, settings: Settings) -> int:
@@ -419,7 +422,7 @@ def _appear(folder: Path, settings: Settings) -> int:
 def _fill(folder: Path, settings: Settings) -> int:
     lock = lock_roll(folder)
     try:
-        for name in _EMPTY:
+        for name in EMPTY:
             (folder / name).mkdir(exist_ok=True)
         write_settings(folder, settings)
         durable.sync_folder(folder.absolute().parent)
@@ -427,16 +430,3 @@ def _fill(folder: Path, settings: Settings) -> int:
         os.close(lock)
         raise
     return lock
-
-
-def refuse_links(folder: Path) -> None:
-    """Raise RollError where a link stands for a file or folder of a roll: it could lead the program anywhere."""
-    parts = [folder / name for name in ("roll.json", "lock", "journal.jsonl", "state.json", *_EMPTY, FILMS)]
-    for name in (*_EMPTY, FILMS):
-        with contextlib.suppress(OSError):
-            parts += (folder / name).iterdir()
-    for painting in folder.glob("paintings/*/"):
-        parts += painting.iterdir()
-    for part in parts:
-        if part.is_symlink():
-            raise RollError(f"roll {folder}: {part.relative_to(folder)} is a link; a roll has none")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,12 @@ FORMAT = "pleinair-roll"
 VERSION = 1
 #: What may be deleted to make room: nothing; originals that are painted; after those, pieces of the film, too.
 KEEP = ("originals", "painted", "none")
+#: What the folder of a roll holds that was cut off while it was made.
+EMPTY = ("originals", "paintings")
+#: Where the films of days are.
+FILMS = "films"
+#: Most bytes of roll.json, painting.json and state.json.
+MOST_JSON = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -235,7 +243,7 @@ def read_settings(folder: Path, ledger: Ledger) -> Settings:
     """A roll's settings, from roll.json or, when that is damaged, from the journal. Raises RollError."""
     problem = "no settings in it"
     try:
-        data = json.loads((folder / "roll.json").read_bytes())
+        data = json.loads(durable.read_file(folder / "roll.json", MOST_JSON))
         if data.get("format") != FORMAT or data.get("version") != VERSION:
             problem = f"not a version {VERSION} {FORMAT}"
         elif "sha256" in data and data["sha256"] != _checksum(data["settings"]):
@@ -262,3 +270,28 @@ def check_there(folder: Path) -> None:
         raise RollError(f"roll {folder}: {error.strerror}") from error
     if not {"roll.json", "journal.jsonl"} & set(names):
         raise RollError(f"roll {folder}: no roll there")
+    check_parts(folder)
+
+
+def check_parts(folder: Path) -> None:
+    """Raise RollError where a link, pipe or device stands for a file or folder of a roll.
+
+    A link could lead the program anywhere, and a pipe would keep it waiting. Originals are looked at when they are
+    read.
+    """
+    parts = [folder / name for name in ("roll.json", "lock", "journal.jsonl", "state.json", *EMPTY, FILMS)]
+    for name in (*EMPTY, FILMS):
+        with contextlib.suppress(OSError):
+            parts += (folder / name).iterdir()
+    for painting in folder.glob("paintings/*/"):
+        with contextlib.suppress(OSError):
+            parts += painting.iterdir()
+    for part in parts:
+        try:
+            mode = part.lstat().st_mode
+        except OSError:
+            continue
+        if stat.S_ISLNK(mode):
+            raise RollError(f"roll {folder}: {part.relative_to(folder)} is a link; a roll has none")
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise RollError(f"roll {folder}: {part.relative_to(folder)} is neither a file nor a folder")

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from pleinair.durable import free_bytes
+from pleinair.durable import free_bytes, read_file
 from pleinair.rolls.ledger import Ledger, read_ledger
 from pleinair.rolls.lock import is_running
-from pleinair.rolls.settings import Settings, check_there, read_settings
+from pleinair.rolls.settings import MOST_JSON, Settings, check_there, read_settings
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def status_from(folder: Path, ledger: Ledger) -> Status:
         status = replace(status, state="in use")
     if running:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            live = json.loads((folder / "state.json").read_bytes())
+            live = json.loads(read_file(folder / "state.json", MOST_JSON))
             told = {name: live[name] for name in _LIVE} | {name: live[name] for name in _MORE if name in live}
             errors = tuple(Trouble(**error) for error in live.get("errors", ()))
             status = replace(status, **{**told, "heat": tuple(told["heat"])}, errors=errors, wall=live["wall"])

@@ -42,7 +42,7 @@ class Beside:
         for name in _LIBRARIES:
             if find_spec(name) is None:
                 raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        self._roll, self._host, self._names = roll.absolute(), host, Names(host)
+        self._roll, self._host, self._names = roll.absolute(), host, Names(host, "preview_host")
         self._listener: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = threading.Event()

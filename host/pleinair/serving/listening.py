@@ -21,9 +21,14 @@ _WAITING = 128
 class Names:
     """The names by which a server may be asked for."""
 
-    def __init__(self, host: str) -> None:
-        """``host`` is an address to listen on; after it and a comma, further names, such as a proxy's."""
+    def __init__(self, host: str, option: str = "host") -> None:
+        """``host`` is an address to listen on; after it and a comma, further names, such as a proxy's.
+
+        Raises OptionError, which names ``option``, where there is no address: the system would take it for every one.
+        """
         self.host, *names = (name.strip() for name in host.split(","))
+        if not self.host:
+            raise OptionError(f"{host!r}: no address to listen on", option=option)
         self.local = self.host in _LOCAL
         own = socket.gethostname().lower()
         self._names = {*_LOCAL, *map(str.lower, names)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import secrets
 import stat
 import threading
@@ -18,6 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from pleinair.durable import open_file
 from pleinair.errors import OptionError
 
 #: Letters of a token: none can be taken for another.
@@ -38,9 +40,8 @@ def new_token() -> str:
 def read_password(path: Path) -> str:
     """The first line of a file that nobody else can read. Raises OptionError."""
     try:
-        with path.open("rb") as file:
-            if not stat.S_ISREG(mode := path.stat().st_mode):
-                raise OptionError(f"{path}: is no file", option="password_file")
+        with open_file(path) as file:
+            mode = os.fstat(file.fileno()).st_mode
             data = file.read(_LONGEST * 4 + 1)
     except OSError as error:
         raise OptionError(f"{path}: {error.strerror}", option="password_file") from error

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from pleinair.errors import RollError
 from pleinair.rolls.ledger import LedgerReader
-from pleinair.rolls.roll import refuse_links
-from pleinair.rolls.settings import check_there
+from pleinair.rolls.settings import check_parts, check_there
 from pleinair.rolls.status import Status, status_from
 
 #: Folders below the one that is served, entries that are looked at, and rolls, at most.
@@ -123,7 +122,7 @@ def _key(name: str) -> str:
 def _fault(folder: Path) -> str:
     """Why a roll is not shown; "" where it is."""
     try:
-        refuse_links(folder)
+        check_parts(folder)
         for name in ("roll.json", "journal.jsonl", "state.json"):
             if os.path.lexists(folder / name) and not os.path.isfile(folder / name):
                 return f"{name} is no file"

@@ -41,8 +41,7 @@ from pleinair.page import Markup
 from pleinair.rolls.journal import tail
 from pleinair.rolls.ledger import Ledger
 from pleinair.rolls.originals import number_in
-from pleinair.rolls.roll import FILMS
-from pleinair.rolls.settings import read_settings
+from pleinair.rolls.settings import FILMS, read_settings
 from pleinair.serving.changes import Changes
 from pleinair.serving.deeds import Told
 from pleinair.serving.focus import Finder

@@ -56,7 +56,7 @@ def read_key(given: str) -> PublicKey:
         try:
             lines = _lines(Path(given), "key")
         except ModelError as error:
-            raise OptionError(str(error), option="key") from error
+            raise OptionError(str(error).removeprefix("key "), option="key") from error
         text = next((line for line in lines if line.startswith("RW")), "")
     try:
         data = _bytes(text, len(_WHOLE) + _KEY_BYTES + 32)

@@ -220,6 +220,8 @@ def test_a_timestamp_is_a_flag_that_takes_0_and_1_as_well(place, monkeypatch, ar
         (["paint", "frames", "out/a.png"], "frames: a folder"),
         (["paint", "photo.png", "out"], "output out: write .png"),
         (["paint", "photo.png", "out/a.xyz"], "out/a.xyz: write .png"),
+        (["paint", "photo.png", "out/a.gif"], "out/a.gif: write .png"),
+        (["paint", "photo.png", "out/a.hdr"], "out/a.hdr: write .png"),
         (["paint", "photo.png", "nowhere/a.png"], "the folder nowhere does not exist"),
         (["paint", "photo.png", "photo.png"], "is the photo itself"),
         (["paint", "photo.png", "./out/../photo.png"], "is the photo itself"),
@@ -236,6 +238,11 @@ def test_a_timestamp_is_a_flag_that_takes_0_and_1_as_well(place, monkeypatch, ar
         (["dance"], "'dance'"),
         (["run"], "give --out FILM, --roll ROLL, or both"),
         (film("--daylight", "52,13"), "--daylight '52,13': needs --roll"),
+        (film("--keep", "none"), "--keep needs --roll"),
+        (film("--spool", "png"), "--spool needs --roll"),
+        (film("--frames", "ten"), "'ten' is not a valid whole number"),
+        (["styles", "show", "nobody"], "STYLE 'nobody': unknown"),
+        (["styles", "remove", "nobody"], "'nobody': unknown"),
         (film("--crop", "40x40+30+0"), "--crop '40x40+30+0': reaches outside the camera's 64x48"),
         (film("--crop", "40x40"), "write WIDTHxHEIGHT+LEFT+TOP"),
         (film("--rotate", "45"), "--rotate 45: choose from 0, 90, 180, 270"),
@@ -263,6 +270,11 @@ def test_a_timestamp_is_a_flag_that_takes_0_and_1_as_well(place, monkeypatch, ar
 )
 def test_refused_in_one_line(refused, arguments, said):
     assert said in refused(*arguments)
+
+
+def test_notices_need_a_roll(place, style, monkeypatch, refused):
+    monkeypatch.setenv("PLEINAIR_NOTIFY", "json://x")
+    assert "--notify needs --roll" in refused(*film())
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,28 @@ def test_standard_input_and_output(place, style, monkeypatch, capsys):
     assert "-: 90x70 in " in capsys.readouterr().err
 
 
+def test_standard_input_and_output_that_are_closed(place, style, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert paint("-", "a.png") == 2
+    assert "image from standard input: it is closed" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "stdout", None)
+    assert paint("in/c.jpg", "-") == 2
+    assert "standard output: it is closed" in capsys.readouterr().err
+
+
+def test_a_link_to_nothing_in_a_folder_is_told(place, capsys):
+    Path("in/away.jpg").symlink_to("nowhere.jpg")
+    assert paint("in", "--out-dir", "out") == 3
+    assert "left out: image in/away.jpg: No such file" in capsys.readouterr().err
+
+
+def test_a_name_of_control_characters_is_escaped(place, capsys):
+    Path("in/c.jpg").rename("in/c\x1b[31m\nd.jpg")
+    assert paint("in", "--out-dir", "out") == 0
+    out = capsys.readouterr().out
+    assert "c\\x1b[31m" in out and "\x1b" not in out
+
+
 def test_damaged_photos_are_left_out_and_told(place, capsys):
     data = Path("in/c.jpg").read_bytes()
     Path("in/c.jpg").write_bytes(data[: len(data) // 2])

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Generator, Iterable
@@ -20,8 +25,9 @@ from pleinair.rolls.roll import Roll
 from pleinair.rolls.schedule import Schedule
 from pleinair.rolls.segments import find_segments
 from pleinair.rolls.settings import Look
-from pleinair.rolls.status import Status
+from pleinair.rolls.status import Status, read_status
 from pleinair.rolls.timelapse import Timelapse
+from tests.models import write_model
 from tests.rolls import (
     Moody,
     Still,
@@ -30,6 +36,7 @@ from tests.rolls import (
     film_codes,
     film_roll,
     frames_of,
+    identity_network,
     joined,
     new_roll,
     open_moody,
@@ -116,3 +123,36 @@ def test_a_model_that_was_emptied_stops_the_painting_and_never_the_capture(tmp_p
     assert [r["seq"] for r in frames_of(tmp_path / "roll")] == list(range(25))
     # With the model back, it is painted.
     assert joined(tmp_path / "roll") == list(range(25))
+
+
+def _begins_to_paint(parent: int) -> bool:
+    """Whether the process that paints has been started."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            its_child = int(stat.read_text().rpartition(")")[2].split()[1]) == parent
+            if its_child and b"spawn_main" in (stat.parent / "cmdline").read_bytes():
+                return True
+    return False
+
+
+def test_ctrl_c_while_the_painting_process_starts_is_no_trouble(tmp_path):
+    """A terminal sends it to both processes."""
+    write_model(tmp_path / "models" / "plain", identity_network(), margin=0, grain=0)
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-c", "from pleinair.cli.main import entry; entry()"),
+            *("run", "--roll", "roll", "--frames", "100000", "--size", "64x48", "--style", "plain", "--keep-free", "0"),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PLEINAIR_MODELS": str(tmp_path / "models")},
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not _begins_to_paint(process.pid):
+        assert process.poll() is None
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == 130
+    status = read_status(tmp_path / "roll")
+    assert status.state == "stopped" and status.troubles == 0

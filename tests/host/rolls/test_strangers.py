@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from pleinair import durable
-from pleinair.errors import RollError
+from pleinair.errors import ImageError, RollError
 from pleinair.rolls.beginning import begin_roll, open_roll
 from pleinair.rolls.developer import _SEAL, _unsealed
+from pleinair.rolls.finish import find_painting
 from pleinair.rolls.journal import format_line
+from pleinair.rolls.lock import is_running
+from pleinair.rolls.originals import read_original
 from pleinair.rolls.resuming import resume_roll
 from pleinair.rolls.roll import Roll
 from pleinair.rolls.settings import Settings
@@ -51,6 +54,51 @@ def test_a_link_in_a_roll_is_refused_and_its_target_stays(tmp_path, name):
     with pytest.raises(RollError, match=f"{name} is a link"):
         Roll.open(tmp_path / "roll")
     assert (sorted(target.iterdir()) if target.is_dir() else target.read_bytes()) == before
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "name", ["lock", "journal.jsonl", "roll.json", "state.json", "paintings/plain-8bit/painting.json"]
+)
+@pytest.mark.parametrize("look", [read_status, Roll.open, find_painting], ids=["status", "open", "find"])
+def test_a_pipe_in_a_roll_is_refused_and_nobody_waits_for_it(tmp_path, name, look):
+    film_roll(new_roll(tmp_path / "roll", frames=3), Still())
+    part = tmp_path / "roll" / name
+    part.unlink(missing_ok=True)
+    os.mkfifo(part)
+    with pytest.raises(RollError, match=f"{name} is neither a file nor a folder"):
+        look(tmp_path / "roll")
+    assert not is_running(tmp_path / "roll")
+
+
+@pytest.mark.parametrize("name", ["roll.json", "journal.jsonl", "originals"])
+def test_status_follows_no_link_in_a_roll(tmp_path, name):
+    film_roll(new_roll(tmp_path / "roll", frames=3), Still())
+    shutil.move(tmp_path / "roll" / name, tmp_path / "away")
+    (tmp_path / "roll" / name).symlink_to(tmp_path / "away")
+    with pytest.raises(RollError, match=f"{name} is a link"):
+        read_status(tmp_path / "roll")
+
+
+@pytest.mark.timeout(60)
+def test_an_original_that_is_a_pipe_or_huge_is_damaged(tmp_path):
+    film_roll(new_roll(tmp_path / "roll", frames=3), Still())
+    first, second, _ = sorted((tmp_path / "roll" / "originals").glob("*/*"))
+    first.unlink()
+    os.mkfifo(first)
+    with second.open("r+b") as file:
+        file.truncate(6 << 30)  # of holes
+    with pytest.raises(ImageError, match="not a file"):
+        read_original(first)
+    with pytest.raises(ImageError, match="larger than 257 MiB"):
+        read_original(second)
+
+
+def test_settings_of_gigabytes_are_damaged_and_the_journal_has_them(tmp_path):
+    film_roll(new_roll(tmp_path / "roll", frames=3), Still())
+    with (tmp_path / "roll" / "roll.json").open("r+b") as file:
+        file.truncate(6 << 30)
+    assert read_status(tmp_path / "roll").frames == 3
 
 
 def test_nothing_is_written_through_a_planted_link(tmp_path):

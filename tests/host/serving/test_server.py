@@ -306,3 +306,9 @@ def test_many_viewers_ask_no_more_often_than_a_few(viewers):
     late = [now for now in asked if now >= 200]
     assert len(late) / 200 <= max(15.0, 1.2 * viewers / 60)
     assert len(late) / 200 >= min(viewers / 2.1, 5.0)  # and nobody waits for nothing
+
+
+@pytest.mark.parametrize("host", ["", " ", ",cam.example.org"])
+def test_no_address_is_not_every_address(host):
+    with pytest.raises(OptionError, match="no address to listen on"):
+        Names(host)

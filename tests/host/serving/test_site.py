@@ -210,12 +210,22 @@ def test_all_rolls_under_a_folder(tmp_path):
     make_roll(tmp_path / ".hidden" / "roll")
     linked = make_roll(tmp_path / "strange")
     (linked / "state.json").symlink_to("/etc/passwd")
+    waiting = make_roll(tmp_path / "waiting")
+    (waiting / "lock").unlink(missing_ok=True)
+    os.mkfifo(waiting / "lock")
     (tmp_path / "away").symlink_to(tmp_path / "roof")
     (tmp_path / "nothing").mkdir()
     with page_of(tmp_path, 0) as served:
         page = main(get(served.port, "/")[1])
-        assert re.findall(r"<h2>(.*?)</h2>", page) == ["garden", "inner/a &lt;b&gt; &amp; ü", "roof", "strange"]
+        assert re.findall(r"<h2>(.*?)</h2>", page) == [
+            "garden",
+            "inner/a &lt;b&gt; &amp; ü",
+            "roof",
+            "strange",
+            "waiting",
+        ]
         assert "state.json is a link" in page and "root:" not in page
+        assert "lock is neither a file nor a folder" in page
         assert page.count('<a href="/roll/') == 3
         (key,) = re.findall(r'<a href="/roll/(inner[^/]*)/"', page)
         assert "a &lt;b&gt; &amp; ü" in main(get(served.port, f"/roll/{key}/")[1])
