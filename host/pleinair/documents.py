@@ -37,6 +37,8 @@ def read_bytes(path: Path, *, most: int, error: Refusal, name: str | None = None
     try:
         with open_file(path) as file:
             data = file.read(most + 1)
+    except IsADirectoryError as cause:
+        raise error(f"{name}: not a file") from cause
     except (OSError, ValueError) as cause:  # ValueError: a NUL in the path
         raise error(f"{name}: {getattr(cause, 'strerror', None) or cause}") from cause
     if len(data) > most:
