@@ -171,7 +171,7 @@ def drivers() -> dict[str, Driver]:
 #: Options that only a roll has and that have no default.
 _WITHOUT = ("start", "stop", "daylight", "notify", "on_film", "preview")
 #: And those that have one.
-_WITH_DEFAULT = ("keep", "keep_free", "spool", "preview_host")
+_WITH_DEFAULT = ("keep", "spool", "preview_host")
 
 
 def refuse_without_roll(settings: Mapping[str, object]) -> None:

@@ -27,6 +27,7 @@ from pleinair.rolls.segments import find_segments
 from pleinair.rolls.settings import Look
 from pleinair.rolls.status import Status, read_status
 from pleinair.rolls.timelapse import Timelapse
+from tests import children
 from tests.models import write_model
 from tests.rolls import (
     Moody,
@@ -138,13 +139,13 @@ def _begins_to_paint(parent: int) -> bool:
 def test_ctrl_c_while_the_painting_process_starts_is_no_trouble(tmp_path):
     """A terminal sends it to both processes."""
     write_model(tmp_path / "models" / "plain", identity_network(), margin=0, grain=0)
-    process = subprocess.Popen(
+    process = children.start(
         [
             *(sys.executable, "-c", "from pleinair.cli.main import entry; entry()"),
             *("run", "--roll", "roll", "--frames", "100000", "--size", "64x48", "--style", "plain", "--keep-free", "0"),
         ],
         cwd=tmp_path,
-        env={**os.environ, "PLEINAIR_MODELS": str(tmp_path / "models")},
+        variables={"PLEINAIR_MODELS": str(tmp_path / "models")},
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
