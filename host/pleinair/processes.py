@@ -6,6 +6,10 @@ import contextlib
 import ctypes
 import signal
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
 
 #: Bytes of address space of a child that reads what strangers made.
 MEMORY = 4 << 30
@@ -23,6 +27,21 @@ def as_child() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def start_child(process: BaseProcess) -> None:
+    """Start a process of multiprocessing whose first step is :func:`as_child`.
+
+    A terminal's Ctrl-C would end it before it gets that far. So it inherits that the signal waits, and then ignores it.
+    """
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # where `start` begins it, it lets signals through
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def isolated(program: str) -> list[str]:

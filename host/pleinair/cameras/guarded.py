@@ -19,7 +19,7 @@ import numpy as np
 
 from pleinair.cameras.camera import Frame, Shooter
 from pleinair.errors import CameraError, PleinairError
-from pleinair.processes import as_child
+from pleinair.processes import as_child, start_child
 
 _LONGEST_WAIT = 60.0
 
@@ -94,7 +94,7 @@ class GuardedCamera:
         try:
             ours, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(theirs, self._make), daemon=True)
-            process.start()
+            start_child(process)
             theirs.close()
         except OSError as error:  # no descriptor or process to be had for the moment
             self._problem = f"camera {self.name}: {error.strerror}"

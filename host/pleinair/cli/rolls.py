@@ -179,9 +179,9 @@ def refuse_without_roll(settings: Mapping[str, object]) -> None:
     for name in _WITHOUT:
         if settings[name] is not None:
             raise OptionError(f"{settings[name]!r}: needs --roll", option=name)
-    for name, option in (("daily", "daily"), ("notices", "notices")):
+    for name in ("daily", "notices"):
         if settings[name]:
-            raise OptionError("needs --roll", option=option)
+            raise OptionError("needs --roll", option=name)
     context = click.get_current_context()
     for name in _WITH_DEFAULT:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:

@@ -63,8 +63,6 @@ def _list(as_json: bool) -> None:
     elif not found:
         say(f"no styles in {', '.join(map(str, model_folders())) or 'any models folder'}")
     elif rows:
-        for row in rows:
-            row["adaptive"] = "yes" if row["adaptive"] else "no"
         print_table(_table(rows, ("style", "painting", "bits", "adaptive", "licence")))
         if DEFAULT_STYLE in found:
             say(f"{DEFAULT_STYLE} is the default.")
@@ -82,12 +80,19 @@ def _table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Any:
     table = Table(*columns, box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     # What names a row is typed: it is not cut.
     table.columns[0].no_wrap = True
-    table.columns[0].min_width = max(len(one_line(str(row[columns[0]]))) for row in rows)
+    table.columns[0].min_width = max(len(_cell(row[columns[0]])) for row in rows)
     for row in rows:
-        cells = (", ".join(map(str, value)) if isinstance(value, list) else value for value in map(row.get, columns))
         # Text, as what a card says is not rich's markup.
-        table.add_row(*(Text("" if cell is None else one_line(str(cell))) for cell in cells))
+        table.add_row(*(Text(_cell(row.get(column))) for column in columns))
     return table
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    return "" if value is None else one_line(str(value))
 
 
 def _write_sheet(out: Path, image: Path | None) -> None:
@@ -142,7 +147,7 @@ def show(style: str, as_json: bool) -> None:
     for key, value in {**shown, **card.architecture}.items():
         say(one_line(f"{key}: {value}"))
     for row in networks:
-        row["adaptive"], row["sha256"] = "yes" if row["adaptive"] else "no", f"{str(row['sha256'])[:16]}..."
+        row["sha256"] = f"{str(row['sha256'])[:16]}..."
     print_table(_table(networks, ("bits", "adaptive", "steps", "minutes", "files", "sha256")))
 
 

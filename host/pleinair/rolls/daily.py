@@ -24,7 +24,7 @@ from pleinair.durable import free_bytes
 from pleinair.errors import DiskFullError, PleinairError
 from pleinair.films.choice import Choice
 from pleinair.images import write_image
-from pleinair.processes import as_child
+from pleinair.processes import as_child, start_child
 from pleinair.rolls.capture import Capture
 from pleinair.rolls.cut import Cut, Reel, cut_film
 from pleinair.rolls.finish import film_tags
@@ -165,7 +165,7 @@ class Daily:
         self._process = context.Process(target=_make, args=arguments, daemon=True)
         self._connection, self._day = ours, day
         try:
-            self._process.start()
+            start_child(self._process)
         except OSError as error:
             self._process = None
             self._fail(str(error.strerror))

@@ -8,18 +8,16 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from multiprocessing import resource_tracker
 from typing import Any
 
 import cv2
 
 from pleinair.errors import PleinairError
-from pleinair.processes import as_child
+from pleinair.processes import as_child, start_child
 from pleinair.rolls.developer import Developer, Event, OpenLook, Place, open_look
 
 #: A frame at which painting died so often is left out.
@@ -147,14 +145,7 @@ class Darkroom:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_develop, args=(theirs, self._place, self._painter), daemon=True)
-        # A terminal's Ctrl-C goes to the child, too, before it has learnt to leave that to this process. It inherits
-        # that the signal waits, and then ignores it. (The tracker, where it is begun by `start`, lets signals through.)
-        resource_tracker.ensure_running()
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
-        try:
-            process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        start_child(process)
         theirs.close()
         sent, painted, ended, cause = None, 0, "", ""
         begun = list[int]()

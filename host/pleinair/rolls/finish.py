@@ -14,7 +14,7 @@ from pleinair.rolls.developer import Developer, Event, OpenLook, Place, open_loo
 from pleinair.rolls.ledger import Ledger, read_ledger
 from pleinair.rolls.roll import Roll, choose_painting, read_paintings
 from pleinair.rolls.segments import find_segments, join, uncovered
-from pleinair.rolls.settings import Look, Settings, check_there, read_settings
+from pleinair.rolls.settings import Look, Settings, check_parts, read_settings
 from pleinair.rolls.systemd import tell_systemd
 
 #: Seconds for painting what is left and joining the film, as systemd is told.
@@ -127,7 +127,7 @@ def find_painting(folder: Path, style: str | None = None, bits: int | None = Non
 
     Raises RollError, OptionError.
     """
-    check_there(folder)
+    check_parts(folder)
     ledger = read_ledger(folder)
     settings = read_settings(folder, ledger)
     look = choose_painting(folder, read_paintings(folder, settings, ledger), style, bits)

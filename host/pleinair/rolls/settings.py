@@ -270,7 +270,6 @@ def check_there(folder: Path) -> None:
         raise RollError(f"roll {folder}: {error.strerror}") from error
     if not {"roll.json", "journal.jsonl"} & set(names):
         raise RollError(f"roll {folder}: no roll there")
-    check_parts(folder)
 
 
 def check_parts(folder: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from pleinair.durable import free_bytes, read_file
 from pleinair.rolls.ledger import Ledger, read_ledger
 from pleinair.rolls.lock import is_running
-from pleinair.rolls.settings import MOST_JSON, Settings, check_there, read_settings
+from pleinair.rolls.settings import MOST_JSON, Settings, check_parts, check_there, read_settings
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,7 @@ def read_status(folder: Path | str) -> Status:
     """How a roll stands, from its files; it may be filmed by another process. Raises RollError."""
     folder = Path(folder)
     check_there(folder)
+    check_parts(folder)
     return status_from(folder, read_ledger(folder))
 
 

@@ -33,12 +33,12 @@ class PublicKey:
     key: bytes
 
 
-def _lines(path: Path, what: str) -> list[str]:
-    data = read_bytes(path, most=_MAX_BYTES, error=ModelError, name=f"{what} {path}")
+def _lines(path: Path, name: str) -> list[str]:
+    data = read_bytes(path, most=_MAX_BYTES, error=ModelError, name=name)
     try:
         return data.decode().splitlines()
     except UnicodeDecodeError as error:
-        raise ModelError(f"{what} {path}: not text") from error
+        raise ModelError(f"{name}: not text") from error
 
 
 def _bytes(text: str, size: int) -> bytes:
@@ -54,9 +54,9 @@ def read_key(given: str) -> PublicKey:
     text = given
     if not given.startswith("RW"):
         try:
-            lines = _lines(Path(given), "key")
+            lines = _lines(Path(given), given)
         except ModelError as error:
-            raise OptionError(str(error).removeprefix("key "), option="key") from error
+            raise OptionError(str(error), option="key") from error
         text = next((line for line in lines if line.startswith("RW")), "")
     try:
         data = _bytes(text, len(_WHOLE) + _KEY_BYTES + 32)
@@ -78,7 +78,7 @@ def check(path: Path, data: bytes, key: PublicKey) -> str:
     except ImportError as error:
         raise OptionError("checking a signature needs cryptography: pip install 'pleinair[sign]'") from error
     signed = path.with_name(path.name + SUFFIX)
-    lines = _lines(signed, "signature")
+    lines = _lines(signed, f"signature {signed}")
     try:
         if len(lines) < 4 or not lines[2].startswith(_TRUSTED):
             raise ValueError("lines are missing")

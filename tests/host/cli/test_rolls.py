@@ -77,7 +77,7 @@ def test_a_roll_and_its_film(place, capsys):
     assert main(["status", "roll"]) == 0
     out, _ = capsys.readouterr()
     lines = dict(line.strip().split("  ", 1) for line in out.splitlines())
-    assert lines["state"] == "complete" and lines["captured"].startswith("12 frames in 1 session")
+    assert lines["state"] == "complete" and lines["captured"].startswith("12 frames in 1 session, the last ")
     assert lines["painted"] == "12 frames by plain-8bit; 0 to come"
     assert main(["status", "roll", "--json"]) == 0
     status = json.loads(capsys.readouterr().out)
